@@ -1,0 +1,92 @@
+# make demo    the tutorial programs, then a real job, with the figures
+# make test    the whole suite, then a quick part of it without the native core
+# make lint    style, types, direction of imports, C warnings
+# make format  rewrite the sources in the style that lint wants
+# make build   install the package, editable, into $(VENV)
+# make clean   remove everything that these made
+#
+# PYTHON=python3.13 VENV=.venv-3.13   another interpreter, beside the first
+# ARGS="-k queue -x"                  passed on to pytest, or to the demo
+# TINES_BUILD=debug|asan|tsan         see CONTRIBUTING.md
+# TINES_NATIVE=off|require            without the native core, or not without it
+
+PYTHON ?= python3
+VENV ?= .venv
+CC ?= cc
+ARGS ?=
+
+bin := $(VENV)/bin
+native := $(wildcard native/core/*.[ch] native/binding/*.[ch])
+include_dir := import sysconfig; print(sysconfig.get_path("include"))
+strict_cc = for file in $(filter %.c,$(native)); do $(CC) -std=c11 -O2 -Wall -Wextra -Werror -pthread \
+    -Inative/core -Inative/binding -I"$$($(bin)/python -c '$(include_dir)')" \
+    -c -o /dev/null $$file || exit 1; done
+pip := $(bin)/python -m pip --disable-pip-version-check --quiet install
+
+export TINES_BUILD TINES_NATIVE
+
+.DELETE_ON_ERROR:
+.PHONY: build clean demo FORCE format lint test test-quick
+
+build: $(VENV)/dev.stamp
+
+demo: $(VENV)/demo.stamp
+	@$(bin)/python examples/process_isolation.py
+	@$(bin)/python examples/process_results.py
+	@$(bin)/python examples/pool_of_three.py
+	@$(bin)/python examples/standard_library_census.py $(ARGS)
+
+test: $(VENV)/dev.stamp
+	$(bin)/python -m pytest $(ARGS)
+	TINES_NATIVE=off $(bin)/python -m pytest -m "not slow" $(ARGS)
+
+test-quick: $(VENV)/dev.stamp
+	$(bin)/python -m pytest -m "not slow" $(ARGS)
+
+lint: $(VENV)/dev.stamp
+	$(bin)/ruff check
+	$(bin)/ruff format --check
+	$(bin)/mypy --strict src
+	$(bin)/lint-imports
+	$(if $(native),$(bin)/clang-format --dry-run -Werror $(native))
+	$(if $(native),$(strict_cc))
+
+format: $(VENV)/dev.stamp
+	$(bin)/ruff check --fix --select I
+	$(bin)/ruff format
+	$(if $(native),$(bin)/clang-format -i $(native))
+
+clean:
+	rm -rf $(VENV) .venv-3.* build dist src/*.egg-info src/tines/_native*.so
+	rm -rf .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find benchmarks examples src tests -name __pycache__ -prune -exec rm -rf {} +
+
+# An environment is made anew when the interpreter changes, and the package is installed again when
+# the build settings, the metadata or a C file do. A file of settings is rewritten only if it
+# differs; what depends on it sees only its time. Build isolation would fetch setuptools from the
+# network for each rebuild, so the environment has its own.
+
+interpreter := $(shell $(PYTHON) -c 'import sys; print(sys.executable, *sys.version_info[:3])')
+settings := CC=$(CC) TINES_BUILD=$(TINES_BUILD) TINES_NATIVE=$(TINES_NATIVE)
+suffix := import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))
+
+$(VENV)/interpreter.stamp: FORCE
+	@[ -n '$(interpreter)' ] || { echo 'PYTHON=$(PYTHON) does not run' >&2; exit 1; }
+	@[ "$$(cat $@ 2>/dev/null)" = '$(interpreter)' ] || { \
+	    echo 'new environment in $(VENV), from $(interpreter)'; \
+	    $(PYTHON) -m venv --clear $(VENV) && $(pip) 'setuptools>=77' \
+	    && echo '$(interpreter)' > $@; }
+
+$(VENV)/settings.stamp: $(VENV)/interpreter.stamp FORCE
+	@[ "$$(cat $@ 2>/dev/null)" = '$(settings)' ] || echo '$(settings)' > $@
+
+# A module of an earlier build must not outlive one that makes none.
+$(VENV)/%.stamp: $(VENV)/interpreter.stamp $(VENV)/settings.stamp pyproject.toml setup.py $(native)
+	@rm -f "src/tines/_native$$($(bin)/python -c '$(suffix)')"
+	$(pip) --no-build-isolation --editable '.[$*]'
+	@[ -e "src/tines/_native$$($(bin)/python -c '$(suffix)')" ] \
+	    || echo 'the native core was not built: tines will use its pipe transport'
+	@touch $@
+
+# make bench, bench-quick, bench-report
+-include benchmarks/Makefile.inc

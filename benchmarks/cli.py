@@ -1,0 +1,160 @@
+"""The command line.
+
+* ``python -m benchmarks [SUBJECT ...] [--peers A,B] [--rounds N] [--quick]`` measures;
+* ``python -m benchmarks report [FILE ...]`` makes tables and charts of what was measured;
+* ``python -m benchmarks list`` says what there is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+
+from benchmarks import goals, limits, load, machine, peers, runner, subjects
+from benchmarks.model import Run, Status
+from benchmarks.plan import Case, Plan, make_plan
+from benchmarks.report import documents, figures, tables
+from benchmarks.results import Results, VariantInfo
+from benchmarks.summary import is_disturbed
+from benchmarks.summary import tables as summarise
+
+__all__ = ["main"]
+
+RESULTS = runner.ROOT / "benchmarks" / "results"
+ROUNDS, QUICK_ROUNDS = 5, 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("subjects", nargs="*", help="beginnings of names; all if none is given")
+    parser.add_argument("--peers", default="", help="names or patterns, with commas between")
+    parser.add_argument("--variant", default="*", help="a pattern for the variants' names")
+    parser.add_argument("--rounds", type=int, help=f"{ROUNDS}, or {QUICK_ROUNDS} with --quick")
+    parser.add_argument("--quick", action="store_true", help="under two minutes; is not reported")
+    parser.add_argument("--limit", type=float, help="seconds for one run, for all variants")
+    parser.add_argument("--out", type=Path, help="the JSON file to write")
+    return parser
+
+
+def _stamp() -> str:
+    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _say(text: str = "") -> None:
+    print(text, flush=True)
+
+
+def _describe_run(run: Run, case: Case) -> str:
+    where = f"{run.subject} {run.variant}, round {run.round + 1}, {run.peer}"
+    noise = f"  [other load: {run.other_load:.2f} cores]" if is_disturbed(run) else ""
+    if run.status is not Status.OK:
+        return f"{where}: {run.status.value.upper()} {run.detail}{noise}"
+    shown = "  ".join(
+        f"{figures.number(run.metrics[metric.name])} {metric.unit}"
+        for metric in case.variant.metrics
+        if metric.name in run.metrics
+    )
+    return f"{where}: {shown}{noise}"
+
+
+def _probe(plan: Plan, results: Results) -> Plan:
+    """Leave out peers that cannot be used, and take down why."""
+    usable = []
+    for name in plan.peers:
+        ok, text = runner.probe(name)
+        if ok:
+            usable.append(name)
+            results.versions[name] = text
+        else:
+            results.unavailable[name] = text
+            _say(f"{name} is left out: {text}")
+        results.titles[name] = peers.find(name).title
+    results.titles.update({f"limit:{item.name}": item.title for item in limits.LIMITS.values()})
+    return Plan(plan.subjects, tuple(usable), plan.variants, plan.rounds, plan.quick)
+
+
+def _measure(plan: Plan, results: Results, limit: float | None, out: Path) -> None:
+    info = {
+        (subject.name, variant.name): VariantInfo(
+            subject.name, subject.title, subject.text, variant.name, variant.title, variant.metrics
+        )
+        for subject in plan.subjects
+        for variant in subject.variants
+    }
+    current: list[Case] = []
+    for run in runner.run_plan(plan, limit, current.append):
+        key = (run.subject, run.variant)
+        if not results.variants or (results.variants[-1].subject, results.variants[-1].name) != key:
+            results.save(out)
+            results.variants.append(info[key])
+        results.runs.append(run)
+        _say(_describe_run(run, current[-1]))
+
+
+def _run(options: argparse.Namespace) -> int:
+    rounds = options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS)
+    terms = [term for term in options.peers.split(",") if term]
+    plan = make_plan(options.subjects, terms, options.variant, rounds, options.quick)
+    results = Results(
+        started=_stamp(),
+        command=sys.argv[1:],
+        rounds=rounds,
+        quick=options.quick,
+        machine=machine.describe(),
+        source=machine.commit(runner.ROOT),
+    )
+    name = results.started.replace(":", "") + ("-quick" if options.quick else "")
+    out = options.out or RESULTS / f"{name}.json"
+    results.load["before"] = load.loadavg()
+    if results.load["before"] and results.load["before"][0] >= 0.5:
+        _say(f"other programs are running: the load average is {results.load['before'][0]}")
+    try:
+        _measure(_probe(plan, results), results, options.limit, out)
+    finally:
+        results.finished, results.load["after"] = _stamp(), load.loadavg()
+        results.save(out)
+    made = summarise(results)
+    for table in made:
+        _say(f"\n{table.info.subject_title}: {table.info.title}\n\n{tables.variant_table(table)}")
+    disturbed = sum(is_disturbed(run) for run in results.runs)
+    _say(f"{len(results.runs)} runs, {disturbed} of them with other load beside them; {out}")
+    failed = {Status.WRONG, Status.ERROR, Status.CRASH, Status.HANG}
+    ours = [run for run in results.runs if run.peer.startswith("tines") and run.status in failed]
+    return 1 if ours else 0
+
+
+def _report(files: Sequence[str]) -> int:
+    paths = [Path(name) for name in files] or sorted(RESULTS.glob("*.json"))
+    results = [Results.load_file(path) for path in paths]
+    for path in documents.write(results, runner.ROOT):
+        _say(str(path.relative_to(runner.ROOT)))
+    chosen = documents.newest_per_subject(results)
+    verdicts = goals.check([table for _, made in chosen.values() for table in made])
+    _say(f"{sum(item.reached for item in verdicts)} of {len(verdicts)} bars are reached")
+    return 0
+
+
+def _list() -> int:
+    for name in subjects.MODULES:
+        subject = subjects.find(name)
+        _say(f"{name}: {', '.join(variant.name for variant in subject.variants)}")
+    _say(f"peers: {', '.join(peers.catalogue())}")
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program; 1 if a case of tines failed, 2 for bad arguments."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        if given[:1] == ["report"]:
+            return _report(given[1:])
+        if given[:1] == ["list"]:
+            return _list()
+        return _run(_parser().parse_args(given))
+    except ValueError as error:
+        print(f"python -m benchmarks: {error}", file=sys.stderr)
+        return 2

@@ -1,0 +1,73 @@
+"""What is run: all variants of the chosen subjects, with all peers that offer what these need."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from benchmarks import peers, subjects
+from benchmarks.model import Params, Subject, Variant
+
+__all__ = ["QUICK_PEERS", "Case", "Plan", "make_plan"]
+
+QUICK_PEERS = ("tines", "stdlib", "stdlib_spawn", "stdlib_forkserver", "faster_fifo", "futures")
+"""Who takes part in ``--quick`` unless ``--peers`` says otherwise."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One variant with one peer, or with one limit (``limit:memcpy``)."""
+
+    subject: str
+    variant: Variant
+    peer: str
+    params: Params
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Cases in the order of the report; each subject's variants stay together."""
+
+    subjects: tuple[Subject, ...]
+    peers: tuple[str, ...]
+    variants: str
+    rounds: int
+    quick: bool
+
+    def groups(self) -> Iterator[list[Case]]:
+        """The cases of each variant: its limits first, then its peers. Empty ones are left out."""
+        for subject in self.subjects:
+            for variant in subject.variants:
+                if not fnmatch.fnmatch(variant.name, self.variants):
+                    continue
+                if self.quick and variant.quick is None:
+                    continue
+                params = {**variant.params, **(variant.quick or {} if self.quick else {})}
+                able = [name for name in self.peers if variant.needs <= peers.find(name).offers]
+                if able:
+                    names = [f"limit:{limit}" for limit in variant.limits] + able
+                    yield [Case(subject.name, variant, name, params) for name in names]
+
+
+def make_plan(
+    terms: Sequence[str], peer_terms: Sequence[str], variants: str, rounds: int, quick: bool
+) -> Plan:
+    """Turn what the user asked for into a plan; empty lists mean everything.
+
+    Raises:
+        ValueError: a subject or a peer is not known, or ``rounds`` is less than one.
+    """
+    if rounds < 1:
+        raise ValueError(f"rounds={rounds} must be at least 1")
+    names: list[str] = []
+    for term in terms or subjects.MODULES:
+        names += [name for name in subjects.matching(term) if name not in names]
+    default = QUICK_PEERS if quick else ("*",)
+    return Plan(
+        subjects=tuple(subjects.find(name) for name in names),
+        peers=tuple(peers.select(peer_terms or default)),
+        variants=variants,
+        rounds=rounds,
+        quick=quick,
+    )

@@ -1,0 +1,171 @@
+"""Writes the generated parts of ``docs/benchmarks.md`` and ``README.md``, and the charts.
+
+Only what is between the markers is replaced. For each subject the newest full run that contains it
+is used; quick runs never are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import goals, subjects
+from benchmarks.report import figures, svg, tables
+from benchmarks.results import Results
+from benchmarks.summary import NOISE, Row, Table
+from benchmarks.summary import tables as summarise
+
+__all__ = ["END", "START", "newest_per_subject", "replace_between", "write"]
+
+START, END = "<!-- benchmarks:start -->", "<!-- benchmarks:end -->"
+CHARTS = Path("docs", "benchmarks")
+BARS = 8
+"""How many peers a chart shows of each variant."""
+
+README_SUBJECTS = ("queue_small", "queue_bulk", "latency", "pool", "arrays", "skew", "startup")
+
+Source = tuple[Results, list[Table]]
+
+
+def newest_per_subject(results: Iterable[Results]) -> dict[str, Source]:
+    """For each subject the newest run that is not quick, and its tables."""
+    chosen: dict[str, Source] = {}
+    for one in sorted(results, key=lambda item: item.started):
+        if one.quick:
+            continue
+        by_subject: dict[str, list[Table]] = {}
+        for table in summarise(one):
+            by_subject.setdefault(table.info.subject, []).append(table)
+        chosen.update({name: (one, made) for name, made in by_subject.items()})
+    return {name: chosen[name] for name in subjects.MODULES if name in chosen}
+
+
+def replace_between(text: str, new: str) -> str:
+    """Put ``new`` between the markers.
+
+    Raises:
+        ValueError: the markers are not there, once each and in order.
+    """
+    before, found, rest = text.partition(START)
+    _, closed, after = rest.partition(END)
+    if not found or not closed or START in rest or END in after:
+        raise ValueError(f"the text must contain {START} and, after it, {END}, once each")
+    return f"{before}{START}\n{new.strip()}\n{END}{after}"
+
+
+def _bar(row: Row, metric: str) -> svg.Bar:
+    own = row.estimates.get(metric)
+    mine = row.peer.startswith("tines")
+    if own is None:
+        reason = row.notes[0].split(":")[0] if row.notes else "no figure"
+        return svg.Bar(row.title, None, reason, mine)
+    text = figures.number(own.median)
+    if row.ratio is not None and row.peer != "stdlib":
+        text += f"  ({figures.ratio(row.ratio)})"
+    return svg.Bar(row.title, own.median, text, mine, own.low, own.high)
+
+
+def chart(made: Sequence[Table]) -> str:
+    """One subject as a chart: the best peers of each variant, and always the base of the ratios."""
+    groups = []
+    for table in made:
+        known = [row for row in table.rows if not any("unsupported" in note for note in row.notes)]
+        shown = known[:BARS] + [row for row in known[BARS:] if row.peer == "stdlib"]
+        direction = "more is better" if table.primary.better == "higher" else "less is better"
+        heading = f"{table.info.title}: {table.primary.unit}, {direction}".replace("`", "")
+        groups.append(svg.Group(heading, [_bar(row, table.primary.name) for row in shown]))
+    return svg.bar_chart(made[0].info.subject_title, groups)
+
+
+def _machine(one: Results) -> str:
+    machine: dict[str, Any] = one.machine
+    source = one.source.get("commit", "")[:12] or "no commit"
+    changed = " with changes" if one.source.get("changed") else ""
+    virtual = ", virtual machine" if machine.get("virtual") else ""
+    return (
+        f"{machine.get('cpu', '?')}, {machine.get('cores', '?')} cores{virtual}, "
+        f"{machine.get('memory_gb', '?')} GB, {machine.get('system', '?')} "
+        f"{machine.get('kernel', '?')}, {machine.get('implementation', 'Python')} "
+        f"{machine.get('python', '?')}, commit {source}{changed}, {one.started[:10]}, "
+        f"{one.rounds} rounds"
+    )
+
+
+def _noise(one: Results, made: Iterable[Table]) -> str:
+    rows = [row for table in made for row in (*table.rows, *table.limits)]
+    disturbed, runs = sum(row.disturbed for row in rows), sum(row.runs for row in rows)
+    if not disturbed:
+        return f"No run was disturbed by other load on the machine (under {NOISE:g} cores)."
+    return f"{disturbed} of {runs} runs had other load of {NOISE:g} cores or more beside them."
+
+
+def _versions(sources: Iterable[Source]) -> str:
+    versions: dict[str, str] = {}
+    missing: dict[str, str] = {}
+    for one, _ in sources:
+        versions.update(one.versions)
+        missing.update(one.unavailable)
+    lines = [tables.markdown(["peer", "version"], sorted(versions.items()), left=2)]
+    absent = {peer: reason for peer, reason in missing.items() if peer not in versions}
+    if absent:
+        rows = [(peer, reason) for peer, reason in sorted(absent.items())]
+        lines.append("Not measured:\n\n" + tables.markdown(["peer", "why"], rows, left=2))
+    return "\n".join(lines)
+
+
+def page(chosen: dict[str, Source]) -> str:
+    """The generated part of the page."""
+    parts = []
+    for name, (one, made) in chosen.items():
+        info = made[0].info
+        parts.append(f"## {info.subject_title}\n\n{info.subject_text}\n")
+        parts.append(f"![{info.subject_title}](benchmarks/{name}.svg)\n")
+        parts += [f"### {table.info.title}\n\n{tables.variant_table(table)}" for table in made]
+        parts.append(f"{_machine(one)}. {_noise(one, made)}\n")
+    everything = [table for _, made in chosen.values() for table in made]
+    parts.append(f"## Bars\n\n{tables.goal_table(goals.check(everything))}")
+    parts.append(f"## Versions\n\n{_versions(chosen.values())}")
+    return "\n".join(parts)
+
+
+def headlines(chosen: dict[str, Source]) -> str:
+    """The generated part of the README."""
+    made = [table for name in README_SUBJECTS if name in chosen for table in chosen[name][1]]
+    runs = list({_machine(chosen[name][0]): None for name in README_SUBJECTS if name in chosen})
+    charts = "\n\n".join(
+        f"![{chosen[name][1][0].info.subject_title}]({(CHARTS / name).as_posix()}.svg)"
+        for name in ("queue_small", "pool")
+        if name in chosen
+    )
+    return f"{tables.headline_table(made)}\n{charts}\n\nMedians; {'; '.join(runs)}."
+
+
+def write(results: Iterable[Results], root: Path) -> list[Path]:
+    """Write charts, page and README part below ``root``; return what was written.
+
+    Raises:
+        ValueError: there is no full run, or a document has no markers.
+    """
+    chosen = newest_per_subject(results)
+    if not chosen:
+        raise ValueError("there is no full run to report: `python -m benchmarks` makes one")
+    written = []
+    (root / CHARTS).mkdir(parents=True, exist_ok=True)
+    for name, (_, made) in chosen.items():
+        path = root / CHARTS / f"{name}.svg"
+        path.write_text(chart(made), encoding="utf-8")
+        written.append(path)
+    for path, new in (
+        (root / "docs" / "benchmarks.md", page(chosen)),
+        (root / "README.md", headlines(chosen)),
+    ):
+        if not path.exists():
+            continue
+        try:
+            text = replace_between(path.read_text(encoding="utf-8"), new)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+        path.write_text(text, encoding="utf-8")
+        written.append(path)
+    return written

@@ -1,0 +1,144 @@
+"""Runs cases: each in a fresh process with a time limit, the peers of a variant taking turns.
+
+For each variant the rounds go A B C, A B C, so that a disturbance or a drift of the machine meets
+all peers alike. A case that hangs twice in a row is not run again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks import load, peers
+from benchmarks.model import Run, Status
+from benchmarks.plan import Case, Plan
+
+__all__ = ["ROOT", "probe", "run_case", "run_plan"]
+
+ROOT = Path(__file__).resolve().parent.parent
+PROBE_SECONDS = 60.0
+HANGS = 2
+SINGLE_THREADED = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+"""Threads of numeric libraries would compete with the workers, for all peers alike."""
+
+Outcome = tuple[dict[str, Any], load.Meter, int]
+
+
+def _environment(peer: str, mark: str) -> dict[str, str]:
+    extra = {} if peer.startswith("limit:") else dict(peers.find(peer).environment)
+    return {**os.environ, **SINGLE_THREADED, "PYTHONHASHSEED": "0", **extra, load.MARK: mark}
+
+
+def _has_daemons(peer: str) -> bool:
+    return not peer.startswith("limit:") and peers.find(peer).has_daemons
+
+
+def _carry_out(order: dict[str, Any], seconds: float) -> Outcome:
+    """Run ``benchmarks.case`` on one order: its answer, the meter, what it left behind."""
+    mark = uuid.uuid4().hex
+    with tempfile.TemporaryDirectory(prefix="benchmark-", ignore_cleanup_errors=True) as scratch:
+        order_file, answer_file, log = (Path(scratch, name) for name in ("order", "answer", "log"))
+        order_file.write_text(json.dumps(order))
+        before = load.children()
+        meter = load.Meter()
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "benchmarks.case", str(order_file), str(answer_file)],
+                cwd=ROOT,
+                env=_environment(order["peer"], mark),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            try:
+                process.wait(seconds)
+                hung = False
+            except subprocess.TimeoutExpired:
+                hung = True
+            finally:
+                if process.poll() is None:
+                    process.kill()
+                    process.wait()
+                left_behind = load.end_left_behind(mark, before)
+        answer = json.loads(answer_file.read_text()) if answer_file.exists() else None
+        if hung:
+            finished = "the work was done, but the process did not exit" if answer else "no result"
+            answer = {"status": "hang", "detail": f"{finished} within {seconds:g} s"}
+            left_behind = 0
+        elif answer is None:
+            detail = f"exit code {process.returncode}: {_last_line(log)}"
+            answer = {"status": "crash", "detail": detail}
+    return answer, meter, left_behind
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "no output"
+
+
+def probe(peer: str) -> tuple[bool, str]:
+    """Whether a peer can be used here: its version, or why not."""
+    answer, _, _ = _carry_out({"what": "probe", "peer": peer}, PROBE_SECONDS)
+    usable = answer["status"] == "ok"
+    return usable, answer["version"] if usable else answer["detail"]
+
+
+def run_case(case: Case, round_number: int, limit: float | None = None) -> Run:
+    """Run one case once. Never raises for anything that the peer does."""
+    order = {
+        "what": "measure",
+        "subject": case.subject,
+        "peer": case.peer,
+        "params": dict(case.params),
+        "metric": case.variant.metrics[0].name,
+        "round": round_number,
+    }
+    answer, meter, left_behind = _carry_out(order, limit or case.variant.seconds)
+    run = Run(
+        subject=case.subject,
+        variant=case.variant.name,
+        peer=case.peer,
+        round=round_number,
+        status=Status(answer["status"]),
+        metrics=answer.get("metrics", {}),
+        detail=answer.get("detail", ""),
+        seconds=round(meter.seconds(), 2),
+        other_load=None if _has_daemons(case.peer) else meter.other_load(),
+        left_behind=left_behind,
+    )
+    return run if run.status is Status.OK else replace(run, metrics={})
+
+
+def run_plan(
+    plan: Plan, limit: float | None = None, before: Callable[[Case], None] = lambda case: None
+) -> Iterator[Run]:
+    """Run everything, yielding each run as it ends.
+
+    Args:
+        plan: What to run.
+        limit: Overrides the time limit of every variant.
+        before: Called before each case.
+    """
+    load.become_subreaper()
+    for group in plan.groups():
+        given_up: set[str] = set()
+        hangs: dict[str, int] = {}
+        for round_number in range(plan.rounds):
+            for case in group:
+                if case.peer in given_up:
+                    continue
+                before(case)
+                run = run_case(case, round_number, limit)
+                hangs[case.peer] = hangs.get(case.peer, 0) + 1 if run.status is Status.HANG else 0
+                if hangs[case.peer] == HANGS or run.status is Status.UNSUPPORTED:
+                    given_up.add(case.peer)
+                yield run

@@ -1,0 +1,1 @@
+"""The parts of ``standard_library_census.py``."""

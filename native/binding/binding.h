@@ -1,0 +1,87 @@
+/* The thin layer between Python and the core: arguments, the GIL, errors, object lives; no logic.
+ *
+ *   Segment   the program's shared memory; makes and opens the rest
+ *   Ring      a channel's native half (transport/ring.py wraps it)
+ *   Block     a received buffer: writable, this process's own, given back with the last view of it
+ *   Reference a ring on its way in a message
+ *
+ * Whatever sleeps does so without the GIL, in stretches, and looks for signals in between.
+ */
+#ifndef TINES_BINDING_H
+#define TINES_BINDING_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "../core/chain.h"
+
+typedef struct ring_object ring_object;
+typedef struct block_object block_object;
+
+typedef struct {
+    PyTypeObject *segment_type, *ring_type, *block_type, *reference_type, *ticking_type;
+    PyObject *shut_down_error; /* tines.errors.QueueShutDown */
+    PyObject *transport_error; /* tines.errors.TransportError */
+    PyObject *no_buffers;      /* () */
+    ring_object *rings;        /* all that live, for fork */
+    block_object *blocks;
+} module_state;
+
+typedef struct {
+    PyObject_HEAD
+    tn_segment segment;
+} segment_object;
+
+struct block_object {
+    PyObject_HEAD
+    segment_object *segment;
+    block_object *previous, *next;
+    uint32_t index;
+    uint8_t *data;
+    uint64_t length;
+    bool owned;    /* the descriptor is this process's to release */
+    bool mapped;   /* `data` is a mapping of its own */
+    bool detached; /* private memory since a fork */
+};
+
+struct ring_object {
+    PyObject_HEAD
+    segment_object *segment;
+    ring_object *previous, *next;
+    tn_queue queue;
+    uint32_t reference, fork_reference;
+    int users;   /* threads inside a call that may have let go of the GIL */
+    bool closed; /* the reference goes with the last user */
+};
+
+typedef struct {
+    PyObject_HEAD
+    segment_object *segment;
+    uint32_t index; /* TN_NO_BLOCK: sent, or opened */
+    uint8_t handle[32];
+} reference_object;
+
+module_state *state_of(PyTypeObject *type);
+
+/* Raise what a result says; always returns NULL. */
+PyObject *raise_result(module_state *state, tn_result result, const char *doing);
+/* Seconds or None to a deadline; *waits is false for 0 and less. False with an error set. */
+bool parse_timeout(PyObject *timeout, int64_t *deadline, bool *waits);
+
+PyObject *block_wrap(module_state *state, segment_object *segment, uint32_t index);
+PyObject *block_copy(module_state *state, segment_object *segment, Py_buffer *from);
+PyObject *block_open_private(module_state *state, segment_object *segment, uint32_t index);
+PyObject *reference_wrap(module_state *state, segment_object *segment, uint32_t index);
+PyObject *ring_wrap(module_state *state, segment_object *segment, tn_queue queue, uint32_t reference);
+
+void rings_before_fork(module_state *state);
+void rings_after_fork_in_child(module_state *state);
+void blocks_before_fork(module_state *state);
+void blocks_after_fork_in_child(module_state *state);
+
+extern PyType_Spec segment_spec, ring_spec, block_spec, reference_spec, ticking_spec;
+PyObject *segment_create(module_state *state, uint64_t size);
+PyObject *segment_attach(module_state *state, int fd);
+PyObject *ticking_new(module_state *state, PyObject *ring, PyObject *iterable, tn_lease *lease);
+
+#endif

@@ -1,0 +1,212 @@
+/* Block and Reference: what a message carries beside its bytes. */
+#include "binding.h"
+
+static block_object *allocate(module_state *state, segment_object *segment, uint32_t index) {
+    block_object *self = PyObject_New(block_object, state->block_type);
+    if (self == NULL) return NULL;
+    *self = (block_object){.ob_base = self->ob_base, .index = index};
+    self->segment = (segment_object *)Py_NewRef(segment);
+    self->next = state->blocks;
+    if (self->next != NULL) self->next->previous = self;
+    state->blocks = self;
+    const tn_block *block = tn_block_at(&segment->segment, index);
+    self->length = block == NULL ? 0 : atomic_load(&block->length);
+    return self;
+}
+
+/* Whether the usual place for this block's bytes holds those of an earlier one, kept across a fork. */
+static bool is_covered(module_state *state, const block_object *except, uint32_t index) {
+    for (const block_object *at = state->blocks; at != NULL; at = at->next) {
+        if (at != except && at->detached && at->index == index) return true;
+    }
+    return false;
+}
+
+/* A Block for an index that this process holds. Takes it over, also on failure. */
+PyObject *block_wrap(module_state *state, segment_object *segment, uint32_t index) {
+    block_object *self = allocate(state, segment, index);
+    if (self == NULL) {
+        tn_block_release(&segment->segment, index);
+        return NULL;
+    }
+    const tn_block *block = tn_block_at(&segment->segment, index);
+    self->owned = true;
+    self->mapped = is_covered(state, self, index);
+    self->data = self->mapped ? tn_view_map(&segment->segment, block, true)
+                              : tn_view_at(&segment->segment, block);
+    if (self->data != NULL) return (PyObject *)self;
+    self->mapped = false;
+    Py_DECREF(self);
+    return PyErr_NoMemory();
+}
+
+PyObject *block_copy(module_state *state, segment_object *segment, Py_buffer *from) {
+    uint32_t index;
+    tn_result result;
+    Py_BEGIN_ALLOW_THREADS;
+    result = tn_block_take(&segment->segment, (uint64_t)from->len, &index);
+    if (result == TN_OK) {
+        const tn_block *block = tn_block_at(&segment->segment, index);
+        memcpy(tn_block_data(&segment->segment, block), from->buf, (size_t)from->len);
+    }
+    Py_END_ALLOW_THREADS;
+    if (result != TN_OK) return raise_result(state, result, "copying a buffer to shared memory");
+    return block_wrap(state, segment, index);
+}
+
+PyObject *block_open_private(module_state *state, segment_object *segment, uint32_t index) {
+    const tn_block *block = tn_block_at(&segment->segment, index);
+    if (block == NULL || tn_state_of(block) != TN_HELD) {
+        PyErr_SetString(state->transport_error, "what was shared is gone: its maker closed it or ended");
+        return NULL;
+    }
+    block_object *self = allocate(state, segment, index);
+    if (self == NULL) return NULL;
+    self->data = tn_view_map(&segment->segment, block, false);
+    self->mapped = self->data != NULL;
+    if (self->mapped) return (PyObject *)self;
+    Py_DECREF(self);
+    return PyErr_NoMemory();
+}
+
+static void block_dealloc(block_object *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    module_state *state = state_of(type);
+    tn_segment *segment = &self->segment->segment;
+    const tn_block *block = tn_block_at(segment, self->index);
+    if (self->mapped) tn_view_unmap(self->data, self->length);
+    if (self->detached) tn_view_attach(segment, block, self->length);
+    if (self->owned) tn_block_release(segment, self->index);
+    if (self->owned) tn_janitor_call(segment);
+    if (self->next != NULL) self->next->previous = self->previous;
+    if (self->previous != NULL) self->previous->next = self->next;
+    else state->blocks = self->next;
+    Py_DECREF(self->segment);
+    PyObject_Free(self);
+    Py_DECREF(type);
+}
+
+static int block_getbuffer(block_object *self, Py_buffer *view, int flags) {
+    return PyBuffer_FillInfo(view, (PyObject *)self, self->data, (Py_ssize_t)self->length, 0, flags);
+}
+
+static Py_ssize_t block_length(block_object *self) {
+    return (Py_ssize_t)self->length;
+}
+
+static PyObject *block_index(block_object *self, void *unused) {
+    (void)unused;
+    return PyLong_FromUnsignedLong(self->index);
+}
+
+void blocks_before_fork(module_state *state) {
+    for (block_object *self = state->blocks; self != NULL; self = self->next) {
+        if (self->detached || self->mapped) continue;
+        tn_segment *segment = &self->segment->segment;
+        self->detached = tn_view_detach(segment, tn_block_at(segment, self->index));
+    }
+}
+
+/* The blocks are the parent's to release; the bytes, private by now, are both's. */
+void blocks_after_fork_in_child(module_state *state) {
+    for (block_object *self = state->blocks; self != NULL; self = self->next) self->owned = false;
+}
+
+static PyGetSetDef block_properties[] = {
+    {"index", (getter)block_index, NULL, "Which block of the segment.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyType_Slot block_slots[] = {
+    {Py_tp_dealloc, block_dealloc},
+    {Py_tp_getset, block_properties},
+    {Py_bf_getbuffer, block_getbuffer},
+    {Py_sq_length, block_length},
+    {0, NULL},
+};
+
+PyType_Spec block_spec = {
+    .name = "tines._native.Block",
+    .basicsize = sizeof(block_object),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = block_slots,
+};
+
+/* ---- Reference ---- */
+
+PyObject *reference_wrap(module_state *state, segment_object *segment, uint32_t index) {
+    reference_object *self = PyObject_New(reference_object, state->reference_type);
+    if (self == NULL) {
+        tn_block_release(&segment->segment, index);
+        return NULL;
+    }
+    self->segment = (segment_object *)Py_NewRef(segment);
+    self->index = index;
+    memset(self->handle, 0, sizeof self->handle);
+    uint32_t target = atomic_load(&tn_block_at(&segment->segment, index)->target);
+    tn_queue queue;
+    if (tn_ring_open(&segment->segment, target, &queue) != TN_OK) {
+        Py_DECREF(self);
+        return raise_result(state, TN_CORRUPT, "receiving a queue");
+    }
+    memcpy(self->handle, segment->segment.header->id, 16);
+    memcpy(self->handle + 16, &target, sizeof target);
+    memcpy(self->handle + 24, &queue.ring->birth, sizeof queue.ring->birth);
+    return (PyObject *)self;
+}
+
+static void reference_dealloc(reference_object *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    if (self->index != TN_NO_BLOCK) tn_block_release(&self->segment->segment, self->index);
+    Py_DECREF(self->segment);
+    PyObject_Free(self);
+    Py_DECREF(type);
+}
+
+static PyObject *reference_open(reference_object *self, PyObject *unused) {
+    (void)unused;
+    module_state *state = state_of(Py_TYPE(self));
+    tn_queue queue;
+    if (self->index == TN_NO_BLOCK) return raise_result(state, TN_CORRUPT, "opening a queue twice");
+    uint32_t target = atomic_load(&tn_block_at(&self->segment->segment, self->index)->target);
+    tn_result result = tn_ring_open(&self->segment->segment, target, &queue);
+    if (result != TN_OK) return raise_result(state, result, "opening a queue");
+    uint32_t index = self->index;
+    self->index = TN_NO_BLOCK;
+    return ring_wrap(state, self->segment, queue, index);
+}
+
+static int reference_getbuffer(reference_object *self, Py_buffer *view, int flags) {
+    return PyBuffer_FillInfo(view, (PyObject *)self, self->handle, sizeof self->handle, 1, flags);
+}
+
+static PyObject *reference_travels(PyObject *self, void *unused) {
+    (void)self;
+    (void)unused;
+    Py_RETURN_TRUE;
+}
+
+static PyGetSetDef reference_properties[] = {
+    {"travels_beside", reference_travels, NULL, "Kept out of pickles: the ring passes it on.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMethodDef reference_methods[] = {
+    {"open", (PyCFunction)reference_open, METH_NOARGS, "open() -> Ring; once"},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot reference_slots[] = {
+    {Py_tp_dealloc, reference_dealloc},
+    {Py_tp_methods, reference_methods},
+    {Py_tp_getset, reference_properties},
+    {Py_bf_getbuffer, reference_getbuffer},
+    {0, NULL},
+};
+
+PyType_Spec reference_spec = {
+    .name = "tines._native.Reference",
+    .basicsize = sizeof(reference_object),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = reference_slots,
+};

@@ -1,0 +1,191 @@
+/* The module `tines._native`: functions, fork hooks, initialisation. */
+#include "binding.h"
+
+#include <signal.h>
+#include <sys/prctl.h>
+
+#ifdef TINES_DEBUG
+#define BUILD "debug"
+#else
+#define BUILD "release"
+#endif
+
+static struct PyModuleDef module_def;
+
+module_state *state_of(PyTypeObject *type) {
+    return PyType_GetModuleState(type);
+}
+
+PyObject *raise_result(module_state *state, tn_result result, const char *doing) {
+    switch (result) {
+    case TN_SHUT:
+        PyErr_SetString(state->shut_down_error, "the queue was shut down");
+        break;
+    case TN_NO_MEMORY:
+        PyErr_Format(PyExc_MemoryError,
+                     "%s: not enough memory is left for it, in this machine, its container or the "
+                     "segment; receive what is queued, or bound the queue with max_bytes",
+                     doing);
+        break;
+    case TN_CORRUPT:
+        PyErr_Format(state->transport_error, "%s: shared memory holds a value that cannot be right", doing);
+        break;
+    case TN_TOO_MANY:
+        PyErr_Format(PyExc_ValueError, "%s: a count is beyond its limit", doing);
+        break;
+    default:
+        PyErr_SetFromErrno(state->transport_error);
+    }
+    return NULL;
+}
+
+bool parse_timeout(PyObject *timeout, int64_t *deadline, bool *waits) {
+    *waits = true;
+    *deadline = TN_FOREVER;
+    if (timeout == Py_None) return true;
+    double seconds = PyFloat_AsDouble(timeout);
+    if (seconds == -1.0 && PyErr_Occurred()) {
+        PyErr_Clear();
+        PyErr_Format(PyExc_TypeError, "timeout=%R is not a number of seconds or None", timeout);
+        return false;
+    }
+    if (seconds != seconds) {
+        PyErr_SetString(PyExc_ValueError, "timeout is not a number: give seconds or None");
+        return false;
+    }
+    *waits = seconds > 0;
+    if (seconds < 1e9) *deadline = tn_now() + (int64_t)((seconds > 0 ? seconds : 0) * (double)TN_SECOND);
+    return true;
+}
+
+static PyObject *create_segment(PyObject *module, PyObject *arg) {
+    unsigned long long size = PyLong_AsUnsignedLongLong(arg);
+    if (PyErr_Occurred()) return NULL;
+    return segment_create(PyModule_GetState(module), size ? size : TN_DEFAULT_SIZE);
+}
+
+static PyObject *attach_segment(PyObject *module, PyObject *arg) {
+    int fd = (int)PyLong_AsLong(arg);
+    if (PyErr_Occurred()) return NULL;
+    return segment_attach(PyModule_GetState(module), fd);
+}
+
+static PyObject *before_fork(PyObject *module, PyObject *unused) {
+    (void)unused;
+    module_state *state = PyModule_GetState(module);
+    tn_janitor_stop();
+    blocks_before_fork(state);
+    rings_before_fork(state);
+    Py_RETURN_NONE;
+}
+
+static PyObject *after_fork_in_child(PyObject *module, PyObject *unused) {
+    (void)unused;
+    module_state *state = PyModule_GetState(module);
+    tn_janitor_forked();
+    rings_after_fork_in_child(state);
+    blocks_after_fork_in_child(state);
+    Py_RETURN_NONE;
+}
+
+static PyObject *set_parent_death_signal(PyObject *module, PyObject *arg) {
+    (void)module;
+    int signum = (int)PyLong_AsLong(arg);
+    if (PyErr_Occurred()) return NULL;
+    if (prctl(PR_SET_PDEATHSIG, (unsigned long)signum) != 0) return PyErr_SetFromErrno(PyExc_OSError);
+    Py_RETURN_NONE;
+}
+
+#ifdef TINES_DEBUG
+static PyObject *crash_at(PyObject *module, PyObject *args) {
+    (void)module;
+    const char *name;
+    unsigned int countdown;
+    if (!PyArg_ParseTuple(args, "sI", &name, &countdown)) return NULL;
+    for (int i = 0; i < TN_STEP_COUNT; i++) {
+        if (strcmp(name, tn_step_names[i]) == 0) {
+            tn_step_arm((tn_step)i, countdown);
+            Py_RETURN_NONE;
+        }
+    }
+    return PyErr_Format(PyExc_ValueError, "no step is called %s", name);
+}
+#endif
+
+static PyMethodDef functions[] = {
+    {"create_segment", create_segment, METH_O, "create_segment(size) -> Segment; 0 for the usual size"},
+    {"attach_segment", attach_segment, METH_O, "attach_segment(fd) -> Segment; takes the descriptor over"},
+    {"before_fork", before_fork, METH_NOARGS, "For os.register_at_fork."},
+    {"after_fork_in_child", after_fork_in_child, METH_NOARGS, "For os.register_at_fork."},
+    {"set_parent_death_signal", set_parent_death_signal, METH_O,
+     "set_parent_death_signal(signum): sent to this process when the thread that started it ends"},
+#ifdef TINES_DEBUG
+    {"crash_at", crash_at, METH_VARARGS, "crash_at(step, countdown): SIGKILL at that step"},
+#endif
+    {NULL, NULL, 0, NULL},
+};
+
+static bool import_errors(module_state *state) {
+    PyObject *errors = PyImport_ImportModule("tines.errors");
+    if (errors == NULL) return false;
+    state->shut_down_error = PyObject_GetAttrString(errors, "QueueShutDown");
+    state->transport_error = PyObject_GetAttrString(errors, "TransportError");
+    Py_DECREF(errors);
+    return state->shut_down_error != NULL && state->transport_error != NULL;
+}
+
+static PyTypeObject *add_type(PyObject *module, PyType_Spec *spec) {
+    PyObject *type = PyType_FromModuleAndSpec(module, spec, NULL);
+    if (type == NULL || PyModule_AddType(module, (PyTypeObject *)type) < 0) return NULL;
+    return (PyTypeObject *)type;
+}
+
+static int add_constants(PyObject *module) {
+    PyObject *steps = PyTuple_New(TN_STEP_COUNT);
+    if (steps == NULL) return -1;
+    for (int i = 0; i < TN_STEP_COUNT; i++) {
+        PyTuple_SET_ITEM(steps, i, PyUnicode_FromString(tn_step_names[i]));
+    }
+    if (PyModule_AddObject(module, "steps", steps) < 0) return -1;
+    return PyModule_AddStringConstant(module, "build", BUILD);
+}
+
+static int execute(PyObject *module) {
+    module_state *state = PyModule_GetState(module);
+    state->no_buffers = PyTuple_New(0);
+    if (state->no_buffers == NULL || !import_errors(state)) return -1;
+    state->segment_type = add_type(module, &segment_spec);
+    state->ring_type = add_type(module, &ring_spec);
+    state->block_type = add_type(module, &block_spec);
+    state->reference_type = add_type(module, &reference_spec);
+    state->ticking_type = add_type(module, &ticking_spec);
+    if (!state->segment_type || !state->ring_type || !state->block_type || !state->reference_type ||
+        !state->ticking_type) {
+        return -1;
+    }
+    return add_constants(module);
+}
+
+static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, execute},
+#if PY_VERSION_HEX >= 0x030C0000
+    {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
+#endif
+#if PY_VERSION_HEX >= 0x030D0000
+    {Py_mod_gil, Py_MOD_GIL_USED},
+#endif
+    {0, NULL},
+};
+
+static struct PyModuleDef module_def = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "tines._native",
+    .m_doc = "The native core: shared memory, robust locks, rings. Used by tines.transport.ring only.",
+    .m_size = sizeof(module_state),
+    .m_methods = functions,
+    .m_slots = slots,
+};
+
+PyMODINIT_FUNC PyInit__native(void) {
+    return PyModuleDef_Init(&module_def);
+}

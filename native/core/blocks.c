@@ -1,0 +1,266 @@
+/* See blocks.h for the states and who answers for a block in each of them. */
+#define _GNU_SOURCE
+#include "blocks.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "ring.h"
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+enum { REFERENCES = 0 };                               /* their place in hot and cold */
+static const uint64_t LOOK_EVERY = UINT64_C(32) << 20;   /* fresh bytes between looks at what is left */
+static const uint64_t SPARE = UINT64_C(64) << 20;        /* what is left to the rest of the system */
+
+tn_block *tn_block_at(const tn_segment *segment, uint32_t index) {
+    if (index >= segment->header->blocks_limit) return NULL;
+    return (tn_block *)(segment->base + segment->header->blocks_at) + index;
+}
+
+uint8_t *tn_block_data(const tn_segment *segment, const tn_block *block) {
+    if (block->order < TN_SMALLEST_CLASS || block->order >= TN_SMALLEST_CLASS + TN_CLASSES) return NULL;
+    return tn_at(segment, block->offset, UINT64_C(1) << block->order);
+}
+
+static uint32_t list_of(const tn_block *block) {
+    return block->order ? block->order - TN_SMALLEST_CLASS + 1 : REFERENCES;
+}
+
+static void push_free(tn_segment *segment, uint32_t index, tn_block *block) {
+    tn_header *header = segment->header;
+    uint32_t *head = block->touched ? &header->hot[list_of(block)] : &header->cold[list_of(block)];
+    block->next = *head;
+    *head = index;
+}
+
+/* The holder of the arena lock died at any instruction: the states are the truth, the rest is made
+ * anew from them. */
+static void rebuild(tn_segment *segment) {
+    tn_header *header = segment->header;
+    uint64_t cached = 0;
+    for (int i = 0; i < TN_CLASSES; i++) header->hot[i] = header->cold[i] = TN_NO_BLOCK;
+    uint32_t used = atomic_load(&header->blocks_used);
+    for (uint32_t i = 0; i < used; i++) {
+        tn_block *block = tn_block_at(segment, i);
+        tn_state state = tn_state_of(block);
+        /* UNUSED below the mark: its taker died before it said that it holds it. */
+        if (state == TN_UNUSED) atomic_store(&block->status, tn_status(TN_FREE, 0));
+        if (state == TN_UNUSED || state == TN_FREE) {
+            push_free(segment, i, block);
+            cached += block->touched;
+        }
+    }
+    atomic_store(&header->cached, cached);
+    tn_rings_count_references(segment);
+}
+
+bool tn_arena_lock(tn_segment *segment) {
+    tn_acquired got = tn_lock_always(&segment->header->arena);
+    if (got.result != TN_OK) return false;
+    if (got.owner_died) rebuild(segment);
+    return true;
+}
+
+void tn_arena_unlock(tn_segment *segment) {
+    tn_lock_release(&segment->header->arena);
+}
+
+/* A descriptor from its free list, or a new one with its data from above the marks. */
+static tn_result pick_locked(tn_segment *segment, uint32_t order, uint32_t *index) {
+    tn_header *header = segment->header;
+    uint32_t list = order ? order - TN_SMALLEST_CLASS + 1 : REFERENCES;
+    uint32_t *head = header->hot[list] != TN_NO_BLOCK ? &header->hot[list] : &header->cold[list];
+    uint32_t first = *head;
+    tn_block *block;
+    if (first != TN_NO_BLOCK) {
+        block = tn_block_at(segment, first);
+        if (block == NULL || block->order != order) return TN_CORRUPT;
+        *head = block->next;
+        uint64_t cached = atomic_load(&header->cached);
+        atomic_store(&header->cached, cached > block->touched ? cached - block->touched : 0);
+        *index = first;
+        return TN_OK;
+    }
+    uint64_t size = order ? UINT64_C(1) << order : 0;
+    uint32_t used = atomic_load(&header->blocks_used);
+    if (used >= header->blocks_limit || size > header->size - header->data_used) return TN_NO_MEMORY;
+    block = tn_block_at(segment, used);
+    block->order = order;
+    block->offset = header->data_used;
+    block->touched = 0;
+    header->data_used += size;
+    atomic_store(&header->blocks_used, used + 1);
+    *index = used;
+    return TN_OK;
+}
+
+static bool enough_left(tn_segment *segment, uint64_t fresh) {
+    segment->fresh += fresh;
+    if (segment->fresh < LOOK_EVERY) return true;
+    segment->fresh = 0;
+    uint64_t left = tn_memory_left();
+    return left > SPARE && fresh < left - SPARE;
+}
+
+/* Have the pages before anybody writes: running out of memory is an answer here, and a SIGBUS there. */
+static tn_result populate(tn_segment *segment, tn_block *block, uint64_t length) {
+    uint64_t present = block->touched & ~UINT64_C(4095);
+    if (length <= present) return TN_OK;
+    uint8_t *data = tn_block_data(segment, block);
+    if (data == NULL) return TN_CORRUPT;
+    if (!enough_left(segment, length - present)) return TN_NO_MEMORY;
+    if (madvise(data + present, length - present, MADV_POPULATE_WRITE) == 0) return TN_OK;
+    if (errno != EINVAL) return TN_NO_MEMORY;
+    /* Linux before 5.14. */
+    off_t at = (off_t)(block->offset + present);
+    return fallocate(segment->fd, 0, at, (off_t)(length - present)) == 0 ? TN_OK : TN_NO_MEMORY;
+}
+
+static uint32_t order_for(uint64_t length) {
+    uint32_t order = TN_SMALLEST_CLASS;
+    while (order < 63 && (UINT64_C(1) << order) < length) order++;
+    return order;
+}
+
+static tn_result take_once(tn_segment *segment, uint32_t order, uint64_t length, uint32_t *index) {
+    if (!tn_arena_lock(segment)) return TN_CORRUPT;
+    TN_STEP(allocating);
+    tn_result result = pick_locked(segment, order, index);
+    if (result == TN_OK) {
+        tn_block *block = tn_block_at(segment, *index);
+        atomic_store(&block->length, length);
+        atomic_store(&block->target, TN_NO_BLOCK);
+        atomic_store(&block->status, tn_status(TN_HELD, segment->slot));
+    }
+    TN_STEP(allocated);
+    tn_arena_unlock(segment);
+    return result;
+}
+
+tn_result tn_block_take(tn_segment *segment, uint64_t length, uint32_t *index) {
+    uint32_t order = order_for(length);
+    if (order >= TN_SMALLEST_CLASS + TN_CLASSES - 1) return TN_NO_MEMORY;
+    tn_result result = take_once(segment, order, length, index);
+    if (result == TN_NO_MEMORY && tn_segment_sweep(segment, 0) > 0) {
+        result = take_once(segment, order, length, index);
+    }
+    if (result != TN_OK) return result;
+    tn_block *block = tn_block_at(segment, *index);
+    result = populate(segment, block, length);
+    if (result == TN_NO_MEMORY) {
+        /* Pages that only wait for reuse are the first to go. */
+        tn_segment_sweep(segment, 0);
+        tn_arena_trim(segment, 0, TN_FOREVER);
+        result = populate(segment, block, length);
+    }
+    /* The descriptor is this process's own by now: nobody else looks at `touched`. */
+    if (length > block->touched) block->touched = length;
+    if (result != TN_OK) tn_block_release(segment, *index);
+    return result;
+}
+
+tn_result tn_reference_take_locked(tn_segment *segment, uint32_t ring, uint32_t *index) {
+    tn_block *target = tn_block_at(segment, ring);
+    tn_result result = target != NULL && tn_state_of(target) == TN_RING ? TN_OK : TN_CORRUPT;
+    if (result == TN_OK) result = pick_locked(segment, 0, index);
+    if (result == TN_OK) {
+        tn_block *block = tn_block_at(segment, *index);
+        atomic_store(&block->length, 0);
+        atomic_store(&block->target, ring);
+        atomic_store(&block->status, tn_status(TN_HELD, segment->slot));
+        tn_ring_referenced(segment, ring, +1);
+    }
+    return result;
+}
+
+tn_result tn_reference_take(tn_segment *segment, uint32_t ring, uint32_t *index) {
+    if (!tn_arena_lock(segment)) return TN_CORRUPT;
+    tn_result result = tn_reference_take_locked(segment, ring, index);
+    tn_arena_unlock(segment);
+    return result;
+}
+
+void tn_block_free_locked(tn_segment *segment, uint32_t index) {
+    tn_block *block = tn_block_at(segment, index);
+    uint32_t target = atomic_load(&block->target);
+    TN_STEP(freeing);
+    block->freed_at = tn_now();
+    atomic_store(&block->target, TN_NO_BLOCK);
+    atomic_store(&block->status, tn_status(TN_FREE, 0));
+    TN_STEP(freed);
+    push_free(segment, index, block);
+    atomic_fetch_add(&segment->header->cached, block->touched);
+    if (block->order == 0 && target != TN_NO_BLOCK) tn_ring_referenced(segment, target, -1);
+}
+
+void tn_block_release(tn_segment *segment, uint32_t index) {
+    tn_block *block = tn_block_at(segment, index);
+    if (block == NULL || !tn_arena_lock(segment)) return;
+    if (atomic_load(&block->status) == tn_status(TN_HELD, segment->slot)) {
+        tn_block_free_locked(segment, index);
+    }
+    tn_arena_unlock(segment);
+}
+
+static void punch(tn_segment *segment, tn_block *block) {
+    uint8_t *data = tn_block_data(segment, block);
+    if (data == NULL) return;
+    uint64_t length = (block->touched + 4095) & ~UINT64_C(4095);
+    if (fallocate(segment->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)block->offset,
+                  (off_t)length) == 0) {
+        block->touched = 0;
+    }
+}
+
+/* The oldest free block that holds pages, or TN_NO_BLOCK. */
+static uint32_t oldest_cached(tn_segment *segment, int64_t before) {
+    uint32_t used = atomic_load(&segment->header->blocks_used), oldest = TN_NO_BLOCK;
+    for (uint32_t i = 0; i < used; i++) {
+        tn_block *block = tn_block_at(segment, i);
+        if (tn_state_of(block) != TN_FREE || block->touched == 0 || block->freed_at > before) continue;
+        if (oldest == TN_NO_BLOCK || block->freed_at < tn_block_at(segment, oldest)->freed_at) oldest = i;
+    }
+    return oldest;
+}
+
+/* Take one particular free block out of its list, so that its pages can go without the lock held. */
+static bool unlink_locked(tn_segment *segment, uint32_t index) {
+    tn_block *block = tn_block_at(segment, index);
+    uint32_t *link = &segment->header->hot[list_of(block)];
+    uint32_t steps = atomic_load(&segment->header->blocks_used);
+    while (*link != TN_NO_BLOCK && steps-- > 0) {
+        if (*link == index) {
+            *link = block->next;
+            atomic_store(&block->status, tn_status(TN_HELD, segment->slot));
+            return true;
+        }
+        tn_block *at = tn_block_at(segment, *link);
+        if (at == NULL) return false;
+        link = &at->next;
+    }
+    return false;
+}
+
+uint64_t tn_arena_trim(tn_segment *segment, uint64_t keep, int64_t before) {
+    tn_header *header = segment->header;
+    while (atomic_load(&header->cached) > keep) {
+        if (!tn_arena_lock(segment)) break;
+        uint32_t index = oldest_cached(segment, before);
+        bool taken = index != TN_NO_BLOCK && unlink_locked(segment, index);
+        tn_block *block = taken ? tn_block_at(segment, index) : NULL;
+        if (taken) atomic_fetch_sub(&header->cached, block->touched);
+        tn_arena_unlock(segment);
+        if (!taken) break;
+        uint64_t held = block->touched;
+        punch(segment, block);
+        bool given_back = block->touched != held;
+        tn_block_release(segment, index);
+        if (!given_back) break; /* the system would not */
+    }
+    return atomic_load(&header->cached);
+}

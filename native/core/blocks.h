@@ -1,0 +1,104 @@
+/* Blocks: who holds which stretch of the segment.
+ *
+ * A block's size is a power of two, but only what is touched costs memory, so rounding up is free and
+ * nothing is ever split or merged. Free blocks wait in one list per size, last freed first: their
+ * pages are hot, and fresh pages are the real cost of a large message.
+ *
+ * Each block is in one state, changed by one store of `status`:
+ *
+ *   FREE -> HELD(process) -> SENT(ring, seq) -> HELD(process) -> FREE
+ *                  \-> CHUNK(ring), RING
+ *
+ * and the state says who answers for it after any death: HELD by a dead process is free again; SENT
+ * with a seq that its ring never committed, or that was taken by a process that died before it could
+ * say so, is free again (ring.c, tn_ring_collect); a CHUNK that the ring's chain does not lead to is
+ * free again. The free lists hold no truth: they are rebuilt from the states whenever the holder of
+ * the arena lock died.
+ *
+ * A *reference* is a block without data whose `target` is a ring. It is held, sent and reclaimed like
+ * any block, and a ring lives as long as there is a reference to it. So a ring in a message, or held
+ * by a process that is killed, needs no rules of its own.
+ */
+#ifndef TINES_BLOCKS_H
+#define TINES_BLOCKS_H
+
+#include "segment.h"
+
+typedef enum {
+    TN_UNUSED = 0,
+    TN_FREE,
+    TN_HELD,
+    TN_SENT,
+    TN_CHUNK,
+    TN_RING,
+} tn_state;
+
+typedef struct {
+    _Atomic uint64_t status; /* tn_state, and in the upper half the holder's slot */
+    uint32_t order;          /* log2 of the size; 0: a reference, no data */
+    uint32_t next;           /* in a free list */
+    uint64_t offset;         /* of the data */
+    _Atomic uint64_t length; /* bytes in use; at most 1 << order */
+    _Atomic uint64_t seq;    /* SENT: of the message */
+    _Atomic uint32_t ring;   /* SENT, CHUNK: of which ring */
+    _Atomic uint32_t target; /* a reference: to which ring */
+    uint64_t touched;        /* bytes from the start that may have pages */
+    int64_t freed_at;
+} tn_block;
+
+_Static_assert(sizeof(tn_block) == TN_CACHE_LINE, "a descriptor is one cache line");
+
+static inline uint64_t tn_status(tn_state state, uint32_t holder) {
+    return (uint64_t)holder << 32 | state;
+}
+static inline tn_state tn_state_of(const tn_block *block) {
+    return (tn_state)(uint32_t)atomic_load(&block->status);
+}
+
+/* The descriptor, or NULL if there is no such block. */
+tn_block *tn_block_at(const tn_segment *segment, uint32_t index);
+/* Where a block's data is in this process, or NULL for a reference or a corrupt descriptor. */
+uint8_t *tn_block_data(const tn_segment *segment, const tn_block *block);
+
+/* Take a block of at least `length` bytes, HELD by this process, its pages present: writing to it
+ * cannot fault, so running out of memory is TN_NO_MEMORY here and never a SIGBUS later. */
+tn_result tn_block_take(tn_segment *segment, uint64_t length, uint32_t *index);
+/* Take a reference to a ring, HELD by this process. TN_CORRUPT: no such ring. */
+tn_result tn_reference_take(tn_segment *segment, uint32_t ring, uint32_t *index);
+tn_result tn_reference_take_locked(tn_segment *segment, uint32_t ring, uint32_t *index);
+/* Give back a block or reference that this process holds; anything else is left alone. */
+void tn_block_release(tn_segment *segment, uint32_t index);
+
+/* With the arena lock held. */
+void tn_block_free_locked(tn_segment *segment, uint32_t index);
+bool tn_arena_lock(tn_segment *segment); /* false: the lock itself is corrupt */
+void tn_arena_unlock(tn_segment *segment);
+
+/* Give pages of free blocks back until at most `keep` bytes are cached, oldest first, sparing what was
+ * freed after `before`. Returns what is still cached. */
+#define TN_KEEP (UINT64_C(4) << 20)
+uint64_t tn_arena_trim(tn_segment *segment, uint64_t keep, int64_t before);
+
+/* Have the pages of this process's free blocks given back once they have been idle for a moment: a thread
+ * that lives only while there are any. It touches nothing but the segment. Stop it before a fork. */
+void tn_janitor_call(tn_segment *segment);
+void tn_janitor_stop(void);
+void tn_janitor_forked(void); /* in the child */
+
+/* Views: a block's bytes as a program sees them, in a mapping apart from the one that the core uses.
+ *
+ * Memory of the segment stays shared across fork, but what a program received is its own: a child must
+ * not see the parent's later changes, nor the parent the child's. So before a fork each view is
+ * *detached*: its bytes become ordinary private memory at the same address, which fork copies on write.
+ * While it is, messages that use the same block again are seen through a mapping of their own. */
+uint8_t *tn_view_at(const tn_segment *segment, const tn_block *block);
+bool tn_view_detach(tn_segment *segment, tn_block *block);
+void tn_view_attach(tn_segment *segment, const tn_block *block, uint64_t length);
+/* A mapping of its own, to be unmapped by the caller: shared, or private (copy on write). */
+uint8_t *tn_view_map(const tn_segment *segment, const tn_block *block, bool shared);
+void tn_view_unmap(uint8_t *view, uint64_t length);
+
+/* Bytes of memory that this process may still take: container limits and the system's own. */
+uint64_t tn_memory_left(void);
+
+#endif

@@ -1,0 +1,151 @@
+/* What dead processes leave behind, and the lives of rings. See ring.h and blocks.h for why the states
+ * of the blocks are enough to tell. */
+#define _GNU_SOURCE
+#include <stdlib.h>
+#include <string.h>
+
+#include "chain.h"
+
+static tn_ring *ring_of(const tn_segment *segment, uint32_t index) {
+    tn_block *block = tn_block_at(segment, index);
+    if (block == NULL || tn_state_of(block) != TN_RING) return NULL;
+    return (tn_ring *)tn_block_data(segment, block);
+}
+
+/* Mark the chunks that the chain from head to tail leads through, and count the revoked on the way. */
+static bool walk_chain(const tn_queue *queue, uint8_t *linked, uint64_t *revoked) {
+    tn_ring *ring = queue->ring;
+    uint64_t seq = atomic_load(&ring->get_count), put = atomic_load(&ring->put_count);
+    tn_end end = ring->head[seq & 1];
+    *revoked = end.revoked;
+    uint32_t last = ring->tail[put & 1].chunk;
+    if (tn_chunk_at(queue, end.chunk) == NULL || tn_chunk_at(queue, last) == NULL) return false;
+    linked[end.chunk] = linked[last] = 1;
+    for (; seq < put; seq++) {
+        uint32_t left;
+        tn_record *record = tn_next_record(queue, &end, &left);
+        if (record == NULL || record->seq != seq) return false;
+        linked[end.chunk] = 1;
+        *revoked += (record->flags & TN_REVOKED) != 0;
+        end.offset += (uint32_t)tn_record_size(record->length, record->blocks);
+    }
+    return true;
+}
+
+static bool is_orphan(const tn_queue *queue, const tn_block *block, bool linked) {
+    tn_ring *ring = queue->ring;
+    if (atomic_load(&block->ring) != queue->index) return false;
+    switch (tn_state_of(block)) {
+    case TN_CHUNK:
+        return !linked;
+    case TN_SENT: {
+        uint64_t seq = atomic_load(&block->seq);
+        return seq >= atomic_load(&ring->put_count) || seq < atomic_load(&ring->get_count);
+    }
+    default:
+        return false;
+    }
+}
+
+/* With all three locks: nobody is in the middle of anything, so what does not fit is left over. */
+static void collect_locked(tn_queue *queue) {
+    tn_segment *segment = queue->segment;
+    uint32_t used = atomic_load(&segment->header->blocks_used);
+    uint8_t *linked = calloc(segment->header->blocks_limit, 1);
+    uint64_t revoked;
+    if (linked != NULL && walk_chain(queue, linked, &revoked)) {
+        TN_STEP(collecting);
+        atomic_store(&queue->ring->revoked, revoked);
+        for (uint32_t i = 0; i < used; i++) {
+            if (is_orphan(queue, tn_block_at(segment, i), linked[i])) tn_block_free_locked(segment, i);
+        }
+    }
+    free(linked);
+}
+
+void tn_ring_collect(tn_queue *queue) {
+    tn_ring *ring = queue->ring;
+    if (tn_lock_always(&ring->put_lock).result != TN_OK) return;
+    if (tn_lock_always(&ring->get_lock).result == TN_OK) {
+        if (tn_arena_lock(queue->segment)) {
+            collect_locked(queue);
+            atomic_store(&ring->orphans, 0);
+            tn_arena_unlock(queue->segment);
+        }
+        tn_lock_release(&ring->get_lock);
+    }
+    tn_lock_release(&ring->put_lock);
+    /* The dead may have owed a wake. */
+    tn_event_wake_all(&ring->items);
+    tn_event_wake_all(&ring->space);
+    tn_event_wake_all(&ring->finished);
+}
+
+static void look_at_lock(tn_ring *ring, tn_lock *lock) {
+    tn_acquired got = tn_lock_try(lock);
+    if (got.result != TN_OK) return;
+    if (got.owner_died) atomic_store(&ring->orphans, 1);
+    tn_lock_release(lock);
+}
+
+/* Runs without a reference: holds one for as long as it looks. */
+static void repair(tn_segment *segment, uint32_t index) {
+    uint32_t reference;
+    tn_queue queue;
+    if (tn_reference_take(segment, index, &reference) != TN_OK) return;
+    if (tn_ring_open(segment, index, &queue) == TN_OK) {
+        look_at_lock(queue.ring, &queue.ring->put_lock);
+        look_at_lock(queue.ring, &queue.ring->get_lock);
+        if (atomic_load(&queue.ring->orphans)) tn_ring_collect(&queue);
+        tn_event_wake_all(&queue.ring->items);
+        tn_event_wake_all(&queue.ring->space);
+    }
+    tn_block_release(segment, reference);
+}
+
+void tn_rings_repair(tn_segment *segment) {
+    uint32_t used = atomic_load(&segment->header->blocks_used);
+    for (uint32_t i = 0; i < used; i++) {
+        if (tn_state_of(tn_block_at(segment, i)) == TN_RING) repair(segment, i);
+    }
+}
+
+/* With the arena lock held, when the last reference is gone: nobody can reach the ring any more. What
+ * is in it goes with it, references to other rings included. */
+static void destroy(tn_segment *segment, uint32_t index) {
+    uint32_t used = atomic_load(&segment->header->blocks_used);
+    for (uint32_t i = 0; i < used; i++) {
+        tn_block *block = tn_block_at(segment, i);
+        tn_state state = tn_state_of(block);
+        if ((state == TN_CHUNK || state == TN_SENT) && atomic_load(&block->ring) == index) {
+            tn_block_free_locked(segment, i);
+        }
+    }
+    tn_block_free_locked(segment, index);
+}
+
+void tn_ring_referenced(tn_segment *segment, uint32_t index, int change) {
+    tn_ring *ring = ring_of(segment, index);
+    if (ring == NULL) return;
+    ring->references += (uint32_t)change;
+    if (ring->references == 0) destroy(segment, index);
+}
+
+void tn_rings_count_references(tn_segment *segment) {
+    uint32_t used = atomic_load(&segment->header->blocks_used);
+    for (uint32_t i = 0; i < used; i++) {
+        tn_ring *ring = ring_of(segment, i);
+        if (ring != NULL) ring->references = 0;
+    }
+    for (uint32_t i = 0; i < used; i++) {
+        tn_block *block = tn_block_at(segment, i);
+        tn_state state = tn_state_of(block);
+        if (block->order != 0 || (state != TN_HELD && state != TN_SENT)) continue;
+        tn_ring *ring = ring_of(segment, atomic_load(&block->target));
+        if (ring != NULL) ring->references++;
+    }
+    for (uint32_t i = 0; i < used; i++) {
+        tn_ring *ring = ring_of(segment, i);
+        if (ring != NULL && ring->references == 0) destroy(segment, i);
+    }
+}

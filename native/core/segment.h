@@ -1,0 +1,80 @@
+/* The segment: one sparse memory file for a whole program, mapped by each of its processes.
+ *
+ *   0            header: identity, arena lock, free lists
+ *   slots        one per attached process: pid and start time, so that deaths are seen
+ *   descriptors  one per block, 64 bytes each
+ *   data         blocks: ring headers, ring chunks, payloads
+ *
+ * The file is a memfd: it has no name, so a crash leaves nothing behind, and it reaches children by
+ * fork or as a file descriptor. Its size is address space only; pages are taken on first touch and
+ * given back (a hole is punched) when what they held has been idle for a moment.
+ */
+#ifndef TINES_SEGMENT_H
+#define TINES_SEGMENT_H
+
+#include "base.h"
+#include "lock.h"
+
+#define TN_MAGIC UINT64_C(0x31303053454e4954) /* "TINES001" */
+#define TN_SLOTS 16384
+#define TN_SMALLEST_CLASS 16 /* blocks are 2^16 bytes and up, in powers of two */
+#define TN_CLASSES 32
+#define TN_NO_BLOCK UINT32_MAX
+
+typedef struct {
+    _Atomic uint32_t pid; /* 0: free */
+    _Atomic uint64_t born; /* start time of that pid, so that a reused pid is not taken for it */
+} tn_slot;
+
+typedef struct {
+    uint64_t magic;
+    uint64_t size;
+    uint8_t id[16];
+    uint64_t slots_at, blocks_at, data_at; /* offsets */
+    uint32_t blocks_limit;
+    _Alignas(TN_CACHE_LINE) tn_lock registry; /* slots; order: registry, put, get, arena */
+    _Atomic uint32_t slots_used;              /* high-water mark */
+    _Atomic int64_t last_sweep;
+    _Alignas(TN_CACHE_LINE) tn_lock arena; /* everything below; the innermost lock */
+    _Atomic uint32_t blocks_used;          /* high-water mark of the descriptors */
+    uint64_t data_used;                    /* high-water mark of the data */
+    uint32_t hot[TN_CLASSES];              /* free, last freed first; references in [0] */
+    uint32_t cold[TN_CLASSES];             /* free, and their pages given back */
+    _Atomic uint64_t cached;               /* bytes of pages that free blocks still hold */
+    _Atomic uint64_t births;               /* numbers rings, so that a stale handle is refused */
+} tn_header;
+
+typedef struct {
+    int fd;
+    uint8_t *base;  /* where the core looks */
+    uint8_t *views; /* the same once more, for the blocks that Python sees: see tn_view_detach */
+    uint64_t size;
+    tn_header *header;
+    uint32_t slot;   /* this process's */
+    _Atomic uint64_t fresh; /* bytes taken from the system since the last look at what is left */
+} tn_segment;
+
+#define TN_DEFAULT_SIZE (UINT64_C(1) << 40)
+#define TN_LEAST_SIZE (UINT64_C(1) << 26)
+
+/* Create a segment of at most `size` bytes of address space; less where less can be had. */
+tn_result tn_segment_create(tn_segment *segment, uint64_t size);
+/* Map the segment behind a descriptor, which stays the caller's. */
+tn_result tn_segment_attach(tn_segment *segment, int fd);
+void tn_segment_unmap(tn_segment *segment); /* the descriptor stays open */
+/* Take a slot for this process; again after fork, in the child. */
+tn_result tn_segment_register(tn_segment *segment);
+
+/* A checked place: NULL if [offset, offset + length) is not inside the segment. */
+static inline void *tn_at(const tn_segment *segment, uint64_t offset, uint64_t length) {
+    if (offset > segment->size || length > segment->size - offset) return NULL;
+    return segment->base + offset;
+}
+
+/* Reclaim all that dead processes held; returns how many had died. Looks at `pid` alone if not 0.
+ * `pid` need not exist any more; it is taken for dead if its process cannot be found. */
+int tn_segment_sweep(tn_segment *segment, uint32_t pid);
+/* The same, but at most about once a second over all processes. */
+void tn_segment_sweep_sometimes(tn_segment *segment);
+
+#endif

@@ -1,0 +1,155 @@
+"""A drop-in ``multiprocessing`` that survives killed workers: ``import tines as mp``.
+
+All names of ``multiprocessing`` are here with the same meaning. Most are methods of the default
+context, as they are there; ``Queue`` and its like and ``Pool`` are the classes themselves, so that
+they also serve as types. What costs time to import is imported on first use.
+"""
+
+from __future__ import annotations
+
+import sys
+from multiprocessing import SUBDEBUG, SUBWARNING  # type: ignore[attr-defined]
+
+from tines import context
+from tines.context import (
+    AuthenticationError,
+    BufferTooShort,
+    Process,
+    ProcessError,
+    TimeoutError,
+)
+from tines.process import active_children, current_process, parent_process
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from tines.errors import (
+        DecodeError,
+        EncodeError,
+        PoolBrokenError,
+        ProcessLostError,
+        QueueShutDown,
+        ResultEncodeError,
+        StartError,
+        TaskCancelledError,
+        TaskTimeoutError,
+        TinesError,
+        TransportError,
+        WaitTimeout,
+        WorkerLostError,
+    )
+    from tines.pool import Pool
+    from tines.process.waiting import as_completed, wait
+    from tines.queues import JoinableQueue, Queue, SimpleQueue
+
+__all__ = [
+    "Array",
+    "AuthenticationError",
+    "Barrier",
+    "BoundedSemaphore",
+    "BufferTooShort",
+    "Condition",
+    "DecodeError",
+    "EncodeError",
+    "Event",
+    "JoinableQueue",
+    "Lock",
+    "Manager",
+    "Pipe",
+    "Pool",
+    "PoolBrokenError",
+    "Process",
+    "ProcessError",
+    "ProcessLostError",
+    "Queue",
+    "QueueShutDown",
+    "RLock",
+    "RawArray",
+    "RawValue",
+    "ResultEncodeError",
+    "Semaphore",
+    "SimpleQueue",
+    "StartError",
+    "TaskCancelledError",
+    "TaskTimeoutError",
+    "TimeoutError",
+    "TinesError",
+    "TransportError",
+    "Value",
+    "WaitTimeout",
+    "WorkerLostError",
+    "active_children",
+    "allow_connection_pickling",
+    "as_completed",
+    "cpu_count",
+    "current_process",
+    "freeze_support",
+    "get_all_start_methods",
+    "get_context",
+    "get_logger",
+    "get_start_method",
+    "log_to_stderr",
+    "parent_process",
+    "reducer",
+    "set_executable",
+    "set_forkserver_preload",
+    "set_start_method",
+    "wait",
+]
+
+__version__ = "0.1.0"
+
+_default = context.default
+
+Array = _default.Array
+Barrier = _default.Barrier
+BoundedSemaphore = _default.BoundedSemaphore
+Condition = _default.Condition
+Event = _default.Event
+Lock = _default.Lock
+Manager = _default.Manager
+Pipe = _default.Pipe
+RLock = _default.RLock
+RawArray = _default.RawArray
+RawValue = _default.RawValue
+Semaphore = _default.Semaphore
+Value = _default.Value
+allow_connection_pickling = _default.allow_connection_pickling
+cpu_count = _default.cpu_count
+freeze_support = _default.freeze_support
+get_all_start_methods = _default.get_all_start_methods
+get_context = _default.get_context
+get_logger = _default.get_logger
+get_start_method = _default.get_start_method
+log_to_stderr = _default.log_to_stderr
+reducer = _default.reducer
+set_executable = _default.set_executable
+set_forkserver_preload = _default.set_forkserver_preload
+set_start_method = _default.set_start_method
+
+_ELSEWHERE = {
+    "JoinableQueue": "tines.queues",
+    "Pool": "tines.pool",
+    "Queue": "tines.queues",
+    "SimpleQueue": "tines.queues",
+    "as_completed": "tines.process.waiting",
+    "wait": "tines.process.waiting",
+}
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name in _ELSEWHERE:
+        value = getattr(import_module(_ELSEWHERE[name]), name)
+    elif name in __all__:
+        value = getattr(import_module("tines.errors"), name)
+    else:
+        raise AttributeError(f"module 'tines' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

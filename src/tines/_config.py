@@ -1,0 +1,64 @@
+"""What the environment says: ``TINES_NATIVE``, and how many cores this process may really use."""
+
+from __future__ import annotations
+
+import enum
+import os
+from pathlib import Path
+
+__all__ = ["Native", "available_cpus", "native"]
+
+
+class Native(enum.Enum):
+    """``TINES_NATIVE``: whether the native core is wanted."""
+
+    AUTO = "auto"
+    """Use it where it was built and works."""
+    REQUIRE = "require"
+    """Fail with the reason where it cannot be used."""
+    OFF = "off"
+    """Never use it: the pipe transport everywhere."""
+
+
+def native() -> Native:
+    """Read ``TINES_NATIVE``.
+
+    Raises:
+        ValueError: it is set to something else than ``auto``, ``require`` or ``off``.
+    """
+    given = os.environ.get("TINES_NATIVE", "") or "auto"
+    try:
+        return Native(given)
+    except ValueError:
+        raise ValueError(
+            f"TINES_NATIVE={given!r} is not known: set it to 'auto', 'require' or 'off'"
+        ) from None
+
+
+def available_cpus() -> int:
+    """How many cores this process may use at once: affinity and the container's quota count.
+
+    At least 1. A quota of one and a half cores counts as two (cgroup v2 ``cpu.max``, v1
+    ``cpu.cfs_quota_us``; see the kernel's ``Documentation/admin-guide/cgroup-v2.rst``).
+    """
+    try:
+        count = len(os.sched_getaffinity(0))
+    except AttributeError:
+        count = os.cpu_count() or 1
+    quota = _cgroup_quota()
+    return max(1, min(count, -(-quota[0] // quota[1]))) if quota else count
+
+
+def _cgroup_quota() -> tuple[int, int] | None:
+    """Return (quota, period) in microseconds, or ``None`` where nothing is limited."""
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return None if quota == "max" else (int(quota), int(period))
+    except (OSError, ValueError):
+        pass
+    try:
+        base = Path("/sys/fs/cgroup/cpu")
+        v1 = int((base / "cpu.cfs_quota_us").read_text())
+        return None if v1 <= 0 else (v1, int((base / "cpu.cfs_period_us").read_text()))
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,210 @@
+"""Contexts: a start method, and everything that is bound to it.
+
+A context has the names of the package as methods. ``Process``, ``Pool`` and the queues are ours;
+the rest (locks, values, managers, pipes) is the standard library's own, made with our context.
+
+There is one default start method in a program. ``tines.set_start_method()`` sets the standard
+library's, and ``tines.get_start_method()`` asks it: locks, values and managers made by either
+package then suit the processes started by either, and a child learns its method once.
+"""
+
+from __future__ import annotations
+
+import multiprocessing.context as _std
+import sys
+from multiprocessing import (
+    get_all_start_methods as _get_all_start_methods,
+    get_start_method as _get_start_method,
+    set_start_method as _set_start_method,
+)
+from multiprocessing.context import (
+    AuthenticationError,
+    BufferTooShort,
+    ProcessError,
+    TimeoutError,
+    assert_spawning,
+    get_spawning_popen,
+    set_spawning_popen,
+)
+
+from tines.process.base import CONCRETE, Process, SpawnProcess
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+    from tines.pool import Pool
+    from tines.queues import JoinableQueue, Queue, SimpleQueue
+
+__all__ = [
+    "AuthenticationError",
+    "BaseContext",
+    "BufferTooShort",
+    "DefaultContext",
+    "Process",
+    "ProcessError",
+    "SpawnContext",
+    "SpawnProcess",
+    "TimeoutError",
+    "assert_spawning",
+    "default",
+    "get_spawning_popen",
+    "set_spawning_popen",
+]
+
+
+class BaseContext(_std.BaseContext):
+    """What all contexts share."""
+
+    def Queue(self, maxsize: int = 0, *, max_bytes: int = 0) -> Queue[Any]:  # type: ignore[override]  # noqa: N802
+        """Return a queue for many producers and consumers.
+
+        Args:
+            maxsize: How many items it holds before ``put`` waits; 0 for any number.
+            max_bytes: The same in bytes of payload.
+        """
+        from tines.queues import Queue
+
+        return Queue(maxsize, max_bytes=max_bytes, ctx=self.get_context())
+
+    def JoinableQueue(  # type: ignore[override]  # noqa: N802
+        self, maxsize: int = 0, *, max_bytes: int = 0
+    ) -> JoinableQueue[Any]:
+        """Return a queue with ``task_done()`` and ``join()``."""
+        from tines.queues import JoinableQueue
+
+        return JoinableQueue(maxsize, max_bytes=max_bytes, ctx=self.get_context())
+
+    def SimpleQueue(self) -> SimpleQueue[Any]:  # type: ignore[override]  # noqa: N802
+        """Return a queue with ``put()``, ``get()`` and ``empty()`` only."""
+        from tines.queues import SimpleQueue
+
+        return SimpleQueue(ctx=self.get_context())
+
+    def Pool(  # type: ignore[override]  # noqa: N802
+        self,
+        processes: int | None = None,
+        initializer: Callable[..., object] | None = None,
+        initargs: Iterable[Any] = (),
+        maxtasksperchild: int | None = None,
+        **options: Any,
+    ) -> Pool:
+        """Return a pool of worker processes; ``options`` are those of :class:`tines.pool.Pool`."""
+        from tines.pool import Pool
+
+        return Pool(
+            processes,
+            initializer,
+            initargs,
+            maxtasksperchild,
+            context=self.get_context(),
+            **options,
+        )
+
+    def Manager(self) -> Any:  # noqa: N802
+        """Return a manager with a running server process."""
+        from tines.managers import SyncManager
+
+        manager = SyncManager(ctx=self.get_context())
+        manager.start()
+        return manager
+
+    def cpu_count(self) -> int:
+        """Return how many cores this process may use at once: affinity and cgroups count."""
+        from tines._config import available_cpus
+
+        return available_cpus()
+
+    def set_forkserver_preload(self, module_names: list[str], *, on_error: str = "warn") -> None:
+        """Name the modules that the fork server imports before it forks, ``"__main__"`` for the
+        main module, which alone is the default. For servers started from now on.
+
+        Args:
+            module_names: Names of modules.
+            on_error: What a module that fails to import leads to: ``"warn"`` prints the traceback,
+                ``"ignore"`` does nothing, ``"fail"`` lets every start fail.
+        """
+        from tines.process import forkserver_client
+
+        forkserver_client.set_preload(module_names, on_error)
+
+    def get_context(self, method: str | None = None) -> BaseContext:  # type: ignore[override]
+        """Return the context of a start method; without one, this context."""
+        if method is None:
+            return self
+        try:
+            context = _contexts[method]
+        except KeyError:
+            raise ValueError(
+                f"cannot find context for {method!r}: use one of {', '.join(map(repr, _contexts))}"
+            ) from None
+        context._check_available()
+        return context
+
+
+class DefaultContext(BaseContext, _std.DefaultContext):
+    """The context of the program's default start method."""
+
+    Process = Process  # type: ignore[assignment]
+
+    def __init__(self) -> None:
+        """Make it; its only state is the standard library's."""
+
+    def get_context(self, method: str | None = None) -> BaseContext:
+        """Return the context of a start method; without one, of the default, which is then fixed."""
+        return super().get_context(_get_start_method() if method is None else method)
+
+    def set_start_method(self, method: str | None, force: bool = False) -> None:
+        """Set the default start method, of the standard library as well; once, unless ``force``."""
+        if method is not None:
+            self.get_context(method)
+        _set_start_method(method, force)
+
+    def get_start_method(self, allow_none: bool = False) -> str | None:  # type: ignore[override]
+        """Return the default start method."""
+        return _get_start_method(allow_none)
+
+    def get_all_start_methods(self) -> list[str]:
+        """Return the start methods of this system, the default first."""
+        return _get_all_start_methods()
+
+
+class SpawnContext(BaseContext, _std.SpawnContext):
+    """Starts a fresh interpreter."""
+
+    _name = "spawn"
+    Process = SpawnProcess  # type: ignore[assignment]
+
+
+_contexts: dict[str, BaseContext] = {"spawn": SpawnContext()}
+
+if sys.platform != "win32":
+    from tines.process.base import ForkProcess, ForkServerProcess
+
+    class ForkContext(BaseContext, _std.ForkContext):
+        """Forks this process."""
+
+        _name = "fork"
+        Process = ForkProcess  # type: ignore[assignment]
+
+    class ForkServerContext(BaseContext, _std.ForkServerContext):
+        """Forks a warm, single-threaded server."""
+
+        _name = "forkserver"
+        Process = ForkServerProcess  # type: ignore[assignment]
+
+    _contexts["fork"] = ForkContext()
+    _contexts["forkserver"] = ForkServerContext()
+    __all__ += ["ForkContext", "ForkProcess", "ForkServerContext", "ForkServerProcess"]  # noqa: PLE0604
+
+default = DefaultContext()
+"""The default context: the functions of the package are its methods."""
+
+
+def __getattr__(name: str) -> Any:
+    if name == "_default_context":
+        return default
+    if name == "_concrete_contexts":
+        return _contexts
+    return getattr(_std, name)

@@ -1,0 +1,1 @@
+"""Where workers live: on this machine (``local``), or on somebody else's engine."""

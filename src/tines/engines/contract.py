@@ -1,0 +1,66 @@
+"""What an engine promises: it starts workers, says when they ended and how, and stops them.
+
+An engine knows nothing of tasks: it runs ``target(*args)`` somewhere and watches over it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+__all__ = ["Engine", "Exit", "Running"]
+
+
+@dataclass(frozen=True)
+class Exit:
+    """How a worker ended.
+
+    Attributes:
+        pid: Its process id.
+        exitcode: As ``Process.exitcode``; negative for a signal.
+        dump: The stacks it left when it crashed, if it did.
+        out_of_memory: Whether the kernel killed it for memory.
+        description: All of that in words, as in "was killed by SIGKILL".
+    """
+
+    pid: int | None
+    exitcode: int | None
+    dump: str | None = None
+    out_of_memory: bool = False
+    description: str = "disappeared"
+
+
+class Running(Protocol):
+    """A worker that was started. One thread uses it, except where noted."""
+
+    pid: int | None
+
+    @property
+    def sentinel(self) -> Any:
+        """Something for ``multiprocessing.connection.wait``: ready once the worker has ended."""
+
+    def interrupt(self, order: bytes) -> bool:
+        """Give the worker an order and interrupt what it does; ``False``: not possible here."""
+
+    def terminate(self) -> None:
+        """Ask the worker, and whatever it started, to end."""
+
+    def kill(self) -> None:
+        """End the worker, and whatever it started."""
+
+    def outcome(self) -> Exit:
+        """Reap a worker that has ended, and let go of everything that belonged to it."""
+
+
+class Engine(Protocol):
+    """A maker of workers."""
+
+    def start(self, name: str, target: Callable[..., object], args: tuple[Any, ...]) -> Running:
+        """Run ``target(control, *args)`` in a new worker.
+
+        ``control`` is where the orders of :meth:`Running.interrupt` arrive, or ``None``.
+
+        Raises:
+            Exception: whatever the start method raises where it cannot.
+        """

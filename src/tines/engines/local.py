@@ -1,0 +1,131 @@
+"""Workers as child processes of this one, by any start method.
+
+Orders travel through a pipe of the worker's own, followed by SIGINT: so an order always names what
+it is about, and a signal that arrives too late interrupts nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import weakref
+from collections.abc import Callable
+from multiprocessing.connection import Connection, Pipe
+from pathlib import Path
+from typing import Any
+
+from tines.engines.contract import Exit
+from tines.errors import describe_exit
+
+__all__ = ["LocalEngine"]
+
+
+class LocalEngine:
+    """Starts daemonic processes.
+
+    Args:
+        context: Has the class ``Process``; one of tines' contexts, or of ``multiprocessing``'s.
+    """
+
+    def __init__(self, context: Any) -> None:
+        self._context = context
+
+    def start(self, name: str, target: Callable[..., object], args: tuple[Any, ...]) -> LocalWorker:
+        """Start a process; see the contract."""
+        reader, writer = (None, None) if sys.platform == "win32" else Pipe(duplex=False)
+        process = self._context.Process(target=target, args=(reader, *args), daemon=True)
+        process.name = process.name.replace("Process", name)
+        # tines' own processes lead a group, so that what a task started ends with it, and keep the
+        # stacks of a crash for the error that reports it. The standard library's know neither.
+        process.own_group = process.keep_dump = True
+        kills = _out_of_memory_kills()
+        try:
+            process.start()
+        except BaseException:
+            if writer is not None:
+                writer.close()
+            raise
+        finally:
+            if reader is not None:
+                reader.close()
+        return LocalWorker(process, writer, kills)
+
+
+class LocalWorker:
+    """A running process; see :class:`tines.engines.contract.Running`."""
+
+    def __init__(self, process: Any, control: Connection | None, kills: int) -> None:
+        self._process = process
+        self._control = control
+        self._kills = kills
+        self.pid: int | None = process.pid
+        if control is not None:
+            _controls.add(control)
+
+    @property
+    def sentinel(self) -> Any:
+        """Ready once the process has ended."""
+        return self._process.sentinel
+
+    def interrupt(self, order: bytes) -> bool:
+        """Send an order and SIGINT."""
+        if self._control is None or not hasattr(self._process, "interrupt"):
+            return False
+        try:
+            self._control.send_bytes(order)
+            self._process.interrupt()
+        except (OSError, ValueError):
+            return True  # it has just ended, which will be noticed
+        return True
+
+    def terminate(self) -> None:
+        """Send SIGTERM."""
+        with contextlib.suppress(OSError, ValueError):
+            self._process.terminate()
+
+    def kill(self) -> None:
+        """Send SIGKILL."""
+        with contextlib.suppress(OSError, ValueError):
+            self._process.kill()
+
+    def outcome(self) -> Exit:
+        """Reap the process and close everything."""
+        self._process.join()
+        exitcode = self._process.exitcode
+        dump = None
+        if exitcode != 0 and hasattr(self._process, "dump"):
+            dump = self._process.dump()
+        if self._control is not None:
+            self._control.close()
+        self._process.close()
+        return Exit(
+            pid=self.pid,
+            exitcode=exitcode,
+            dump=dump,
+            out_of_memory=exitcode == -9 and _out_of_memory_kills() > self._kills,
+            description=describe_exit(exitcode),
+        )
+
+
+# Write ends of control pipes: forked children have no use for them.
+_controls: weakref.WeakSet[Connection] = weakref.WeakSet()
+
+
+def _close_controls() -> None:
+    for control in list(_controls):
+        control.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_close_controls)
+
+
+def _out_of_memory_kills() -> int:
+    """How many processes the kernel has killed for memory, in our cgroup or else on this machine."""
+    for path in ("/sys/fs/cgroup/memory.events", "/proc/vmstat"):
+        with contextlib.suppress(OSError, ValueError):
+            for line in Path(path).read_text().splitlines():
+                if line.startswith("oom_kill "):
+                    return int(line.split()[1])
+    return 0

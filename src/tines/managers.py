@@ -1,0 +1,54 @@
+"""Managers: the standard library's own, with servers that are processes of ours.
+
+A manager's server dies with the process that started it, and ``Manager().Pool()`` is our pool.
+"""
+
+from __future__ import annotations
+
+import multiprocessing.managers as _std
+from collections.abc import Callable
+from multiprocessing.managers import BaseProxy, Namespace, Token
+from typing import Any
+
+from tines import context
+
+__all__ = ["BaseManager", "BaseProxy", "Namespace", "SharedMemoryManager", "SyncManager", "Token"]
+
+
+class BaseManager(_std.BaseManager):
+    """A server process for objects, and the way to it; see ``multiprocessing.managers``."""
+
+    def __init__(
+        self,
+        address: Any = None,
+        authkey: bytes | None = None,
+        serializer: str = "pickle",
+        ctx: Any = None,
+        **options: Any,
+    ) -> None:
+        ctx = ctx or context.default.get_context()
+        super().__init__(address, authkey, serializer, ctx, **options)
+
+
+class SyncManager(BaseManager, _std.SyncManager):
+    """A manager for locks, queues, lists, dicts and pools."""
+
+
+class SharedMemoryManager(BaseManager, _std.SharedMemoryManager):
+    """A manager that frees the shared memory made through it."""
+
+
+def _make_pool(*args: Any, **kwargs: Any) -> Any:
+    """Make a pool in the server process."""
+    from tines.pool import Pool
+
+    return Pool(*args, **kwargs)
+
+
+# ``register`` copies the inherited registry, so the standard library's managers keep theirs.
+_register: Callable[..., None] = SyncManager.register
+_register("Pool", _make_pool, _std.PoolProxy)  # type: ignore[attr-defined]
+
+
+def __getattr__(name: str) -> Any:
+    return getattr(_std, name)

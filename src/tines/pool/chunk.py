@@ -1,0 +1,86 @@
+"""A chunk: a range of a job's items that travels as one task."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from tines.pool.functions import Reference
+from tines.pool.options import TaskOptions
+from tines.pool.state import Task
+from tines.wire import messages, pickling
+
+__all__ = ["Chunk", "Job", "encode_items"]
+
+
+class Job(Protocol):
+    """What sends chunks and takes their results: a map, or an iterator."""
+
+    options: TaskOptions
+
+    def encode(self, chunk: Chunk) -> tuple[int, Any, Any]:
+        """Return ``(kind, data, buffers)`` of the message for a chunk."""
+
+    def arrived(self, chunk: Chunk, kind: int, data: Any, buffers: Any) -> None:
+        """Take results of a chunk as they came; they begin at its first unreported item."""
+
+    def failed(self, chunk: Chunk, error: BaseException) -> None:
+        """Take an error for every unreported item of a chunk."""
+
+    def feed(self) -> None:
+        """Begin to send chunks."""
+
+    def refill(self) -> None:
+        """Results have arrived: send more chunks, if the job wants that now."""
+
+    def abandon(self, error: BaseException) -> None:
+        """The pool has ended: nothing more will be sent."""
+
+
+class Chunk(Task):
+    """See the module. Items that are already reported are no longer its own."""
+
+    settled = False
+    items: list[Any] | None = None
+    """The items themselves, where the job does not keep them."""
+
+    def __init__(self, job: Any, start: int, stop: int) -> None:
+        self.job = job
+        self.start = start
+        self.stop = stop
+
+    def split(self, start: int, stop: int) -> Task:
+        """Return a chunk for a part of the range."""
+        if (start, stop) == (self.start, self.stop) and not self.reported:
+            return self
+        part = type(self)(self.job, start, stop)
+        part.options = self.options
+        part.express = self.express
+        if self.items is not None:
+            part.items = self.items[start - self.start : stop - self.start]
+        return part
+
+    def encoded(self) -> tuple[int, Any, Any]:
+        """Return the message that carries it."""
+        return self.job.encode(self)
+
+    def settle(self, kind: int, data: Any, buffers: Any) -> None:
+        """Hand the outcome to the job."""
+        self.job.arrived(self, kind, data, buffers)
+
+    def settle_error(self, error: BaseException) -> None:
+        """Hand a failure to the job."""
+        self.job.failed(self, error)
+
+
+def encode_items(
+    reference: Reference, items: list[Any], kind: int, timed: bool
+) -> tuple[int, Any, Any]:
+    """Encode a chunk; a single item travels as a call, whose result needs no list around it."""
+    number, carrier = reference
+    if len(items) == 1:
+        arguments = tuple(items[0]) if kind == messages.STAR else (items[0],)
+        kind = messages.CALL
+        _, data, buffers = pickling.encode((number, carrier, arguments, {}))
+    else:
+        _, data, buffers = pickling.encode((number, carrier, items))
+    return (kind | messages.TIMED if timed else kind), data, buffers

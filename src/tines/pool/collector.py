@@ -1,0 +1,347 @@
+"""Who takes results out of the results channel, and how those who wait learn of theirs.
+
+At any time at most one thread collects: the one in the *seat*. So messages are handled in the order
+in which the channel delivers them, and whatever a worker sent is dealt with before the notice of its
+death, which travels through the same channel (:meth:`Collector.post`).
+
+* A caller that waits takes the seat if it is free and collects for everybody until its own result has
+  arrived. So ``apply`` needs no other thread: the result wakes the caller itself.
+* If the seat is taken the caller *follows*: it waits on a lock of its own, which is released when its
+  result is settled, or when the seat becomes free.
+* The collector thread collects while nobody waits, and gives the seat to followers after each
+  batch. Callers deliver plain outcomes only; what else they find (chunks, events, results with
+  callbacks) they leave in the inbox, and call the collector thread (*urgent*).
+
+Nothing gets stuck, because whoever leaves the seat looks at what is left: it wakes a follower, or else
+the collector thread if that is parked and something is pending. The collector thread, woken for no
+urgent reason, waits ``PATIENCE`` before it takes the seat: a caller that goes through many results
+leaves it and comes back thousands of times a second, and must not have to share the GIL each time.
+
+Ctrl-C may interrupt a collecting caller anywhere. A message therefore goes from the channel to the
+inbox without a byte code in between, and leaves the inbox when it has been handled; to handle one
+twice does no harm.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+from tines.errors import QueueShutDown, TransportError
+from tines.pool.failures import logger
+from tines.pool.state import Phase
+from tines.wire import messages
+
+if TYPE_CHECKING:
+    from tines.pool.core import Core
+    from tines.pool.results import Waitable
+    from tines.transport.contract import Channel, Message
+
+__all__ = ["Collector"]
+
+PATIENCE = 2e-3
+BATCH = 256
+
+_main = threading.main_thread().ident
+
+_flatten = chain.from_iterable
+
+
+class Collector:
+    """The results side of one pool. See the module for the protocol."""
+
+    def __init__(self, results: Channel, core: Core, *, atomic: bool) -> None:
+        """Make it.
+
+        Args:
+            results: The channel.
+            core: Handles what callers cannot.
+            atomic: Whether ``recv_many`` is one step for signal handlers. If not, the main thread,
+                in which they run, always leaves collecting to others.
+        """
+        self._atomic = atomic
+        self._results = results
+        self._core = core
+        self._recv_many = results.recv_many
+        self._inbox: deque[Message] = deque()
+        self._events: deque[Callable[[], object]] = deque()
+        self._calls: deque[Callable[[], object]] = deque()
+        self._followers: deque[Any] = deque()
+        self._seat = threading.Lock()
+        # A binary semaphore on which the collector thread parks.
+        self._gate = threading.Lock()
+        self._gate.acquire()
+        self._parked = False
+        self._urgent = False
+        self._hasty = False
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name="tines pool collector", daemon=True)
+
+    def start(self) -> None:
+        """Start the collector thread."""
+        self._thread.start()
+
+    @property
+    def is_current(self) -> bool:
+        """Whether this is the collector thread."""
+        return threading.current_thread() is self._thread
+
+    # Waiting: any thread.
+
+    def wait(self, target: Waitable, timeout: float | None = None) -> bool:
+        """Wait until ``target`` is settled; ``False``: it is not, after so long."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        may_lead = target.express and (self._atomic or threading.get_ident() != _main)
+        while not target.settled:
+            if self._stopped:
+                self._core.await_end()
+                return bool(target.settled)
+            if may_lead and not self._urgent and self._seat.acquire(False):
+                try:
+                    self._lead(target, deadline)
+                finally:
+                    self._seat.release()
+                    self._leave()
+                if not self._urgent and not target.settled and _past(deadline):
+                    return False
+            elif not self._follow(target, deadline, may_lead):
+                return bool(target.settled)
+        return True
+
+    def look(self) -> None:
+        """Collect what is there without waiting, unless somebody is collecting anyway."""
+        if not self._atomic and threading.get_ident() == _main:
+            self.attend()
+        elif not self._urgent and not self._stopped and self._seat.acquire(False):
+            try:
+                self._receive(0.0)
+                self._deliver_plain()
+            finally:
+                self._seat.release()
+                self._leave()
+
+    def _lead(self, target: Waitable, deadline: float | None) -> None:
+        """Collect, in the seat, until the target is settled, time is up or the thread is needed."""
+        while self._deliver_plain() and not target.settled and not self._stopped:
+            remaining = None
+            if deadline is not None:
+                remaining = deadline - time.monotonic()
+                if remaining <= 0:
+                    return
+            self._receive(remaining)
+
+    def _receive(self, timeout: float | None) -> None:
+        """Move messages from the channel to the inbox."""
+        try:
+            # All in C: no signal handler runs while messages are in no container.
+            self._inbox.extend(_flatten(map(self._recv_many, (BATCH,), (timeout,))))
+        except (QueueShutDown, TransportError, ValueError) as error:
+            if not self._stopped:
+                self._core.transport_lost(error)
+
+    def _deliver_plain(self) -> bool:
+        """Deliver plain outcomes from the inbox; ``False``: the next one is not for a caller."""
+        inbox = self._inbox
+        core = self._core
+        pending = core.state.pending
+        done = core.done
+        while inbox:
+            kind, tag, data, buffers = inbox[0]
+            if kind > messages.LAST_PLAIN:
+                self._summon()
+                return False
+            dispatch = tag & messages.TAG_MASK
+            task: Any = pending.get(dispatch)
+            if task is None:
+                if core.state.stops:
+                    self._summon()
+                    return False
+            elif not task.express:
+                self._summon()
+                return False
+            else:
+                task.settle(kind, data, buffers)
+                pending.pop(dispatch, None)
+                done[tag >> messages.SLOT_SHIFT] += 1
+            inbox.popleft()
+        return True
+
+    def _follow(self, target: Waitable, deadline: float | None, may_lead: bool) -> bool:
+        """Wait for news from whoever collects; ``False``: none came in time."""
+        lock = threading.Lock()
+        lock.acquire()
+        try:
+            target.add_waiter(lock)
+            if may_lead:
+                self._followers.append(lock)
+            if target.settled or self._stopped:
+                return True
+            if may_lead and not self._urgent and not self._seat.locked():
+                return True
+            if self._parked and not self._seat.locked():
+                self._wake_thread()
+            return lock.acquire(timeout=-1 if deadline is None else max(0.0, _left(deadline)))
+        finally:
+            target.remove_waiter(lock)
+            if may_lead:
+                self._followers.remove(lock)
+                self._leave()
+
+    def _leave(self) -> None:
+        """Having left the seat, or the followers: see that somebody goes on collecting."""
+        if self._urgent:
+            self._wake_thread()
+        elif self._followers and not self._seat.locked():
+            try:
+                self._followers[0].release()
+            except (IndexError, RuntimeError):
+                pass  # it has left, or was woken before
+        elif self._parked and self._has_work():
+            self._wake_thread()
+        if self._core.state.phase is Phase.CLOSED:
+            self._core.check_drained()
+
+    # Calling the collector thread: any thread.
+
+    def attend(self) -> None:
+        """There is something for the collector thread, if no caller comes first."""
+        if self._parked:
+            self._wake_thread()
+
+    def hurry(self) -> None:
+        """The same, and no caller is expected."""
+        self._hasty = True
+        self._wake_thread()
+
+    def call_later(self, function: Callable[[], object]) -> None:
+        """Have the collector thread call something, outside the seat."""
+        self._calls.append(function)
+        if self._stopped and not self._thread.is_alive():
+            self._run_calls()
+        elif not self.is_current:
+            self.post(_nothing)
+
+    def post(self, event: Callable[[], object]) -> None:
+        """Have the collector thread handle an event after everything that is in the channel now."""
+        self._events.append(event)
+        try:
+            self._results.send(b"", (), messages.EVENT)
+        except (QueueShutDown, TransportError, ValueError):
+            pass  # the end has come; who waits for it looks at that
+        self._hasty = True
+        self._wake_thread()
+
+    def stop(self) -> None:
+        """End the collector thread and every wait. Everything has been settled before."""
+        self._stopped = True
+        self._results.shutdown(immediate=True)
+        self._wake_thread()
+        for lock in list(self._followers):
+            try:
+                lock.release()
+            except RuntimeError:
+                pass
+
+    def join(self) -> None:
+        """Wait for the end of the collector thread, unless this is it."""
+        if not self.is_current and self._thread.is_alive():
+            self._thread.join()
+            self._run_calls()
+
+    def _summon(self) -> None:
+        self._urgent = True
+
+    def _wake_thread(self) -> None:
+        try:
+            self._gate.release()
+        except RuntimeError:
+            pass  # it is awake, or about to be
+
+    def _has_work(self) -> bool:
+        return bool(self._core.state.pending or self._events or self._inbox or self._calls)
+
+    # The collector thread.
+
+    def call(self, callback: Callable[[Any], object], value: object) -> None:
+        """Call a callback of a caller; one that raises is logged and harms nobody."""
+        try:
+            callback(value)
+        except Exception:
+            logger.exception("a callback of the pool raised")
+        except BaseException:
+            logger.exception("a callback of the pool raised; it cannot end the pool from here")
+
+    def _run(self) -> None:
+        while self._take_seat():
+            try:
+                self._urgent = self._hasty = False
+                if not self._inbox and not self._calls:
+                    self._receive(None)
+                self._handle_all()
+            except Exception:
+                logger.exception("the pool could not handle a message")
+            finally:
+                self._seat.release()
+            self._leave()
+            self._core.after_batch()
+            self._run_calls()
+        self._run_calls()
+
+    def _run_calls(self) -> None:
+        while self._calls:
+            self.call(_call, self._calls.popleft())
+
+    def _take_seat(self) -> bool:
+        """Wait until the thread should take the seat, and take it; ``False``: the pool has ended."""
+        giving_way = bool(self._followers)
+        while not self._stopped:
+            if not giving_way or self._hasty or self._urgent:
+                if self._has_work() and self._seat.acquire(False):
+                    return True
+            if not giving_way:
+                # First parked, then the look: a caller that leaves after the look sees it parked.
+                self._parked = True
+                if self._seat.locked() or not self._has_work():
+                    self._gate.acquire()
+                self._parked = False
+            giving_way = False
+            if not (self._hasty or self._urgent or self._stopped):
+                self._gate.acquire(timeout=PATIENCE)
+        return False
+
+    def _handle_all(self) -> None:
+        """Handle what is in the inbox, in order."""
+        inbox = self._inbox
+        core = self._core
+        while inbox:
+            kind, tag, data, buffers = inbox[0]
+            try:
+                if kind == messages.EVENT:
+                    if self._events:
+                        self._events.popleft()()
+                elif kind == messages.VALUES or kind <= messages.LAST_PLAIN:
+                    core.outcome(kind, tag, data, buffers)
+                else:
+                    core.notice(kind, tag, data, buffers)
+            finally:
+                inbox.popleft()
+
+
+def _nothing() -> None:
+    pass
+
+
+def _call(function: Callable[[], object]) -> None:
+    function()
+
+
+def _left(deadline: float) -> float:
+    return deadline - time.monotonic()
+
+
+def _past(deadline: float | None) -> bool:
+    return deadline is not None and _left(deadline) <= 0

@@ -1,0 +1,153 @@
+"""From what the state machine says of a failed task to the exception that its caller gets."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing.pool as std
+import traceback
+import weakref
+from typing import TYPE_CHECKING
+
+from tines.errors import (
+    PoolBrokenError,
+    ResultEncodeError,
+    TaskCancelledError,
+    TaskTimeoutError,
+    WorkerLostError,
+)
+from tines.pool.state import Broken, Cancelled, Failure, Lost, Task, Terminated, TimedOut
+from tines.wire import pickling
+
+if TYPE_CHECKING:
+    from tines.pool.functions import Functions
+
+__all__ = ["MaybeEncodingError", "Unfetched", "broken_error", "describe_task", "exception_for", "logger"]
+
+logger = logging.getLogger("tines.pool")
+
+
+class MaybeEncodingError(ResultEncodeError, std.MaybeEncodingError):
+    """What a task returned cannot be sent back. Both ours and the standard library's error.
+
+    Attributes:
+        exc: Why, as text.
+        value: A short form of the result.
+    """
+
+    def __init__(self, exc: object, value: object) -> None:
+        self.exc = str(exc)
+        self.value = pickling.short_repr(value)
+        Exception.__init__(self, self.exc, self.value)
+
+    def __str__(self) -> str:
+        return f"Error sending result: '{self.value}'. Reason: '{self.exc}'"
+
+    __repr__ = std.MaybeEncodingError.__repr__
+
+
+def describe_task(task: Task, functions: Functions) -> str:
+    """Return the function and a short form of the arguments: ``mod.f(1, 'abc', key=None)``."""
+    if task.data is None:
+        return "a task"
+    try:
+        number, carrier, args, *rest = pickling.decode(pickling.PICKLED, task.data, task.buffers)
+        parts = [pickling.short_repr(argument) for argument in args]
+        parts += [f"{key}={pickling.short_repr(value)}" for key, value in (rest or ({},))[0].items()]
+        return f"{functions.name(number, carrier)}({', '.join(parts)})"
+    except Exception:
+        return "a task whose arguments do not unpickle here"
+
+
+def exception_for(task: Task, failure: Failure, functions: Functions) -> BaseException:
+    """Return the exception for a failure."""
+    if isinstance(failure, Lost):
+        return _lost(describe_task(task, functions), failure)
+    if isinstance(failure, TimedOut):
+        return TaskTimeoutError(
+            f"{describe_task(task, functions)} ran longer than timeout={failure.timeout:g} s, did "
+            "not end when it was interrupted, and its worker was stopped",
+            timeout=failure.timeout,
+            attempt=failure.attempt,
+        )
+    if isinstance(failure, Cancelled):
+        how = "while it was running" if failure.started else "before it started"
+        return TaskCancelledError(f"the task was cancelled {how}", started=failure.started)
+    if isinstance(failure, Terminated):
+        return TaskCancelledError("the pool was terminated before the task was finished")
+    return broken_error(failure)
+
+
+def broken_error(failure: Broken) -> PoolBrokenError:
+    """Return the exception of a pool that gave up."""
+    error = PoolBrokenError(f"the pool gave up: {failure.reason}")
+    error.__cause__ = failure.cause
+    return error
+
+
+def _lost(task: str, failure: Lost) -> WorkerLostError:
+    exit = failure.exit
+    message = f"worker {exit.pid} {exit.description} while it was running {task}"
+    if exit.out_of_memory:
+        message += "; the kernel killed it because memory had run out"
+    if failure.attempt > 1:
+        message += f" (attempt {failure.attempt})"
+    elif not exit.out_of_memory:
+        message += "; tasks that may safely run twice can be given retries="
+    if exit.dump:
+        message += f"\n\n{exit.dump.rstrip()}"
+    return WorkerLostError(
+        message,
+        pid=exit.pid,
+        exitcode=exit.exitcode,
+        dump=exit.dump,
+        task=task,
+        attempt=failure.attempt,
+        history=failure.history,
+        out_of_memory=exit.out_of_memory,
+    )
+
+
+class Unfetched:
+    """An error that nobody has looked at yet; logs it when its result goes, unless somebody has.
+
+    Made for failures only, so results that are well pay nothing for it.
+    """
+
+    _alive: weakref.WeakSet[Unfetched] = weakref.WeakSet()
+
+    def __init__(self, pool: object, error: object) -> None:
+        """Take an exception, or an encoded ``RemoteException``, which is decoded only to be logged."""
+        self._pool = id(pool)
+        self._error = error
+        self._seen = False
+        self._alive.add(self)
+
+    def seen(self) -> None:
+        """Somebody has looked."""
+        self._seen = True
+        self._error = None
+
+    def log(self) -> None:
+        """Log it, once."""
+        if self._seen:
+            return
+        error = self._error
+        self.seen()
+        if isinstance(error, BaseException):
+            text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        else:
+            text = pickling.decode(pickling.PICKLED, error, ()).traceback
+        logger.error("a task failed, and nobody asked for its outcome:\n%s", text.rstrip())
+
+    def __del__(self) -> None:
+        try:
+            self.log()
+        except Exception:
+            pass  # the interpreter is ending and has taken names away
+
+    @classmethod
+    def log_all(cls, pool: object) -> None:
+        """Log what nobody has looked at of one pool."""
+        for unfetched in list(cls._alive):
+            if unfetched._pool == id(pool):
+                unfetched.log()

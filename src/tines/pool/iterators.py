@@ -1,0 +1,327 @@
+"""``imap`` and ``imap_unordered``: input is read on demand, a bounded window ahead of the consumer.
+
+Who reads the input: where reading cannot block (lists, ranges and the like), the consumer in
+``next()``; otherwise one thread of the iterator's own, so that a slow generator holds up neither the
+consumer nor anything else. Either way reading stops where the consumer stops. Results wait undecoded
+in ``_ready`` until they are asked for.
+
+How far ahead: ``buffersize`` items, or as many as the consumer lately took in ``HORIZON`` seconds, so
+that quick tasks keep the workers busy and a slow consumer holds little.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from tines.errors import WaitTimeout
+from tines.pool.chunk import Chunk, encode_items
+from tines.pool.options import DEFAULT, TaskOptions
+from tines.pool.results import Waitable, decoded
+from tines.wire import messages, pickling
+
+if TYPE_CHECKING:
+    from tines.pool.facade import Pool
+
+__all__ = ["IMapIterator", "IMapUnorderedIterator"]
+
+HORIZON = 0.01
+LARGEST_WINDOW = 1024
+SMALLEST_WINDOW = 4
+"""Per worker: one item running, and enough waiting to bridge the consumer's turn."""
+
+BATCH_SECONDS = 0.5e-3
+"""For how long the reading thread gathers items before it sends them."""
+
+_LOCAL = -1
+"""In place of a kind: the data is an exception that was made here."""
+
+# Reading these runs no code of the user's and cannot block.
+_IMMEDIATE = (list, tuple, range, str, bytes, dict, set, frozenset, deque)
+
+# How many items, then kind, data and buffers of a message.
+Entry = tuple[int, int, Any, Any]
+
+
+class IMapIterator(Waitable):
+    """The results of ``imap``, in order. Made by the pool.
+
+    Its lock orders consumers in several threads, and whoever reads the input.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        func: Any,
+        iterable: Iterable[Any],
+        chunksize: int,
+        buffersize: int | None,
+        options: TaskOptions,
+    ) -> None:
+        self._pool: Pool | None = pool
+        self._core = core = pool._core
+        self.options = options
+        self._input: Iterator[Any] | None = iter(iterable)
+        self._chunksize = chunksize
+        self._buffersize = buffersize
+        self._window = buffersize or SMALLEST_WINDOW * core.state.target * chunksize
+        if options.timeout is not None or options.retry_on:
+            self._chunksize = chunksize = 1
+        self.express = options is DEFAULT and chunksize == 1
+        self._lock = threading.Lock()
+        self._pulled = 0
+        self._consumed = 0
+        self._since = (time.monotonic(), 0)
+        self._room: threading.Event | None = None
+        self._ready: Any = self._new_ready()
+        # Decoded items, each (whether good, value or exception), that are next in line.
+        self._current: deque[tuple[bool, Any]] = deque()
+        self._reference, self._shared = core.functions.refer_many(func)
+        if type(iterable) not in _IMMEDIATE:
+            self._room = threading.Event()
+
+    def __iter__(self) -> IMapIterator:
+        return self
+
+    def __next__(self) -> Any:
+        return self.next()
+
+    def next(self, timeout: float | None = None) -> Any:
+        """Return the next result, or raise what its task raised.
+
+        Raises:
+            StopIteration: there are no more.
+            multiprocessing.TimeoutError: it is not there after ``timeout`` seconds.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            with self._lock:
+                if self._input is not None and 2 * (self._pulled - self._consumed) <= self._window:
+                    self._make_room()
+                if not self._current:
+                    self._advance()
+                if self._current:
+                    good, value = self._current.popleft()
+                    self._consumed += 1
+                    break
+                if self._over():
+                    self._close()
+                    raise StopIteration
+            remaining = None if deadline is None else deadline - time.monotonic()
+            if not self._core.collector.wait(self, remaining):
+                raise WaitTimeout(f"the next result was not there within {timeout} s")
+        if good:
+            return value
+        try:
+            raise value
+        finally:
+            del value, self
+
+    @property
+    def settled(self) -> bool:  # type: ignore[override]
+        """Whether :meth:`next` has something to do."""
+        return bool(self._current) or self._is_ready() or self._over()
+
+    # What the pool calls.
+
+    def feed(self) -> None:
+        """Begin to read the input."""
+        if self._room is not None:
+            name = f"{type(self).__name__} input"
+            threading.Thread(target=self._read_on, name=name, daemon=True).start()
+        else:
+            with self._lock:
+                self._fill()
+
+    def refill(self) -> None:
+        """Nothing: the consumer's pace decides, not that of the results."""
+
+    def feed_all(self) -> None:
+        """Read all of the input, however long: a closed pool that is joined has to finish it."""
+        with self._lock:
+            self._buffersize = self._window = 1 << 62
+            if self._input is not None:
+                self._make_room()
+
+    def encode(self, chunk: Chunk) -> tuple[int, Any, Any]:
+        """Encode a chunk."""
+        assert chunk.items is not None
+        timed = self.options.timeout is not None
+        return encode_items(self._reference, chunk.items, messages.EACH, timed)
+
+    def arrived(self, chunk: Chunk, kind: int, data: Any, buffers: Any) -> None:
+        """Keep results as they came. Idempotent for whole outcomes."""
+        if chunk.settled:
+            return
+        first = chunk.start + chunk.reported
+        if kind == messages.PART:
+            count = len(pickling.decode(pickling.PICKLED, data, buffers)[1])
+            chunk.reported += count
+            self._put(first, (count, kind, data, buffers))
+        else:
+            self._put(first, (chunk.stop - first, kind, data, buffers))
+            chunk.settled = True
+        if self._waiters:
+            self.wake()
+
+    def failed(self, chunk: Chunk, error: BaseException) -> None:
+        """Keep an error for every unreported item."""
+        self.arrived(chunk, _LOCAL, error, ())
+
+    def abandon(self, error: BaseException) -> None:
+        """The pool has ended: the rest of the input becomes this error."""
+        if self._input is not None:
+            self._input = None
+            self._put(self._pulled, (1, _LOCAL, error, ()))
+            self._pulled += 1
+        if self._room is not None:
+            self._room.set()
+        self.wake()
+
+    # The order of the results; the unordered iterator differs here.
+
+    def _new_ready(self) -> Any:
+        return {}
+
+    def _put(self, first: int, entry: Entry) -> None:
+        self._ready[first] = entry
+
+    def _is_ready(self) -> bool:
+        return self._consumed in self._ready
+
+    def _take(self) -> Entry | None:
+        entry: Entry | None = self._ready.pop(self._consumed, None)
+        return entry
+
+    # Consuming; under the lock.
+
+    def _over(self) -> bool:
+        return self._input is None and self._consumed >= self._pulled
+
+    def _advance(self) -> None:
+        """Decode the entry that is next in line, if it is there."""
+        entry = self._take()
+        if entry is None:
+            return
+        count, kind, data, buffers = entry
+        if kind == _LOCAL:
+            self._current.extend([(False, data)] * count)
+        elif kind <= messages.LAST_PLAIN:
+            self._current.extend([decoded(kind, data, buffers)] * count)
+        else:
+            self._current.extend(_opened(count, data, buffers))
+
+    def _close(self) -> None:
+        self._pool = None
+        if self._shared is not None:
+            self._shared.close()
+            self._shared = None
+
+    # Reading.
+
+    def _make_room(self) -> None:
+        """The consumer has come halfway through the window: have more read. Under the lock."""
+        if self._buffersize is None:
+            self._measure()
+        if self._room is None:
+            self._fill()
+        elif not self._room.is_set():
+            self._room.set()
+
+    def _measure(self) -> None:
+        """Work out the window from how fast the consumer takes items."""
+        now = time.monotonic()
+        then, before = self._since
+        if now - then > HORIZON:
+            wanted = int((self._consumed - before) / (now - then) * HORIZON)
+            smallest = SMALLEST_WINDOW * self._core.state.target
+            self._window = min(max(wanted, smallest), LARGEST_WINDOW) * self._chunksize
+            self._since = (now, self._consumed)
+
+    def _fill(self) -> None:
+        """Read and send as far as the window goes. Under the lock; reading cannot block."""
+        chunks: list[Chunk] = []
+        while self._input is not None and self._pulled - self._consumed < self._window:
+            self._pull(chunks)
+        self._core.send_chunks(chunks)
+        if self._input is None:
+            self._core.exhausted(self)
+
+    def _read_on(self) -> None:
+        """Read and send whenever there is room: the body of the reading thread."""
+        room = self._room
+        assert room is not None
+        while self._input is not None:
+            while self._input is not None and self._pulled - self._consumed < self._window:
+                chunks: list[Chunk] = []
+                until = time.monotonic() + BATCH_SECONDS
+                while self._input is not None and self._pulled - self._consumed < self._window:
+                    self._pull(chunks)
+                    if time.monotonic() > until:
+                        break
+                self._core.send_chunks(chunks)
+            if self._input is not None:
+                room.wait()
+                room.clear()
+        self._core.exhausted(self)
+        # A consumer may be waiting for a result that is not to come.
+        self._core.collector.post(self.wake)
+
+    def _pull(self, chunks: list[Chunk]) -> None:
+        """Read one chunk; an exception of the input takes the place of the item."""
+        source = self._input
+        if source is None:
+            return
+        items: list[Any] = []
+        failure = None
+        over = False
+        try:
+            for _ in range(self._chunksize):
+                items.append(next(source))
+        except StopIteration:
+            over = True
+        except Exception as error:
+            failure, over = error, True
+        if items:
+            chunk = Chunk(self, self._pulled, self._pulled + len(items))
+            chunk.options = self.options
+            chunk.express = self.express
+            chunk.items = items
+            self._pulled += len(items)
+            chunks.append(chunk)
+        if failure is not None:
+            self._put(self._pulled, (1, _LOCAL, failure, ()))
+            self._pulled += 1
+        if over:
+            self._input = None
+
+
+class IMapUnorderedIterator(IMapIterator):
+    """The results of ``imap_unordered``, as they come. Made by the pool."""
+
+    def _new_ready(self) -> Any:
+        return deque()
+
+    def _put(self, first: int, entry: Entry) -> None:
+        self._ready.append(entry)
+
+    def _is_ready(self) -> bool:
+        return bool(self._ready)
+
+    def _take(self) -> Entry | None:
+        return self._ready.popleft() if self._ready else None
+
+
+def _opened(count: int, data: Any, buffers: Any) -> list[tuple[bool, Any]]:
+    """Decode the results of several items."""
+    try:
+        _, values, errors = pickling.decode(pickling.PICKLED, data, buffers)
+    except Exception as error:
+        return [(False, error)] * count
+    items = [(True, value) for value in values]
+    for index, remote in (errors or {}).items():
+        items[index] = (False, remote.revive())
+    return items

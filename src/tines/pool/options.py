@@ -1,0 +1,115 @@
+"""What can be asked of a pool, and of one call: frozen, checked where they are made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+__all__ = ["DEFAULT", "PoolOptions", "TaskOptions", "check_count", "check_seconds"]
+
+
+def check_count(name: str, value: object, *, minimum: int) -> None:
+    """Raise unless ``value`` is a whole number of at least ``minimum``."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a whole number, not {value!r}")
+    if value < minimum:
+        raise ValueError(f"{name}={value} is too small: it must be at least {minimum}")
+
+
+def check_seconds(name: str, value: object, *, zero: bool) -> None:
+    """Raise unless ``value`` is a number of seconds, above zero or also zero itself."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a number of seconds, not {value!r}")
+    if not (value >= 0 if zero else value > 0):
+        raise ValueError(f"{name}={value!r} must be {'zero or more' if zero else 'above zero'}")
+
+
+@dataclass(frozen=True)
+class TaskOptions:
+    """How one call, or each item of one map, is to be treated.
+
+    Attributes:
+        retries: How many further attempts a task gets after one that ended its worker, or that
+            raised something listed in ``retry_on``.
+        retry_on: Exception types after which the task is tried again.
+        backoff: Seconds before the second attempt; doubled each time, with jitter.
+        timeout: Seconds from the start of the task in its worker until it is stopped.
+        grace: Seconds between the steps of stopping: exception, SIGTERM, SIGKILL.
+    """
+
+    retries: int = 0
+    retry_on: tuple[type[BaseException], ...] = ()
+    backoff: float = 0.0
+    timeout: float | None = None
+    grace: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_count("retries", self.retries, minimum=0)
+        if isinstance(self.retry_on, type):
+            object.__setattr__(self, "retry_on", (self.retry_on,))
+        for kind in self.retry_on:
+            if not (isinstance(kind, type) and issubclass(kind, BaseException)):
+                raise TypeError(f"retry_on must list exception types; {kind!r} is none")
+        object.__setattr__(self, "retry_on", tuple(self.retry_on))
+        check_seconds("backoff", self.backoff, zero=True)
+        check_seconds("grace", self.grace, zero=True)
+        if self.timeout is not None:
+            check_seconds("timeout", self.timeout, zero=False)
+
+    def changed(self, given: dict[str, Any]) -> TaskOptions:
+        """Return these options with those in ``given`` replaced.
+
+        Raises:
+            TypeError: there is no option of a given name.
+        """
+        for name in given:
+            if name not in TaskOptions.__dataclass_fields__:
+                known = ", ".join(TaskOptions.__dataclass_fields__)
+                raise TypeError(f"there is no task option {name!r}; there are: {known}")
+        return replace(self, **given) if given else self
+
+
+DEFAULT = TaskOptions()
+
+
+@dataclass(frozen=True)
+class PoolOptions:
+    """How a pool behaves.
+
+    Attributes:
+        processes: How many workers.
+        maxtasksperchild: After how many tasks a worker is replaced; ``None`` never.
+        max_memory: Resident bytes from which a worker is replaced after its current task.
+        niceness: Added to the workers' niceness.
+        affinity: The cores the workers may use; ``None`` leaves it alone.
+        max_restarts: How many workers in a row may end without a task to blame, and without
+            anything being finished in between, before the pool gives up. ``None``: three each.
+        buffersize: How many items ``imap`` and ``imap_unordered`` read ahead at most; ``None``
+            adapts to the consumer.
+        task: What calls get that do not say otherwise.
+    """
+
+    processes: int
+    maxtasksperchild: int | None = None
+    max_memory: int | None = None
+    niceness: int = 0
+    affinity: tuple[int, ...] | None = None
+    max_restarts: int | None = None
+    buffersize: int | None = None
+    task: TaskOptions = field(default=DEFAULT)
+
+    def __post_init__(self) -> None:
+        if self.processes < 1:
+            raise ValueError("Number of processes must be at least 1")
+        if self.maxtasksperchild is not None and (
+            not isinstance(self.maxtasksperchild, int) or self.maxtasksperchild <= 0
+        ):
+            raise ValueError("maxtasksperchild must be a positive int or None")
+        for name in ("max_memory", "max_restarts", "buffersize"):
+            if getattr(self, name) is not None:
+                check_count(name, getattr(self, name), minimum=1)
+
+    @property
+    def restarts(self) -> int:
+        """``max_restarts``, with its default worked out."""
+        return 3 * self.processes if self.max_restarts is None else self.max_restarts

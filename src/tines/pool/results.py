@@ -1,0 +1,271 @@
+"""What a caller holds while its task runs: ``AsyncResult``, which is also the task itself.
+
+A result is *settled* once its outcome is there. Whoever collects results stores the message as it
+came, which is cheap, and wakes those who wait; it is decoded by whoever asks for the value first.
+
+Storing is idempotent: a collector may be interrupted by Ctrl-C at any point, and then the message is
+handled again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from tines.errors import TaskCancelledError, WaitTimeout
+from tines.pool.failures import Unfetched, logger
+from tines.pool.options import TaskOptions
+from tines.pool.state import Task
+from tines.wire import messages, pickling
+
+if TYPE_CHECKING:
+    from tines.pool.facade import Pool
+
+__all__ = ["ApplyResult", "AsyncResult", "Callbacks", "Waitable"]
+
+_NOT_YET = "{!r} not ready"
+
+
+class Waitable:
+    """Something a thread can wait for; see ``collector.py`` for how."""
+
+    settled: Any = False
+    express: bool = False
+    """Whether a thread that waits for it may collect: plain outcomes settle it."""
+    _waiters: list[Any] | None = None
+
+    def add_waiter(self, lock: Any) -> None:
+        """Have ``lock`` released when there is news. The caller looks at ``settled`` afterwards."""
+        self.__dict__.setdefault("_waiters", []).append(lock)
+
+    def remove_waiter(self, lock: Any) -> None:
+        """Undo :meth:`add_waiter`."""
+        self._waiters.remove(lock)  # type: ignore[union-attr]
+
+    def wake(self) -> None:
+        """Release the locks of all who wait."""
+        for lock in list(self._waiters or ()):
+            try:
+                lock.release()
+            except RuntimeError:
+                pass  # it was woken before and has not come to it yet
+
+
+class Callbacks:
+    """The callbacks given with a call: at most one of each is called, in the collector thread."""
+
+    __slots__ = ("error", "value")
+
+    def __init__(
+        self,
+        value: Callable[[Any], object] | None,
+        error: Callable[[BaseException], object] | None,
+    ) -> None:
+        for name, callback in (("callback", value), ("error_callback", error)):
+            if callback is not None and not callable(callback):
+                raise TypeError(f"{name}={callback!r} is not callable")
+        self.value = value
+        self.error = error
+
+
+class ApplyResult(Task, Waitable):
+    """The result of one call that runs in a pool. Made by the pool."""
+
+    express = True
+    _callbacks: Callbacks | None = None
+    _done_callbacks: list[Callable[[Any], object]] | None = None
+    _outcome: tuple[bool, Any] | None = None
+    _unfetched: Unfetched | None = None
+
+    def __init__(self, pool: Pool | None) -> None:
+        # Holds the pool for as long as the task is under way, as in the standard library: a pool
+        # that nobody else holds must not go before its results are there.
+        self._pool: Pool | None = pool
+
+    def _configure(self, options: TaskOptions, callbacks: Callbacks | None) -> None:
+        """Set what most calls do not have; such results are settled by the collector thread."""
+        self.options = options
+        self._callbacks = callbacks
+        self.express = False
+
+    def split(self, start: int, stop: int) -> Task:
+        """Return itself: one call is not divisible."""
+        return self
+
+    # What callers use.
+
+    def ready(self) -> bool:
+        """Whether the outcome is there: a value, an exception, or that it was cancelled."""
+        pool = self._pool
+        if pool is not None and not self.settled:
+            pool._core.collector.look()
+        return bool(self.settled)
+
+    done = ready
+
+    def successful(self) -> bool:
+        """Whether the call returned, as opposed to raised.
+
+        Raises:
+            ValueError: it is not done yet.
+        """
+        if not self.ready():
+            raise ValueError(_NOT_YET.format(self))
+        return self._open()[0]
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Wait until it is done, at most ``timeout`` seconds."""
+        pool = self._pool
+        if pool is not None and not self.settled:
+            pool._core.collector.wait(self, timeout)
+
+    def get(self, timeout: float | None = None) -> Any:
+        """Return the value, or raise what the call raised.
+
+        Raises:
+            multiprocessing.TimeoutError: it is not done after ``timeout`` seconds.
+        """
+        pool = self._pool
+        if pool is not None and not self.settled:
+            self._await(pool, timeout)
+        good, value = self._outcome or self._open()
+        if good:
+            return value
+        self._look_at()
+        try:
+            raise value
+        finally:
+            del value, self  # the traceback refers to this frame
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Return what the call raised, or ``None`` if it returned; wait as :meth:`get` does."""
+        pool = self._pool
+        if pool is not None and not self.settled:
+            self._await(pool, timeout)
+        good, value = self._open()
+        self._look_at()
+        return None if good else value
+
+    def cancel(self) -> bool:
+        """Cancel the call: if it has not started it never will, otherwise it is interrupted.
+
+        A call that does not end when ``TaskCancelledError`` is raised in it loses its worker.
+
+        Returns:
+            Whether it is cancelled; ``False`` if its outcome is there, or on its way.
+        """
+        pool = self._pool
+        if pool is not None and not self.settled:
+            pool._core.cancel([self])
+        return self.cancelled()
+
+    def cancelled(self) -> bool:
+        """Whether it was cancelled."""
+        outcome = self._outcome
+        return outcome is not None and isinstance(outcome[1], TaskCancelledError) and not outcome[0]
+
+    def running(self) -> bool:
+        """Whether a worker is running it at this moment."""
+        pool = self._pool
+        return pool is not None and not self.settled and pool._core.holder(self) is not None
+
+    def add_done_callback(self, fn: Callable[[Any], object]) -> None:
+        """Have ``fn(self)`` called once it is done, at once if it is. Exceptions are logged."""
+        pool = self._pool
+        self.__dict__.setdefault("_done_callbacks", []).append(fn)
+        if pool is None or self.settled:
+            self._run_done_callbacks()
+        else:
+            pool._core.collector.attend()
+
+    # What the pool uses.
+
+    def encoded(self) -> tuple[int, Any, Any]:
+        """Return the message that carries the call."""
+        return self.kind, self.data, self.buffers
+
+    def settle(self, kind: int, data: Any, buffers: Any) -> None:
+        """Store the outcome as it came, and wake who waits. Idempotent."""
+        self.kind = kind
+        self.data = data
+        self.buffers = buffers
+        if kind == messages.ERROR:
+            self._unfetched = Unfetched(self._pool, data)
+        if self._callbacks is None:
+            self.conclude()
+        else:
+            self._pool._core.conclude(self)  # type: ignore[union-attr]
+
+    def settle_error(self, error: BaseException) -> None:
+        """Store a failure of the pool's own, and wake who waits."""
+        self.data = None
+        self.buffers = ()
+        self._outcome = (False, error)
+        if not isinstance(error, TaskCancelledError):
+            self._unfetched = Unfetched(self._pool, error)
+        if self._callbacks is None:
+            self.conclude()
+        else:
+            self._pool._core.conclude(self)  # type: ignore[union-attr]
+
+    def conclude(self) -> None:
+        """Everything but the callbacks is done: call them, then it counts as done."""
+        if self._callbacks is not None:
+            self._call_back(self._callbacks)
+        pool = self._pool
+        self.settled = True
+        if self._waiters:
+            self.wake()
+        if self._done_callbacks and pool is not None:
+            pool._core.collector.call_later(self._run_done_callbacks)
+        self._pool = None
+
+    def _call_back(self, callbacks: Callbacks) -> None:
+        """Call the callback that fits, in the collector thread."""
+        good, value = self._open()
+        callback = callbacks.value if good else callbacks.error
+        if callback is not None:
+            self._look_at()
+            try:
+                callback(value)
+            except Exception:
+                logger.exception("a callback of the pool raised")
+
+    def _await(self, pool: Pool, timeout: float | None) -> None:
+        if not pool._core.collector.wait(self, timeout):
+            raise WaitTimeout(f"the task was not finished within {timeout} s")
+
+    def _open(self) -> tuple[bool, Any]:
+        """Decode the outcome, once: all callers get the same object."""
+        outcome = self._outcome
+        if outcome is None:
+            self.__dict__.setdefault("_outcome", decoded(self.kind, self.data, self.buffers))
+            outcome = self._outcome
+            self.data = None
+            self.buffers = ()
+        return outcome  # type: ignore[return-value]
+
+    def _look_at(self) -> None:
+        if self._unfetched is not None:
+            self._unfetched.seen()
+
+    def _run_done_callbacks(self) -> None:
+        for callback in self.__dict__.pop("_done_callbacks", ()):
+            try:
+                callback(self)
+            except Exception:
+                logger.exception("a callback of add_done_callback() raised")
+
+
+AsyncResult = ApplyResult
+
+
+def decoded(kind: int, data: Any, buffers: Any) -> tuple[bool, Any]:
+    """Return ``(True, value)`` or ``(False, exception)`` for an outcome as it came."""
+    try:
+        if kind == messages.ERROR:
+            remote = pickling.decode(pickling.PICKLED, data, buffers)
+            return False, remote.revive()
+        return True, pickling.decode(kind, data, buffers)
+    except Exception as error:
+        return False, error

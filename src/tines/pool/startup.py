@@ -1,0 +1,112 @@
+"""What a worker does before its first task, and when it has done its share."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tines.errors import EncodeError
+from tines.pool.functions import SHARED_FROM
+from tines.pool.options import PoolOptions
+from tines.wire import pickling
+
+if TYPE_CHECKING:
+    from tines.transport.contract import Shared, Transport
+
+__all__ = ["Limits", "Setup", "make_setup"]
+
+MEMORY_CHECK_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How to prepare a worker.
+
+    Attributes:
+        initializer: Called first, with ``initargs``; both as they are, or inside ``shared``.
+        initargs: Its arguments.
+        shared: Both, where they are large: sent once, whatever the number of workers.
+        options: The pool's.
+    """
+
+    initializer: Callable[..., object] | None
+    initargs: tuple[Any, ...]
+    shared: Shared | None
+    options: PoolOptions
+
+    def run(self) -> None:
+        """Do it. Exceptions of the initializer come through."""
+        if self.options.niceness:
+            os.nice(self.options.niceness)
+        if self.options.affinity is not None:
+            os.sched_setaffinity(0, self.options.affinity)
+        initializer, initargs = self.initializer, self.initargs
+        if self.shared is not None:
+            data, buffers = self.shared.open()
+            initializer, initargs = pickle.loads(data, buffers=buffers)
+        if initializer is not None:
+            initializer(*initargs)
+
+    def limits(self) -> Limits | None:
+        """Return what to ask after each task; ``None``: nothing limits this worker."""
+        options = self.options
+        if options.maxtasksperchild is None and options.max_memory is None:
+            return None
+        return Limits(options.maxtasksperchild, options.max_memory)
+
+
+class Limits:
+    """Counts tasks and looks at memory, in the worker."""
+
+    def __init__(self, tasks: int | None, memory: int | None) -> None:
+        self._tasks = tasks
+        self._memory = memory
+        self._next_look = 0.0
+
+    def reached(self) -> bool:
+        """Whether the worker should leave, after one more task."""
+        if self._tasks is not None:
+            self._tasks -= 1
+            if self._tasks <= 0:
+                return True
+        if self._memory is not None and time.monotonic() >= self._next_look:
+            self._next_look = time.monotonic() + MEMORY_CHECK_SECONDS
+            return resident_bytes() > self._memory
+        return False
+
+
+def resident_bytes(pid: int | None = None) -> int:
+    """Return the resident memory of a process, 0 where that cannot be known."""
+    try:
+        fields = Path(f"/proc/{pid or 'self'}/statm").read_text().split()
+        return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def make_setup(
+    initializer: Callable[..., object] | None,
+    initargs: tuple[Any, ...],
+    options: PoolOptions,
+    transport: Transport,
+    start_method: str,
+) -> Setup:
+    """Prepare the setup of all workers of a pool.
+
+    A forked worker has the initializer's arguments in memory already. Others get small ones with
+    their start, which can also carry locks and queues, and large ones through shared memory.
+    """
+    if initializer is not None and start_method != "fork":
+        try:
+            _, data, buffers = pickling.encode((initializer, initargs))
+        except EncodeError:
+            pass  # locks and the like: they pickle only while a process is being started
+        else:
+            if buffers or memoryview(data).nbytes >= SHARED_FROM:
+                return Setup(None, (), transport.share(data, buffers), options)
+    return Setup(initializer, initargs, None, options)

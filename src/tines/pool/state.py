@@ -1,0 +1,585 @@
+"""Every decision of a pool, as one state machine: an event goes in, instructions come out.
+
+No process, thread, clock or channel is in here. Times and facts come in as arguments; what is to be
+done goes out as instructions, which the caller must carry out in order. So every order of events can
+be tested without starting anything.
+
+The life of a task::
+
+    submit -> pending -> finished                          the caller delivers the result
+                 |-----> failed -> delayed -> pending       raised what ``retry_on`` lists
+                 |-----> (worker gone) -> pending           had not begun: sent again
+                 |                     -> delayed           had begun, and may be tried again
+                 |                     -> Fail(Lost)        had begun
+                 `-----> cancel, terminate, broken -> Fail
+
+Invariants:
+
+* A task is in ``pending`` under the number of its latest dispatch, or delayed, or over. Whoever
+  takes it out of there delivers its one outcome, so nothing is delivered twice.
+* A dispatch number is used once; what arrives under one that is not pending is dropped.
+* Each task that was submitted gets exactly one of: being returned by ``finished``, an instruction
+  ``Fail``. Parts that a task is split into count as tasks.
+
+Locking: ``submit`` and ``finished`` are one operation on a dictionary each and may be called from any
+thread at any time. Everything else is called under the owner's lock.
+"""
+
+from __future__ import annotations
+
+import enum
+import heapq
+import itertools
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Union
+
+from tines.engines.contract import Exit
+from tines.pool.options import DEFAULT, PoolOptions, TaskOptions
+
+__all__ = [
+    "Break",
+    "Broken",
+    "Cancelled",
+    "Exit",
+    "Fail",
+    "Failure",
+    "Instruction",
+    "Lost",
+    "Phase",
+    "PoolState",
+    "Retire",
+    "Send",
+    "Shutdown",
+    "StartWorker",
+    "Step",
+    "StopWorker",
+    "Task",
+    "Terminated",
+    "TimedOut",
+    "Worker",
+]
+
+UNBEGUN_LIMIT = 3
+"""How many workers may die holding a task they had not begun, before it is charged all the same:
+it may be the unpickling of the task that kills them."""
+
+LONGEST_BACKOFF = 3600.0
+
+IDLE_DEATHS_WINDOW = 30.0
+"""Seconds after which the death of an idle worker is forgotten."""
+
+
+class Phase(enum.Enum):
+    """Where a pool stands; it only ever moves downwards in this list."""
+
+    OPEN = "open"
+    CLOSED = "closed"
+    """No new tasks; what was accepted is finished."""
+    DRAINED = "drained"
+    """Nothing is left to do; the workers leave."""
+    TERMINATED = "terminated"
+    BROKEN = "broken"
+    FORKED = "forked"
+    """This is the copy of a pool in a forked child, where it has no workers."""
+
+
+class Task:
+    """What the machine knows of a task, and of a chunk: a range of items that travel together.
+
+    The defaults live in the class, because most tasks never have anything else.
+
+    Attributes:
+        tag: Number of the latest dispatch; 0 before the first.
+        kind: Kind of the message that carries it.
+        data: The encoded task, then its encoded result; ``None`` where it is encoded on sending.
+        buffers: The large buffers that belong to ``data``.
+        ticket: What the tasks channel returned for it.
+        start: First item of the range; a call is a range of one.
+        stop: End of the range.
+        reported: How many items from ``start`` on have their result.
+        attempt: Number of the current attempt, from 1.
+        history: How the earlier attempts ended.
+        unbegun: How many workers died holding it without having begun.
+        express: Any thread may deliver its result: nothing but to store it is to be done.
+    """
+
+    tag: int = 0
+    kind: int = 0
+    data: Any = None
+    buffers: Sequence[Any] = ()
+    ticket: int = -1
+    options: TaskOptions = DEFAULT
+    start: int = 0
+    stop: int = 1
+    reported: int = 0
+    attempt: int = 1
+    history: tuple[str, ...] = ()
+    unbegun: int = 0
+    express: bool = False
+    job: Any = None
+    """The map or iterator it is a chunk of."""
+
+    def split(self, start: int, stop: int) -> Task:
+        """Return a task for a part of the range; itself where that is the whole."""
+        raise NotImplementedError
+
+
+
+
+@dataclass(frozen=True)
+class Lost:
+    """The worker ended while it was running the task."""
+
+    exit: Exit
+    attempt: int
+    history: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TimedOut:
+    """The task ran longer than it may, and its worker had to be ended."""
+
+    timeout: float
+    attempt: int
+
+
+@dataclass(frozen=True)
+class Cancelled:
+    """Somebody cancelled the task."""
+
+    started: bool
+
+
+@dataclass(frozen=True)
+class Terminated:
+    """The pool was terminated with the task still to be finished."""
+
+
+@dataclass(frozen=True)
+class Broken:
+    """The pool gave up. ``reason`` says why, ``cause`` is an exception if there was one."""
+
+    reason: str
+    cause: Any = None
+
+
+Failure = Union[Lost, TimedOut, Cancelled, Terminated, Broken]
+
+
+
+
+class Step(enum.Enum):
+    """The ways of stopping what a worker does, in order."""
+
+    INTERRUPT = "interrupt"
+    TERMINATE = "terminate"
+    KILL = "kill"
+
+
+@dataclass(frozen=True)
+class Send:
+    """Give the task a dispatch number with ``submit`` and send it."""
+
+    task: Task
+
+
+@dataclass(frozen=True)
+class Fail:
+    """Deliver a failure to the task, which is over."""
+
+    task: Task
+    failure: Failure
+
+
+@dataclass(frozen=True)
+class StartWorker:
+    """Start a worker in a slot."""
+
+    slot: int
+
+
+@dataclass(frozen=True)
+class StopWorker:
+    """Stop the worker in a slot, or only what it does.
+
+    ``tag`` says on whose account; ``timeout`` is set if that task ran out of time.
+    """
+
+    slot: int
+    step: Step
+    tag: int = 0
+    timeout: float | None = None
+
+
+@dataclass(frozen=True)
+class Retire:
+    """Let so many workers leave, when they come to it."""
+
+    count: int
+
+
+@dataclass(frozen=True)
+class Shutdown:
+    """Everything is done: shut the tasks channel, upon which the workers leave."""
+
+
+@dataclass(frozen=True)
+class Break:
+    """The pool has given up: stop all workers, fail what is open with this."""
+
+    failure: Broken
+
+
+Instruction = Union[Send, Fail, StartWorker, StopWorker, Retire, Shutdown, Break]
+Instructions = Sequence[Instruction]
+NOTHING: Instructions = ()
+
+
+
+
+@dataclass
+class Worker:
+    """What is known of a worker; exists from its start to the notice of its end."""
+
+    slot: int
+    ready: bool = False
+    retiring: bool = False
+    stopping: bool = False
+
+
+@dataclass(eq=False)
+class _Stop:
+    """The stopping of one dispatch: which step comes next, and when."""
+
+    tag: int
+    slot: int
+    grace: float
+    timeout: float | None
+    steps: list[Step] = field(default_factory=lambda: list(Step))
+
+
+_Due = Union[Task, _Stop]
+
+
+class PoolState:
+    """See the module.
+
+    Attributes:
+        pending: Tasks sent and not finished, by dispatch number.
+        delayed: Tasks that wait for their next attempt.
+        jobs: Maps and iterators that have not yet sent all of their input.
+        workers: Workers that were started and have not been seen to end, by slot.
+        stops: Dispatches that are timed, or being stopped.
+        phase: Where the pool stands.
+        target: How many workers there are to be.
+    """
+
+    def __init__(self, options: PoolOptions, rng: random.Random | None = None) -> None:
+        self.pending: dict[int, Task] = {}
+        self.delayed: set[Task] = set()
+        self.jobs: set[Any] = set()
+        self.workers: dict[int, Worker] = {}
+        self.phase = Phase.OPEN
+        self.target = options.processes
+        self.retried = 0
+        self.restarts = 0
+        self._allowed_deaths = options.restarts
+        self._random = rng or random.Random()
+        self._numbers = itertools.count(1)
+        self._timers: list[tuple[float, int, _Due]] = []
+        self._timer_numbers = itertools.count()
+        self.stops: dict[int, _Stop] = {}
+        self._idle_deaths: list[float] = []
+        self._failed_starts = 0
+        self._finished_before = -1
+
+
+    def submit(self, task: Task) -> int:
+        """Give a task its dispatch number; it is pending from here on.
+
+        The caller looks at ``phase`` afterwards: where the pool has meanwhile been ended, it takes
+        the task out again with :meth:`finished`, unless whoever ended the pool was faster.
+        """
+        task.tag = tag = next(self._numbers)
+        self.pending[tag] = task
+        return tag
+
+    def finished(self, tag: int) -> Task | None:
+        """Take out the task whose outcome arrived; ``None``: nobody waits for it any more."""
+        return self.pending.pop(tag, None)
+
+
+    def stopped(self, tag: int) -> None:
+        """Note that a worker is through with a dispatch, so nothing has to be stopped there."""
+        self.stops.pop(tag, None)
+
+    def started(self, tag: int, slot: int, now: float) -> Instructions:
+        """A timed task, or the next item of one, has begun in a worker."""
+        task = self.pending.get(tag)
+        if task is not None and task.options.timeout is not None:
+            stop = _Stop(tag, slot, task.options.grace, task.options.timeout)
+            self.stops[tag] = stop
+            self._at(now + task.options.timeout, stop)
+        return NOTHING
+
+    def failed(self, task: Task, what: str, now: float) -> Instructions | None:
+        """A finished task raised what ``retry_on`` lists; ``None``: no attempt is left."""
+        if task.attempt > task.options.retries or not self._working():
+            return None
+        return self._again(task, what, now)
+
+    def cancel(self, task: Task, revoked: bool, slot: int | None, now: float) -> Instructions:
+        """Somebody wants a task gone.
+
+        Args:
+            task: The task.
+            revoked: Its message was taken back: no worker has it, none will.
+            slot: Whose lease it is, if it was not revoked; ``None``: its result is on its way.
+            now: The time.
+
+        Returns:
+            Nothing where it is too late; otherwise the task's failure, and how to stop it.
+        """
+        if task in self.delayed:
+            self.delayed.discard(task)
+            return (Fail(task, Cancelled(started=True)),)
+        if not revoked and slot is None:
+            return NOTHING
+        if self.pending.pop(task.tag, None) is None:
+            return NOTHING
+        if slot is None:
+            return (Fail(task, Cancelled(started=False)),)
+        stop = _Stop(task.tag, slot, task.options.grace, None)
+        self.stops[task.tag] = stop
+        return (Fail(task, Cancelled(started=True)), *self._step(stop, now))
+
+
+    def start(self) -> Instructions:
+        """Return how to get as many workers as there are to be."""
+        missing = self.target - len(self.workers)
+        free = (slot for slot in itertools.count() if slot not in self.workers)
+        slots = list(itertools.islice(free, max(0, missing)))
+        for slot in slots:
+            self.workers[slot] = Worker(slot)
+        return [StartWorker(slot) for slot in slots]
+
+    def resize(self, target: int) -> Instructions:
+        """There are to be so many workers from now on."""
+        before, self.target = self.target, target
+        if target >= before:
+            return self.start()
+        return (Retire(before - target),)
+
+    def ready(self, slot: int) -> Instructions:
+        """A worker has run its initializer."""
+        self._failed_starts = 0
+        if slot in self.workers:
+            self.workers[slot].ready = True
+        return NOTHING
+
+    def retiring(self, slot: int) -> Instructions:
+        """A worker says that it leaves, having done its share."""
+        if slot in self.workers:
+            self.workers[slot].retiring = True
+        return NOTHING
+
+    def gone(
+        self,
+        slot: int,
+        exit: Exit,
+        taken: tuple[int, int] | None,
+        finished: int,
+        now: float,
+        cause: Any = None,
+    ) -> Instructions:
+        """A worker has ended, and everything it had sent has been dealt with.
+
+        Args:
+            slot: Its slot.
+            exit: How it ended.
+            taken: Tag and progress of the lease it left.
+            finished: How many tasks the pool has finished so far.
+            now: The time.
+            cause: The exception of its initializer, if that is why.
+        """
+        worker = self.workers.pop(slot, None) or Worker(slot)
+        stop = task = None
+        progress = 0
+        if taken is not None:
+            tag, progress = taken
+            stop = self.stops.pop(tag, None)
+            task = self.pending.pop(tag, None)
+        if not self._working():
+            return self._fail_held(task)
+        out: list[Instruction] = []
+        if task is not None:
+            out += self._lost(task, progress, exit, stop, now)
+        elif not (worker.retiring or worker.stopping or stop):
+            broken = self._unexplained(worker, exit, finished, now, cause)
+            if broken is not None:
+                self.phase = Phase.BROKEN
+                return (*out, Break(broken), *self._fail_everything(broken))
+        if self.phase is not Phase.DRAINED:
+            self.restarts += not worker.retiring
+            out += self.start()
+        return out
+
+    def unstartable(self, slot: int, cause: BaseException) -> Instructions:
+        """A worker could not be started at all; there is no point in trying again."""
+        self.workers.pop(slot, None)
+        if not self._working() or self.phase is Phase.DRAINED:
+            return NOTHING
+        self.phase = Phase.BROKEN
+        broken = Broken("a worker could not be started", cause)
+        return (Break(broken), *self._fail_everything(broken))
+
+
+    def next_deadline(self) -> float | None:
+        """When :meth:`tick` is to be called next."""
+        timers = self._timers
+        while timers and not self._is_due(timers[0][2]):
+            heapq.heappop(timers)
+        return timers[0][0] if timers else None
+
+    def tick(self, now: float) -> Instructions:
+        """Do what is due."""
+        out: list[Instruction] = []
+        timers = self._timers
+        while timers and timers[0][0] <= now:
+            due = heapq.heappop(timers)[2]
+            if not self._is_due(due):
+                continue
+            if isinstance(due, Task):
+                self.delayed.discard(due)
+                out.append(Send(due))
+            else:
+                out += self._step(due, now)
+        return out
+
+
+    def close(self) -> Instructions:
+        """Accept no more tasks."""
+        if self.phase is Phase.OPEN:
+            self.phase = Phase.CLOSED
+        return self.drained()
+
+    def drained(self) -> Instructions:
+        """Ask, whenever something was finished after :meth:`close`, whether it was the last."""
+        if self.phase is not Phase.CLOSED or self.pending or self.delayed or self.jobs:
+            return NOTHING
+        self.phase = Phase.DRAINED
+        return (Shutdown(),)
+
+    def terminate(self) -> Instructions:
+        """Stop everything now; what is open fails."""
+        if self.phase is not Phase.BROKEN:
+            self.phase = Phase.TERMINATED
+        for worker in self.workers.values():
+            worker.stopping = True
+        stops = [StopWorker(slot, Step.TERMINATE) for slot in self.workers]
+        return (*stops, *self._fail_everything(Terminated()))
+
+
+    def _working(self) -> bool:
+        return self.phase in (Phase.OPEN, Phase.CLOSED, Phase.DRAINED)
+
+    def _at(self, when: float, due: _Due) -> None:
+        heapq.heappush(self._timers, (when, next(self._timer_numbers), due))
+
+    def _is_due(self, due: _Due) -> bool:
+        if isinstance(due, Task):
+            return due in self.delayed
+        return self.stops.get(due.tag) is due
+
+    def _step(self, stop: _Stop, now: float) -> Instructions:
+        """Take the next step of stopping a dispatch, and set the time for the one after."""
+        if stop.slot not in self.workers or not stop.steps:
+            return NOTHING
+        step = stop.steps.pop(0)
+        if stop.steps:
+            self._at(now + stop.grace, stop)
+        return (StopWorker(stop.slot, step, stop.tag, stop.timeout),)
+
+    def _lost(
+        self, task: Task, progress: int, exit: Exit, stop: _Stop | None, now: float
+    ) -> Instructions:
+        """Share out what a dead worker held: one item is charged at most, the rest goes again.
+
+        Items before the charged one had finished, but their results were not yet sent.
+        """
+        if progress <= task.reported and task.unbegun + 1 < UNBEGUN_LIMIT:
+            rest = task.split(task.start + task.reported, task.stop)
+            rest.unbegun = task.unbegun + 1
+            return (Send(rest),)
+        charged = task.start + max(progress - 1, task.reported)
+        out: list[Instruction] = []
+        if task.start + task.reported < charged:
+            out.append(Send(task.split(task.start + task.reported, charged)))
+        if charged + 1 < task.stop:
+            out.append(Send(task.split(charged + 1, task.stop)))
+        item = task.split(charged, charged + 1)
+        what = f"attempt {item.attempt}: worker {exit.pid} {exit.description}"
+        if stop is not None and stop.timeout is not None:
+            out.append(Fail(item, TimedOut(stop.timeout, item.attempt)))
+        elif item.attempt > item.options.retries:
+            out.append(Fail(item, Lost(exit, item.attempt, (*item.history, what))))
+        else:
+            out += self._again(item, what, now)
+        return out
+
+    def _again(self, task: Task, what: str, now: float) -> Instructions:
+        """Schedule the next attempt."""
+        self.retried += 1
+        delay = task.options.backoff * 2.0 ** min(task.attempt - 1, 30)
+        task.history = (*task.history, what)
+        task.attempt += 1
+        task.reported = task.unbegun = 0
+        if delay <= 0:
+            return (Send(task),)
+        self.delayed.add(task)
+        self._at(now + min(delay, LONGEST_BACKOFF) * self._random.uniform(0.5, 1.5), task)
+        return NOTHING
+
+    def _unexplained(
+        self, worker: Worker, exit: Exit, finished: int, now: float, cause: Any
+    ) -> Broken | None:
+        """Count the end of a worker that no task is to blame for; say when it is enough."""
+        if finished != self._finished_before:
+            self._finished_before = finished
+            self._idle_deaths.clear()
+            self._failed_starts = 0
+        if self.phase is Phase.DRAINED:
+            return None
+        if not worker.ready:
+            self._failed_starts += 1
+            if self._failed_starts > self._allowed_deaths:
+                how = "its initializer raised" if cause is not None else exit.description
+                return Broken(
+                    f"{self._failed_starts} workers in a row ended before they were ready; "
+                    f"the last one (pid {exit.pid}): {how}",
+                    cause,
+                )
+            return None
+        recent = [when for when in self._idle_deaths if when > now - IDLE_DEATHS_WINDOW]
+        self._idle_deaths = [*recent, now]
+        if len(self._idle_deaths) > self._allowed_deaths:
+            return Broken(
+                f"{len(self._idle_deaths)} idle workers ended within {IDLE_DEATHS_WINDOW:g} s and "
+                f"nothing was finished in between; the last one (pid {exit.pid}) "
+                f"{exit.description}",
+                cause,
+            )
+        return None
+
+    def _fail_held(self, task: Task | None) -> Instructions:
+        return NOTHING if task is None else (Fail(task, Terminated()),)
+
+    def _fail_everything(self, failure: Failure) -> list[Instruction]:
+        tasks: Iterable[Task | None] = [self.pending.pop(tag, None) for tag in list(self.pending)]
+        failed = [Fail(task, failure) for task in (*tasks, *self.delayed) if task is not None]
+        self.delayed.clear()
+        self.stops.clear()
+        self._timers.clear()
+        return list(failed)

@@ -1,0 +1,277 @@
+"""The worker: takes a task from the channel, runs it, sends what came of it, takes the next.
+
+A task is taken under the worker's lease slot, and every item is counted there before it begins. So
+whenever the worker dies, the parent can read what it held, and how far it had come. The slot is
+released after the result is with the transport.
+
+SIGINT means an order from the parent, which says in the control pipe what it is about. It is obeyed
+only while the very dispatch that it names is running; a stray SIGINT does nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+
+from tines.errors import EncodeError, QueueShutDown, TaskCancelledError, TaskTimeoutError, TransportError
+from tines.pool.failures import MaybeEncodingError
+from tines.pool.functions import FunctionCache
+from tines.pool.startup import Setup
+from tines.transport.contract import Buffer, Channel
+from tines.wire import messages, pickling
+from tines.wire.messages import Order, Verb
+from tines.wire.tracebacks import RemoteException
+
+__all__ = ["WorkerSpec", "main"]
+
+REPORT_SECONDS = 0.1
+"""A chunk that takes longer has what is done of it reported, so that it cannot be lost."""
+
+
+@dataclass(frozen=True)
+class WorkerSpec:
+    """What a worker is told at its start.
+
+    Attributes:
+        slot: Its lease slot.
+        tasks: Where tasks come from.
+        results: Where results go.
+        setup: What to do before the first task, and limits.
+    """
+
+    slot: int
+    tasks: Channel
+    results: Channel
+    setup: Setup
+
+
+def main(control: Connection | None, spec: WorkerSpec) -> None:
+    """Be a worker, until there is nothing left to do. What the process runs."""
+    worker = _Worker(control, spec)
+    with contextlib.suppress(QueueShutDown, TransportError):
+        if worker.prepare():
+            worker.serve()
+
+
+class _Worker:
+    def __init__(self, control: Connection | None, spec: WorkerSpec) -> None:
+        self._control = control
+        self._slot = spec.slot
+        self._mark = spec.slot << messages.SLOT_SHIFT
+        self._tasks = spec.tasks
+        self._results = spec.results
+        self._setup = spec.setup
+        self._functions = FunctionCache()
+        # The dispatch that is running, for the signal handler; 0 while none is.
+        self._running = 0
+
+    def prepare(self) -> bool:
+        """Get ready for tasks; ``False``: the initializer failed, as the parent has been told."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, self._obey)
+        try:
+            self._setup.run()
+        except Exception as error:
+            remote = RemoteException.capture(error)
+            self._results.send(pickle.dumps(remote), (), messages.UNREADY, self._mark)
+            return False
+        self._results.send(b"", (), messages.READY, self._mark)
+        return True
+
+    def serve(self) -> None:
+        """Run tasks until the channel is shut down or this worker's share is done."""
+        recv, release = self._tasks.recv, self._tasks.release
+        limits = self._setup.limits()
+        slot = self._slot
+        while True:
+            message = recv(None, slot)
+            if message is None:
+                continue
+            kind, tag, data, buffers = message
+            if kind == messages.CALL:
+                self._call(tag, data, buffers)
+            elif kind == messages.RETIRE:
+                release(slot)
+                break
+            else:
+                self._other(kind, tag, data, buffers)
+            # What was received must not keep memory while the worker waits.
+            del message, data, buffers
+            release(slot)
+            if limits is not None and limits.reached():
+                break
+        self._results.send(b"", (), messages.RETIRING, self._mark)
+
+    def _call(self, tag: int, data: Buffer, buffers: Any) -> None:
+        """Run one call and send its outcome."""
+        functions = self._functions
+        value = None
+        try:
+            number, carrier, args, kwds = pickle.loads(data, buffers=buffers)
+            function = functions.get(number)
+            if function is None:
+                function = functions.resolve(number, carrier)
+            self._running = tag
+            for arguments in self._tasks.ticking((args,), self._slot):
+                value = function(*arguments, **kwds)
+            self._running = 0
+        except SystemExit:
+            raise
+        except BaseException as error:
+            self._running = 0
+            self._fail(tag, error)
+            return
+        try:
+            kind, encoded, out_of_band = pickling.encode(value)
+        except EncodeError as error:
+            self._fail(tag, MaybeEncodingError(error, value))
+            return
+        self._results.send(encoded, out_of_band, kind, self._mark | tag)
+
+    def _other(self, kind: int, tag: int, data: Buffer, buffers: Any) -> None:
+        """Run a chunk, or something timed."""
+        timed = bool(kind & messages.TIMED)
+        kind &= ~messages.TIMED
+        if kind == messages.CALL:
+            self._started(tag, 0)
+            self._call(tag, data, buffers)
+            return
+        try:
+            number, carrier, items = pickle.loads(data, buffers=buffers)
+            function = self._functions.get(number) or self._functions.resolve(number, carrier)
+            del timed  # what is timed travels alone
+            self._running = tag
+            ticking = self._tasks.ticking(items, self._slot)
+            if kind == messages.EACH:
+                self._run_slices(tag, len(items), _Guarded(function), ticking)
+            elif kind == messages.STAR:
+                self._run_slices(tag, len(items), lambda arguments: function(*arguments), ticking)
+            else:
+                self._run_slices(tag, len(items), function, ticking)
+        except SystemExit:
+            raise
+        except BaseException as error:
+            self._running = 0
+            self._fail(tag, error)
+
+    def _run_slices(
+        self, tag: int, count: int, function: Callable[[Any], Any], items: Iterable[Any]
+    ) -> None:
+        """Run a chunk, a slice at a time: each is one ``map``, at the speed of C.
+
+        Slices double while they are quick. When ``REPORT_SECONDS`` have gone by, what is done so far
+        is sent, so a worker's death costs little that was done.
+        """
+        began = reported = time.monotonic()
+        values: list[Any] = []
+        results = map(function, items)
+        size = 1
+        done = 0
+        while True:
+            slice_began = time.monotonic()
+            values.extend(_first(results, min(size, count - done)))
+            done = min(done + size, count)
+            if done == count:
+                break
+            now = time.monotonic()
+            if now - slice_began < REPORT_SECONDS / 8:
+                size *= 4
+            elif now - slice_began > REPORT_SECONDS / 2:
+                size = max(1, size // 4)
+            if now - reported > REPORT_SECONDS:
+                self._report(messages.PART, tag, now - reported, values, function)
+                values = []
+                reported = now
+        self._running = 0
+        del began
+        self._report(messages.VALUES, tag, time.monotonic() - reported, values, function)
+
+    def _report(
+        self, kind: int, tag: int, seconds: float, values: list[Any], function: Any
+    ) -> None:
+        errors = function.take_errors() if isinstance(function, _Guarded) else None
+        try:
+            _, data, buffers = pickling.encode((seconds, values, errors))
+        except EncodeError as error:
+            if not isinstance(function, _Guarded):
+                raise MaybeEncodingError(error, values) from None
+            _, data, buffers = pickling.encode((seconds, *_only_encodable(values, errors)))
+        self._results.send(data, buffers, kind, self._mark | tag)
+
+    def _started(self, tag: int, index: int) -> None:
+        self._results.send(messages.pack_index(index), (), messages.STARTED, self._mark | tag)
+
+    def _fail(self, tag: int, error: BaseException) -> None:
+        if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
+            error = error.with_traceback(error.__traceback__.tb_next)  # without our own frame
+        _, data, buffers = pickling.encode(RemoteException.capture(error))
+        self._results.send(data, buffers, messages.ERROR, self._mark | tag)
+
+    def _obey(self, signum: int, frame: Any) -> None:
+        """Handle SIGINT: read what is ordered, and raise it if it is about what is running."""
+        control = self._control
+        if control is None:
+            return
+        try:
+            while control.poll():
+                order = Order.decode(control.recv_bytes())
+                if order.tag != self._running:
+                    continue
+                if order.verb == Verb.CANCEL:
+                    raise TaskCancelledError("the task was cancelled while it was running", started=True)
+                raise TaskTimeoutError(
+                    f"the task ran longer than timeout={order.timeout:g} s", timeout=order.timeout
+                )
+        except (EOFError, OSError):
+            return  # the parent is gone, or has let go of this worker
+
+
+class _Guarded:
+    """A function whose exceptions are put aside, so that the chunk goes on."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        self._function = function
+        self._index = 0
+        self._errors: dict[int, RemoteException] = {}
+
+    def __call__(self, item: Any) -> Any:
+        try:
+            return self._function(item)
+        except Exception as error:
+            self._errors[self._index] = RemoteException.capture(error)
+            return None
+        finally:
+            self._index += 1
+
+    def take_errors(self) -> dict[int, RemoteException] | None:
+        """Return the errors since the last time, by index among the values since then."""
+        errors, self._errors = self._errors, {}
+        self._index = 0
+        return errors or None
+
+
+def _first(iterator: Iterable[Any], count: int) -> list[Any]:
+    from itertools import islice
+
+    return list(islice(iterator, count))
+
+
+def _only_encodable(
+    values: list[Any], errors: dict[int, RemoteException] | None
+) -> tuple[list[Any], dict[int, RemoteException]]:
+    """Replace the values that cannot be sent by errors that say so."""
+    kept = dict(errors or {})
+    for index, value in enumerate(values):
+        try:
+            pickling.encode(value)
+        except EncodeError as error:
+            values[index] = None
+            kept[index] = RemoteException.capture(MaybeEncodingError(error, value))
+    return values, kept

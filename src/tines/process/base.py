@@ -1,0 +1,342 @@
+"""``Process``: the standard library's, with an outcome, stacks, and no way to be left behind.
+
+It derives from ``multiprocessing.process.BaseProcess``, so ``current_process()``,
+``active_children()``, ``parent_process()`` and everything built on them see one family. How a
+child is started is the business of a ``Popen`` class for each start method.
+
+In the parent: ``start()`` makes the box the child will write into, and hands both to ``Popen``.
+In the child: ``_bootstrap()`` binds it to its parent and installs the box, before anything of the
+user's runs; then the standard library's own takes over.
+"""
+
+from __future__ import annotations
+
+import multiprocessing.context as std_context
+import multiprocessing.process as std
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import Any, NoReturn
+
+    from tines.process.box import Box
+    from tines.process.outcome import Outcome
+
+__all__ = ["CONCRETE", "ManagedProcess", "Process"]
+
+_SET_BY_INIT = frozenset(
+    ("_args", "_closed", "_config", "_identity", "_kwargs", "_name", "_parent_pid", "_popen", "_target")
+)
+
+
+class ManagedProcess(std.BaseProcess):
+    """What all process classes of tines share.
+
+    Args:
+        group: Always ``None``; there for compatibility with ``threading.Thread``.
+        target: Called by ``run()`` in the child.
+        name: For people; made up when not given.
+        args: Positional arguments of ``target``.
+        kwargs: Keyword arguments of ``target``.
+        daemon: Whether the child is terminated when this process ends. Unlike in the standard
+            library, a daemonic process may start processes: they end when it does.
+        returns: Whether the child hands back what ``target`` or ``run()`` returned or raised; see
+            :meth:`result`. The class attribute of the same name is the default.
+
+    Raises:
+        TypeError: ``target`` is not callable, or ``args`` is not a sequence of arguments.
+    """
+
+    returns: bool = False
+    """Default of the argument ``returns``, for subclasses to set."""
+
+    keep_dump: bool = False
+    """Keep the stacks of a crash for :meth:`dump` instead of writing them to stderr. Always so for
+    a process that returns."""
+
+    dies_with_parent: bool = True
+    """Whether the child is killed when its parent is gone. Set it to false on a class, or on an
+    object before ``start()``, for a child that is meant to stay."""
+
+    own_group: bool = False
+    """Whether the child leads a process group of its own, which ``terminate()``, ``kill()`` and
+    ``interrupt()`` then signal as a whole, processes included that the child started by other means.
+    Such a child gets no Ctrl-C from the terminal."""
+
+    def __init__(
+        self,
+        group: None = None,
+        target: Callable[..., object] | None = None,
+        name: str | None = None,
+        args: Iterable[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        daemon: bool | None = None,
+        returns: bool | None = None,
+    ) -> None:
+        if target is not None and not callable(target):
+            raise TypeError(
+                f"target={target!r} is not callable: pass the function itself, target=f, "
+                "and what to call it with as args=(...)"
+            )
+        try:
+            args = tuple(args)
+        except TypeError:
+            raise TypeError(
+                f"args={args!r} is not a sequence of arguments: write args=({args!r},) for one argument"
+            ) from None
+        super().__init__(group, target, name, args, kwargs or {}, daemon=daemon)
+        if returns is not None:
+            self.returns = returns
+        self._box: Box | None = None
+        self._outcome: Outcome | None = None
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name):
+            if name in _SET_BY_INIT and "_popen" not in self.__dict__:
+                _misuse(
+                    f"{type(self).__name__}.__init__() does not call super().__init__(): "
+                    "call it first, before you set attributes"
+                )
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def run(self) -> Any:
+        """Call ``target`` in the child; a subclass may override it. What it returns is the result."""
+        if self._target:
+            return self._target(*self._args, **self._kwargs)
+        return None
+
+    def start(self) -> None:
+        """Start the child; at most once.
+
+        Raises:
+            StartError: it was started before, by another process, or while this process is itself
+                still importing its main module.
+        """
+        self._check_closed()
+        if self._popen is not None:
+            _misuse(f"{self.name} was started before: a process runs once, make a new one")
+        self._check_owner("start")
+        std._cleanup()
+        if self.returns or self.keep_dump or sys.platform == "linux":
+            from tines.process.box import Box
+
+            self._box = Box()
+        try:
+            self._popen = self._Popen(self)
+        except BaseException:
+            self._drop_box()
+            raise
+        self._sentinel = self._popen.sentinel
+        if self.returns:
+            self._expect_outcome()
+        # The target may refer to this object; the standard library breaks the cycle here as well.
+        del self._target, self._args, self._kwargs
+        std._children.add(self)
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until the child has ended, at most ``timeout`` seconds."""
+        self._check_closed()
+        self._check_owner("join")
+        if self._popen is None:
+            _misuse(f"{self.name} was not started: call start() before join()")
+        if self._popen.wait(timeout) is not None:
+            std._children.discard(self)
+
+    def terminate(self) -> None:
+        """Ask the child to end: ``SIGTERM``, or ``TerminateProcess()`` on Windows."""
+        self._started("terminate").terminate()
+
+    def kill(self) -> None:
+        """End the child at once: ``SIGKILL``."""
+        self._started("kill").kill()
+
+    def interrupt(self) -> None:
+        """Raise ``KeyboardInterrupt`` in the child: ``SIGINT``. Not on Windows."""
+        started = self._started("interrupt")
+        if sys.platform == "win32":
+            raise NotImplementedError("interrupt() needs SIGINT, which Windows cannot send to one process")
+        started.interrupt()
+
+    def close(self) -> None:
+        """Release what this object holds. The child must have ended."""
+        super().close()
+        if self._outcome is not None:
+            self._finalize()
+        self._drop_box()
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Return what the target returned, or raise what it raised, with the remote traceback.
+
+        Waits for the child to end, like :meth:`join`. A large array comes without a copy.
+
+        Raises:
+            WaitTimeout: the child is still running after ``timeout`` seconds.
+            ProcessLostError: the child ended without an outcome: killed, crashed, or ``sys.exit()``.
+            ValueError: this process was not made with ``returns=True``.
+        """
+        value, error = self._get_outcome("result", timeout)
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error  # the traceback refers to this frame
+        return value
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Return what :meth:`result` would raise, or ``None``. ``WaitTimeout`` is raised."""
+        return self._get_outcome("exception", timeout)[1]
+
+    def dump(self) -> str | None:
+        """Return the stacks the child left when it crashed, if it did; see :attr:`keep_dump`."""
+        self._check_closed()
+        return self._box.dump() if self._box is not None else None
+
+    def stacks(self, timeout: float = 5.0) -> str:
+        """Return the stacks of all threads of the running child, which goes on undisturbed.
+
+        They come from ``faulthandler``, so a child that hangs in C code answers as well.
+
+        Raises:
+            WaitTimeout: the child did not answer: it is stopped, or has not begun to run.
+            StartError: the child is not running.
+            NotImplementedError: not on this system.
+        """
+        from tines.process.box import STACKS_SIGNAL
+
+        started = self._started("stacks")
+        if self._box is None or STACKS_SIGNAL is None:
+            raise NotImplementedError("asking a process for its stacks needs Linux")
+        if started.poll() is not None:
+            _misuse(f"{self.name} has ended: only a running process can be asked for its stacks")
+        text = self._box.ask_for_stacks(started.pid, started.send_signal, timeout)
+        if text is None:
+            from tines.errors import WaitTimeout
+
+            raise WaitTimeout(f"{self.name} (pid {self.pid}) did not give its stacks in {timeout} s")
+        return text
+
+    def _check_owner(self, verb: str) -> None:
+        if self._parent_pid != os.getpid():
+            _misuse(
+                f"cannot {verb} {self.name} here (pid {os.getpid()}): only the process that made it "
+                f"(pid {self._parent_pid}) can"
+            )
+
+    def _started(self, verb: str) -> Any:
+        """Return the ``Popen`` object."""
+        self._check_closed()
+        if self._popen is None:
+            _misuse(f"{self.name} was not started: call start() before {verb}()")
+        return self._popen
+
+    def _expect_outcome(self) -> None:
+        from multiprocessing.util import Finalize
+
+        from tines.process.outcome import Outcome
+
+        assert self._box is not None
+        self._outcome = Outcome(self._box, self.name)
+        # Below zero: at exit it runs after the children were joined. Only in this process.
+        self._finalize = Finalize(self, self._outcome.give_up, exitpriority=-10)
+
+    def _get_outcome(self, verb: str, timeout: float | None) -> tuple[Any, BaseException | None]:
+        self._check_closed()
+        if not self.returns:
+            raise ValueError(
+                f"{self.name} was not asked to hand back its outcome: make it with returns=True"
+            )
+        started = self._started(verb)
+        self._check_owner(verb)
+        if started.wait(timeout) is None:
+            from tines.errors import WaitTimeout
+
+            raise WaitTimeout(f"{self.name} (pid {self.pid}) is still running after {timeout} s")
+        std._children.discard(self)
+        assert self._outcome is not None
+        return self._outcome.get(started.pid, started.returncode)
+
+    def _drop_box(self) -> None:
+        if self._box is not None:
+            self._box.close()
+            self._box = None
+
+    def _bootstrap(self, parent_sentinel: int | None = None) -> int:
+        """Run in the child: make it safe, then do what the standard library does."""
+        try:
+            if self.own_group and hasattr(os, "setpgid"):
+                os.setpgid(0, 0)
+            if self.dies_with_parent and parent_sentinel is not None:
+                from tines.process import liveness
+
+                liveness.bind_to_parent(parent_sentinel, group=self.own_group)
+            if self._box is not None:
+                self._box.install(crashes=self.returns or self.keep_dump)
+            if self.returns:
+                self._keep_outcome()
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+            return 1
+        return super()._bootstrap(parent_sentinel)  # type: ignore[misc,no-any-return]
+
+    def _keep_outcome(self) -> None:
+        """Have ``run()`` put its outcome into the box."""
+        from tines.process.outcome import run_and_keep
+
+        assert self._box is not None
+        run, box = self.run, self._box
+        self.run = lambda: run_and_keep(run, box)  # type: ignore[method-assign]
+
+
+def _misuse(message: str) -> NoReturn:
+    from tines.errors import StartError
+
+    raise StartError(message)
+
+
+class Process(ManagedProcess, std_context.Process):
+    __doc__ = ManagedProcess.__doc__
+
+    @staticmethod
+    def _Popen(process_obj: ManagedProcess) -> Any:  # noqa: N802
+        return CONCRETE[std_context._default_context.get_start_method()]._Popen(process_obj)
+
+
+class SpawnProcess(ManagedProcess, std_context.SpawnProcess):
+    """A process that is started as a fresh interpreter."""
+
+    @staticmethod
+    def _Popen(process_obj: ManagedProcess) -> Any:  # noqa: N802
+        from tines.process.popen_spawn import Popen
+
+        return Popen(process_obj)
+
+
+CONCRETE: dict[str, type[ManagedProcess]] = {"spawn": SpawnProcess}
+"""The process class of each start method this system has."""
+
+if sys.platform != "win32":
+
+    class ForkProcess(ManagedProcess, std_context.ForkProcess):
+        """A process that is forked from this one."""
+
+        @staticmethod
+        def _Popen(process_obj: ManagedProcess) -> Any:  # noqa: N802
+            from tines.process.popen_fork import Popen
+
+            return Popen(process_obj)
+
+    class ForkServerProcess(ManagedProcess, std_context.ForkServerProcess):
+        """A process that is forked from a warm, single-threaded server."""
+
+        @staticmethod
+        def _Popen(process_obj: ManagedProcess) -> Any:  # noqa: N802
+            from tines.process.popen_forkserver import Popen
+
+            return Popen(process_obj)
+
+    CONCRETE["fork"] = ForkProcess
+    CONCRETE["forkserver"] = ForkServerProcess

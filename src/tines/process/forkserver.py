@@ -1,0 +1,270 @@
+"""The fork server: a warm process with one thread, forked for each new child.
+
+It has imported the main module (or what ``set_forkserver_preload()`` names) once, and does nothing
+else, so each child is a copy of the same clean state and nothing that is locked or half done in
+the parent is copied with it.
+
+One child is always forked in advance. It waits for a job on the socket that all clients share,
+and the kernel gives each job to exactly one waiter, so a start does not wait for a fork:
+
+    client   job: one byte, with the descriptors of the child     ->  the child in waiting
+    child    "taken": its pid, with the client's status socket    ->  server, which forks the next
+    child    its pid, with a pidfd of itself                      ->  client
+    server   the exit code, when it has collected it              ->  client
+
+A job that nobody finishes taking loses its status socket, and the client sees that and asks again.
+The server ends when the last process that could ask it has ended: the shared socket is at its end
+then. The child in waiting sees the same.
+
+Importing the preloaded modules must not leave threads behind, as a fork would not copy them. If it
+does, the server says so and starts over without; its children then import for themselves.
+"""
+
+from __future__ import annotations
+
+import atexit
+import errno
+import gc
+import multiprocessing.process as std
+import os
+import pickle
+import select
+import signal
+import socket
+import sys
+import threading
+from multiprocessing import resource_tracker, util
+from typing import Any, NoReturn
+
+from tines.process import forkserver_client, launch, shared_file
+from tines.process.forkserver_client import EXIT_CODE, HELLO, MAX_FDS, receive
+from tines.process.popen import HAVE_PIDFD
+
+__all__ = ["main"]
+
+_TAKEN = 16
+
+# A child in waiting that ends without a job was killed; many in a row mean that something kills
+# every one, for instance a hook of ``os.fork()`` that a preloaded module has set.
+_TOLERATED_DEATHS = 5
+
+
+def main(jobs_fd: int, settings_fd: int, preload: bool = True) -> None:
+    """Run the server in a new interpreter."""
+    message = shared_file.read_message(settings_fd)
+    assert message is not None
+    settings = pickle.loads(message[2][0])
+    if preload:
+        error = _preload(settings)
+        if threading.active_count() > 1:
+            _start_over(jobs_fd, settings_fd)
+        if error and settings["on_error"] == "fail":
+            sys.exit(f"tines: the fork server ends, as preloading failed:\n{error}")
+    os.close(settings_fd)
+    util._close_stdin()  # type: ignore[attr-defined]
+    # What each child needs in any case, so that none has to import it.
+    import tines.process.box
+    import tines.process.outcome
+    import tines.process.popen_forkserver  # noqa: F401
+
+    # What exists now is shared with every child for good; a collection would touch, and so copy it.
+    gc.collect()
+    gc.freeze()
+    with socket.socket(fileno=jobs_fd) as jobs:
+        _Server(jobs).serve()
+
+
+def _preload(settings: dict[str, Any]) -> str:
+    """Import what is to be ready in each child; return the tracebacks of what failed."""
+    import traceback
+
+    current: Any = std.current_process()
+    errors = ""
+    names = list(settings["preload"])
+    data = dict(settings["preparation"])
+    if "__main__" not in names:
+        data.pop("init_main_from_name", None)
+        data.pop("init_main_from_path", None)
+    current._inheriting = True
+    try:
+        launch.prepare(data)
+    except Exception:
+        # Each child will try again, and report it as its own.
+        pass
+    finally:
+        del current._inheriting
+    for name in names:
+        if name == "__main__":
+            continue
+        try:
+            __import__(name)
+        except Exception:
+            errors += f"{name}:\n{traceback.format_exc()}"
+    if errors and settings["on_error"] == "warn":
+        print(f"tines: the fork server could not preload {errors}", file=sys.stderr, flush=True)
+    return errors
+
+
+def _start_over(jobs_fd: int, settings_fd: int) -> NoReturn:
+    names = ", ".join(
+        thread.name for thread in threading.enumerate() if thread is not threading.main_thread()
+    )
+    print(
+        f"tines: importing the preloaded modules started threads ({names}), which a forked child "
+        "would not have; so the children will import the modules themselves, which is slower. "
+        "Start threads where the program runs, not where it is imported.",
+        file=sys.stderr,
+        flush=True,
+    )
+    os.execv(sys.executable, forkserver_client.command_line(jobs_fd, settings_fd, False))
+
+
+class _Server:
+    def __init__(self, jobs: socket.socket) -> None:
+        self._jobs = jobs
+        self._taken_r, self._taken_w = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._taken_r.setblocking(False)
+        self._status: dict[int, socket.socket] = {}
+        self._waiting = 0
+        self._deaths = 0
+        self._handlers: dict[int, Any] = {}
+
+    def serve(self) -> None:
+        """Fork a child for each job, until nobody is left to ask for one."""
+        wake_r, wake_w = os.pipe()
+        for fd in (wake_r, wake_w):
+            os.set_blocking(fd, False)
+        self._handlers = {
+            # A handler, so that the wake-up descriptor is written.
+            signal.SIGCHLD: signal.signal(signal.SIGCHLD, lambda *_: None),
+            # Ctrl-C is for the program, not for its server.
+            signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_IGN),
+        }
+        signal.set_wakeup_fd(wake_w, warn_on_full_buffer=False)
+        poll = select.poll()
+        poll.register(self._jobs, 0)  # only its end; the jobs are for the child in waiting
+        poll.register(self._taken_r, select.POLLIN)
+        poll.register(wake_r, select.POLLIN)
+        self._fork((wake_r, wake_w))
+        while True:
+            events = dict(poll.poll())
+            if wake_r in events:
+                _drain(wake_r)
+            # Before the dead are collected: a child says that it is taken before it runs.
+            self._note_taken()
+            self._collect()
+            if self._jobs.fileno() in events:
+                return
+            if not self._waiting:
+                self._fork((wake_r, wake_w))
+
+    def _note_taken(self) -> None:
+        while True:
+            try:
+                data, fds = receive(self._taken_r, _TAKEN, 1)
+            except BlockingIOError:
+                return
+            pid = int(data)
+            self._status[pid] = socket.socket(fileno=fds[0])
+            self._deaths = 0
+            if pid == self._waiting:
+                self._waiting = 0
+
+    def _collect(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            if pid == self._waiting:
+                self._waiting = 0
+                self._deaths += 1
+                if self._deaths > _TOLERATED_DEATHS:
+                    sys.exit("tines: the fork server ends: its children die before they have a job")
+            client = self._status.pop(pid, None)
+            if client is not None:
+                with client:
+                    try:
+                        client.send(EXIT_CODE.pack(os.waitstatus_to_exitcode(status)))
+                    except OSError:
+                        pass  # the client is gone
+
+    def _fork(self, wake: tuple[int, int]) -> None:
+        util._flush_std_streams()  # type: ignore[attr-defined]
+        pid = os.fork()
+        if pid:
+            self._waiting = pid
+            return
+        code = 1
+        try:
+            for fd in wake:
+                os.close(fd)
+            code = self._be_child()
+        except Exception:
+            sys.excepthook(*sys.exc_info())
+            util._flush_std_streams()  # type: ignore[attr-defined]
+        finally:
+            _leave(code)
+
+    def _be_child(self) -> int:
+        """Wait for a job and do it."""
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, self._handlers[signal.SIGCHLD])
+        atexit._clear()
+        if sys.version_info >= (3, 13):
+            atexit.register(util._exit_function)  # type: ignore[attr-defined]
+        self._taken_r.close()
+        for client in self._status.values():
+            client.close()
+        self._status.clear()
+        data, fds = receive(self._jobs, 1, MAX_FDS)
+        if not data:
+            os._exit(0)
+        payload_fd, liveness_fd, status_fd, tracker_fd, client_fd, *inherited = fds
+        with socket.socket(fileno=status_fd) as status:
+            pid = os.getpid()
+            try:
+                socket.send_fds(self._taken_w, [b"%d" % pid], [status_fd])
+            except OSError:
+                os._exit(1)  # the server was killed, and nobody would collect the exit code
+            _say_hello(status, pid)
+        self._taken_w.close()
+        self._jobs.close()
+        signal.signal(signal.SIGINT, self._handlers[signal.SIGINT])
+        resource_tracker._resource_tracker._fd = tracker_fd  # type: ignore[attr-defined]
+        forkserver_client.adopt(client_fd, inherited)
+        return launch.run(payload_fd, liveness_fd)
+
+
+def _say_hello(status: socket.socket, pid: int) -> None:
+    """Tell the client who the child is; a pidfd that the child opens itself is surely its own."""
+    fds = []
+    if HAVE_PIDFD:
+        fds.append(os.pidfd_open(pid))
+    try:
+        socket.send_fds(status, [HELLO.pack(pid)], fds)
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.ECONNRESET):
+            raise
+        os._exit(1)  # the client was killed
+    finally:
+        for fd in fds:
+            os.close(fd)
+
+
+def _leave(code: int) -> NoReturn:
+    try:
+        if sys.version_info >= (3, 13):
+            atexit._run_exitfuncs()
+    finally:
+        os._exit(code)
+
+
+def _drain(fd: int) -> None:
+    try:
+        while os.read(fd, 4096):
+            pass
+    except BlockingIOError:
+        pass

@@ -1,0 +1,216 @@
+"""How a process reaches the fork server, and starts it when there is none.
+
+All processes of a program that were started by the server, or forked from one that knows it, share
+it: they hold the same end of one socket pair. Who holds it may ask; there is no address that a
+stranger could connect to.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import os
+import pickle
+import socket
+import struct
+import threading
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["EXIT_CODE", "HELLO", "MAX_FDS", "adopt", "command_line", "inherited", "receive", "request", "stop"]
+
+MAX_FDS = 253
+"""The most descriptors that one message can carry (``SCM_MAX_FD`` of Linux)."""
+
+HELLO = struct.Struct("=q")
+"""A child's first message to its client: its pid."""
+
+EXIT_CODE = struct.Struct("=q")
+"""The server's message to the client of a child that has ended."""
+
+_RETRIES = 3
+_INT = array.array("i").itemsize
+
+
+class _Client:
+    """This process's way to the server. The lock guards all of it."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.socket: socket.socket | None = None
+        # The server, and who started it, if that was this process.
+        self.server: tuple[int, int] | None = None
+        self.preload: Sequence[str] = ("__main__",)
+        self.on_error = "warn"
+
+    def connected(self) -> socket.socket:
+        """Return the socket; start a server first if there is none."""
+        if self.socket is None:
+            self.socket, pid = _start_server(self.preload, self.on_error)
+            self.server = pid, os.getpid()
+        return self.socket
+
+    def disconnect(self) -> int | None:
+        """Let go of the server; return its pid if it is a child of this process."""
+        if self.socket is not None:
+            self.socket.close()
+            self.socket = None
+        server, self.server = self.server, None
+        return server[0] if server is not None and server[1] == os.getpid() else None
+
+
+_client = _Client()
+_inherited: Sequence[int] = ()
+
+
+def _after_fork_in_child() -> None:
+    _client.lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+def set_preload(module_names: Sequence[str], on_error: str) -> None:
+    """Say what servers that are started from now on import first."""
+    if isinstance(module_names, str) or not all(type(name) is str for name in module_names):
+        raise TypeError(f"module_names={module_names!r} must be a list of strings")
+    if on_error not in ("warn", "ignore", "fail"):
+        raise ValueError(f"on_error={on_error!r} is not known: use 'warn', 'ignore' or 'fail'")
+    with _client.lock:
+        _client.preload = tuple(module_names)
+        _client.on_error = on_error
+
+
+def adopt(client_fd: int, inherited_fds: Sequence[int]) -> None:
+    """Take over, in a child of the server, the way to the server and the inherited descriptors."""
+    global _inherited
+    _client.socket = socket.socket(fileno=client_fd)
+    _inherited = inherited_fds
+
+
+def inherited(index: int) -> int:
+    """Return a descriptor that this child was given at its start."""
+    return _inherited[index]
+
+
+def stop() -> None:
+    """Let the server end, and wait until it has, which it does after its children.
+
+    Never needed: it ends by itself when this program does. The next start makes a new one.
+    """
+    with _client.lock:
+        pid = _client.disconnect()
+    _collect(pid)
+
+
+def _collect(pid: int | None) -> None:
+    if pid is not None:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, 0)
+
+
+def request(
+    payload_fd: int, liveness_fd: int, tracker_fd: int, fds: Sequence[int]
+) -> tuple[int, int | None, socket.socket]:
+    """Have the server start a child.
+
+    Args:
+        payload_fd: What it is to run (:func:`tines.process.launch.pack`).
+        liveness_fd: What it watches its parent by.
+        tracker_fd: The way to the resource tracker.
+        fds: Further descriptors for the child.
+
+    Returns:
+        Its pid, a pidfd where the system has them, and the socket that its exit code will come from.
+
+    Raises:
+        StartError: the server does not start, or its children die at once.
+        ValueError: more descriptors than one message can carry.
+    """
+    if len(fds) + 5 > MAX_FDS:
+        raise ValueError(f"a child can be given at most {MAX_FDS - 5} descriptors, not {len(fds)}")
+    for _ in range(_RETRIES):
+        status, child_end = socket.socketpair()
+        with child_end:
+            with _client.lock:
+                way = _client.connected()
+                passed = [payload_fd, liveness_fd, child_end.fileno(), tracker_fd, way.fileno()]
+                try:
+                    socket.send_fds(way, [b"j"], [*passed, *fds])
+                except (BrokenPipeError, ConnectionResetError):
+                    dead = _client.disconnect()
+                    status.close()
+                    _collect(dead)
+                    continue
+        hello, given = receive(status, HELLO.size, 1)
+        if hello:
+            return HELLO.unpack(hello)[0], given[0] if given else None, status
+        # Nobody has the other end any more: the server, or the child that took the job, was killed.
+        status.close()
+        with _client.lock:
+            dead = _client.disconnect() if _client.socket is way else None
+        _collect(dead)
+    from tines.errors import StartError
+
+    raise StartError(
+        f"the fork server could not start a child, in {_RETRIES} attempts: see what it wrote to stderr"
+    )
+
+
+def command_line(jobs_fd: int, settings_fd: int, preload: bool) -> list[str]:
+    """Return how to start the server."""
+    from tines.process.popen_spawn import interpreter
+
+    return interpreter("tines.process.forkserver", "main", (jobs_fd, settings_fd, preload))
+
+
+def _start_server(preload: Sequence[str], on_error: str) -> tuple[socket.socket, int]:
+    from multiprocessing import spawn, util
+
+    from tines.process import launch, shared_file
+
+    preparation = launch.preparation("forkserver")
+    # Not for a server: it logs nothing, and authenticates nobody.
+    for key in ("name", "authkey", "log_to_stderr", "log_level"):
+        preparation.pop(key, None)
+    settings = {"preparation": preparation, "preload": preload, "on_error": on_error}
+    settings_fd = shared_file.create("tines-forkserver")
+    client, server = socket.socketpair()
+    try:
+        shared_file.write_message(settings_fd, [pickle.dumps(settings)])
+        passed = [server.fileno(), settings_fd]
+        command = command_line(*passed, True)
+        pid = util.spawnv_passfds(spawn.get_executable(), command, passed)  # type: ignore[attr-defined]
+    except BaseException:
+        client.close()
+        raise
+    finally:
+        server.close()
+        os.close(settings_fd)
+    return client, pid
+
+
+def receive(source: socket.socket, size: int, count: int) -> tuple[bytes, list[int]]:
+    """Receive up to ``size`` bytes and ``count`` descriptors, closed on exec.
+
+    ``socket.recv_fds`` of many Python versions forgets its flags.
+    """
+    room = socket.CMSG_SPACE(count * _INT)
+    data, ancillary, _, _ = source.recvmsg(size, room, getattr(socket, "MSG_CMSG_CLOEXEC", 0))
+    fds = array.array("i")
+    for level, kind, content in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            fds.frombytes(content[: len(content) - len(content) % _INT])
+    return data, list(fds)
+
+
+def exit_code(status: socket.socket) -> int | None:
+    """Wait for the exit code of a child; ``None`` if the server was killed before it sent it."""
+    try:
+        data = status.recv(EXIT_CODE.size)
+    except ConnectionResetError:
+        return None
+    return EXIT_CODE.unpack(data)[0] if len(data) == EXIT_CODE.size else None

@@ -1,0 +1,125 @@
+"""What a child that is not forked from its parent needs to know, and how it gets it.
+
+The parent writes one message into a shared file and hands over the descriptor: the preparation data
+of the standard library (paths, main module, authentication key), then the process object with its
+arguments. Large arrays in them are mapped by the child instead of going through a pipe, and
+``start()`` does not wait for a child that is still starting up.
+
+Functions and classes of an interactive session, and lambdas, travel by value.
+"""
+
+from __future__ import annotations
+
+import multiprocessing.process as std
+import os
+import pickle
+import sys
+
+from tines.process import liveness, shared_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["pack", "prepare", "run"]
+
+_UNGUARDED = """\
+a process cannot be started while this process is itself being started and imports its main module.
+
+The main module starts processes when it is imported, and each child imports it, so each child would
+start children of its own, without end. Start them only where the module is run as the program:
+
+    if __name__ == "__main__":
+        main()
+
+(The start method here is {method!r}; with 'fork' children do not import the main module.)"""
+
+
+def preparation(name: str) -> dict[str, Any]:
+    """Return the standard library's preparation data.
+
+    Raises:
+        StartError: this process is itself still importing its main module.
+    """
+    from multiprocessing import spawn
+
+    if getattr(std.current_process(), "_inheriting", False):
+        from tines.errors import StartError
+
+        raise StartError(_UNGUARDED.format(method=spawn.get_start_method()))
+    data = spawn.get_preparation_data(name)
+    main_path = data.get("init_main_from_path")
+    if main_path is not None and os.path.basename(main_path).startswith("<"):
+        del data["init_main_from_path"]  # "<stdin>": it is no file
+    return data
+
+
+def pack(process_obj: Any, popen: Any) -> int:
+    """Write everything the child needs into a shared file; return its descriptor.
+
+    Args:
+        process_obj: The process to start.
+        popen: Collects, by ``duplicate_for_child``, descriptors that the arguments refer to.
+
+    Raises:
+        EncodeError: an argument cannot be pickled.
+    """
+    from multiprocessing.context import set_spawning_popen
+    from multiprocessing.reduction import ForkingPickler
+
+    from tines.wire import pickling
+
+    data = preparation(process_obj.name)
+    set_spawning_popen(popen)
+    try:
+        first = ForkingPickler.dumps(data)
+        kind, rest, buffers = pickling.encode(process_obj)
+    finally:
+        set_spawning_popen(None)
+    assert kind == pickling.PICKLED
+    fd = shared_file.create("tines-start")
+    try:
+        shared_file.write_message(
+            fd,
+            (first, rest, *buffers),
+            kind=process_obj.dies_with_parent,
+            flag=process_obj.own_group,
+        )
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def prepare(data: dict[str, Any]) -> None:
+    """Make this process like its parent: paths, arguments, directory, main module."""
+    from multiprocessing import spawn
+
+    spawn.prepare(data)
+    pickling = sys.modules.get("tines.wire.pickling")
+    if pickling is not None:
+        pickling.note_main()
+
+
+def run(payload_fd: int, liveness_fd: int) -> int:
+    """Run in the child: unpack what :func:`pack` wrote and run the process; return its exit code."""
+    message = shared_file.read_message(payload_fd)
+    os.close(payload_fd)
+    if message is None:
+        raise EOFError("the parent ended before it had said what to run")
+    dies_with_parent, own_group, (data, process_obj, *buffers) = message
+    if own_group:
+        os.setpgid(0, 0)
+    if dies_with_parent:
+        # Before the main module is imported: that can take long.
+        liveness.bind_to_parent(liveness_fd, group=bool(own_group))
+    current: Any = std.current_process()
+    current._inheriting = True
+    try:
+        prepare(pickle.loads(data))
+        process = pickle.loads(process_obj, buffers=buffers)
+    finally:
+        del current._inheriting
+    # Their memory belongs to the objects now; the rest of the message can go.
+    del message, data, process_obj, buffers
+    return process._bootstrap(liveness_fd)  # type: ignore[no-any-return]

@@ -1,0 +1,145 @@
+"""What the ``Popen`` classes of the three start methods share: waiting for a child, signalling it.
+
+Where the system has pidfds (Linux 5.3), the sentinel of a child is one. It becomes readable when
+that child ends and at no other time; the standard library's, the end of a pipe, stays silent for
+as long as any grandchild has inherited the other end. Signals go through it too, so they never
+reach a stranger that was given the child's number.
+"""
+
+from __future__ import annotations
+
+import multiprocessing.popen_fork as std
+import multiprocessing.util as util
+import os
+import select
+import signal
+import sys
+import threading
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["HAVE_PIDFD", "UNKNOWN", "Popen", "ready"]
+
+UNKNOWN = 255
+"""Exit code of a child whose status somebody else collected, as in the standard library."""
+
+
+def _have_pidfd() -> bool:
+    # Tried out, as an old kernel or a container's filter may refuse.
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except (AttributeError, OSError):
+        return False
+    return True
+
+
+HAVE_PIDFD = sys.platform == "linux" and _have_pidfd()
+
+
+def ready(fd: int, timeout: float | None) -> bool:
+    """Wait until a descriptor is readable or at its end."""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    # Rounded up: never back before the time is over.
+    return bool(poll.poll(None if timeout is None else max(0, -int(-timeout * 1000 // 1))))
+
+
+def notice_death(pid: int) -> None:
+    """Tell the transport, if one was made, that this child is known to be dead."""
+    transport = sys.modules.get("tines.transport")
+    if transport is not None and transport.choice.cache_info().currsize:
+        transport.chosen().reap(pid)
+
+
+class Popen(std.Popen):
+    """A child that this process started. Subclasses launch it: they set ``pid`` and watch it."""
+
+    pid: int
+    sentinel: int
+    returncode: int | None
+    _has_pidfd = False
+
+    def __init__(self, process_obj: Any) -> None:
+        # Two threads may look at one child; its status can be collected once.
+        self._collecting = threading.Lock()
+        self._owner = os.getpid()
+        self._signals_group = process_obj.own_group
+        super().__init__(process_obj)
+
+    def _watch(self, sentinel: int | None = None) -> None:
+        """Set ``sentinel`` for the child just made: ``sentinel`` itself, or else a pidfd.
+
+        Raises:
+            OSError: no descriptor is left. The child is gone again: what cannot be watched must
+                not run.
+        """
+        self._has_pidfd = sentinel is None
+        try:
+            self.sentinel = os.pidfd_open(self.pid) if sentinel is None else sentinel
+        except OSError:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+            raise
+        self.finalizer = util.Finalize(self, util.close_fds, (self.sentinel,))
+
+    def poll(self, flag: int = os.WNOHANG) -> int | None:
+        """Return the exit code, or ``None`` while the child runs."""
+        return self.wait(0 if flag == os.WNOHANG else None)
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """Wait for the end of the child; return its exit code, or ``None`` if it still runs."""
+        if self.returncode is None and self._owner == os.getpid():
+            at_once = timeout is not None and timeout <= 0
+            if at_once or (self._has_pidfd and ready(self.sentinel, timeout)):
+                with self._collecting:
+                    self._collect(os.WNOHANG)
+            elif not self._has_pidfd and (timeout is None or ready(self.sentinel, timeout)):
+                # The end of a pipe comes a moment before the status.
+                self._collect(0)
+        return self.returncode
+
+    def _collect(self, flag: int) -> None:
+        if self.returncode is not None:
+            return
+        try:
+            pid, status = os.waitpid(self.pid, flag)
+        except ChildProcessError:
+            # Collected by somebody else's wait(), or by the kernel under SIGCHLD = SIG_IGN. Without
+            # a pidfd it may as well be another thread of ours that is about to say so.
+            if self._has_pidfd:
+                self._ended(UNKNOWN)
+        else:
+            if pid:
+                self._ended(os.waitstatus_to_exitcode(status))
+
+    def _ended(self, returncode: int) -> None:
+        if self.returncode is None:
+            self.returncode = returncode
+            notice_death(self.pid)
+
+    def send_signal(self, signum: int) -> None:
+        """Send a signal to the child alone, unless it has ended."""
+        if self.returncode is not None or self._owner != os.getpid():
+            return
+        try:
+            if self._has_pidfd:
+                signal.pidfd_send_signal(self.sentinel, signum)  # type: ignore[attr-defined]
+            else:
+                os.kill(self.pid, signum)
+        except ProcessLookupError:
+            pass
+
+    def _send_signal(self, signum: int) -> None:
+        if self._signals_group and self.returncode is None:
+            try:
+                os.killpg(self.pid, signum)
+                return
+            except (ProcessLookupError, PermissionError):
+                pass  # it has not come as far as making its group
+        self.send_signal(signum)
+
+    def interrupt(self) -> None:
+        """Send ``SIGINT``."""
+        self._send_signal(signal.SIGINT)

@@ -1,0 +1,74 @@
+"""Waiting for several processes at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from multiprocessing import connection
+from multiprocessing.process import BaseProcess
+from typing import NamedTuple, TypeVar
+
+from tines.errors import WaitTimeout
+
+__all__ = ["DoneAndNotDone", "as_completed", "wait"]
+
+AnyProcess = TypeVar("AnyProcess", bound=BaseProcess)
+
+
+class DoneAndNotDone(NamedTuple):
+    """What :func:`wait` returns: two sets of processes."""
+
+    done: set[BaseProcess]
+    not_done: set[BaseProcess]
+
+
+def wait(processes: Iterable[BaseProcess], timeout: float | None = None) -> DoneAndNotDone:
+    """Wait until all these processes have ended, or the time is over.
+
+    Args:
+        processes: Started processes.
+        timeout: In seconds; ``None`` waits for ever.
+
+    Returns:
+        ``(done, not_done)``; it is no error if some have not ended.
+    """
+    given = set(processes)
+    done: set[BaseProcess] = set()
+    try:
+        for process in as_completed(given, timeout):
+            done.add(process)
+    except WaitTimeout:
+        pass
+    return DoneAndNotDone(done, given - done)
+
+
+def as_completed(
+    processes: Iterable[AnyProcess], timeout: float | None = None
+) -> Iterator[AnyProcess]:
+    """Iterate over processes in the order in which they end, each once.
+
+    Args:
+        processes: Started processes.
+        timeout: In seconds, for all of them together.
+
+    Raises:
+        WaitTimeout: some have not ended when the time is over.
+    """
+    deadline = None if timeout is None else time.monotonic() + timeout
+    running: dict[int, AnyProcess] = {process.sentinel: process for process in set(processes)}
+    return _as_completed(running, deadline, timeout)
+
+
+def _as_completed(
+    running: dict[int, AnyProcess], deadline: float | None, timeout: float | None
+) -> Iterator[AnyProcess]:
+    while running:
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        for sentinel in connection.wait(list(running), left):
+            process = running.pop(sentinel)  # type: ignore[call-overload]
+            process.join()
+            yield process
+        if running and deadline is not None and time.monotonic() >= deadline:
+            raise WaitTimeout(
+                f"{len(running)} of the processes are still running after {timeout} s"
+            )

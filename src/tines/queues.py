@@ -1,0 +1,293 @@
+"""``Queue``, ``JoinableQueue`` and ``SimpleQueue``: the standard library's, on a channel.
+
+A queue is a channel plus pickling: ``put`` encodes in the caller, so an object that cannot be pickled
+is an error there and then, and returns once the message is with the transport. There is no feeder
+thread: nothing is left to flush when a process ends, and ``put`` then ``join`` then ``get`` cannot
+deadlock. ``close`` and ``join_thread`` keep their meaning for the caller; ``cancel_join_thread`` has
+nothing left to cancel.
+
+A queue may be inherited, passed to ``Process``, sent through another queue, or given to a pool.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from queue import Empty, Full
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from tines import transport as transports
+from tines.errors import DecodeError, QueueShutDown
+from tines.wire.pickling import PICKLED, decode, encode
+
+if TYPE_CHECKING:
+    from tines.transport.contract import Channel, ChannelStatistics
+
+__all__ = ["Empty", "Full", "JoinableQueue", "Queue", "SimpleQueue"]
+
+T = TypeVar("T")
+
+_LARGEST_MAXSIZE = 2**63 - 1
+
+
+def _checked_bound(name: str, value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name}={value!r} has to be a whole number; 0 means unbounded")
+    if name == "max_bytes" and value < 0:
+        raise ValueError(f"max_bytes={value} has to be 0 (unbounded) or more")
+    return min(max(value, 0), _LARGEST_MAXSIZE)
+
+
+class _ChannelQueue(Generic[T]):
+    """What the three queues share: a channel, and its life in this process."""
+
+    _channel: Channel
+
+    def __init__(self, channel: Channel) -> None:
+        self._closed = False
+        self._bind(channel)
+
+    def _bind(self, channel: Channel) -> None:
+        self._channel = channel
+        self._send = channel.send
+        self._recv = channel.recv
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        return (self._channel, self._closed)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        channel, self._closed = state
+        self._bind(channel)
+
+    def __repr__(self) -> str:
+        state = " closed" if self._closed else f" holding {self._channel.qsize()}"
+        return f"<{type(self).__name__}{state} in process {os.getpid()}>"
+
+    def _put(self, obj: T, timeout: float | None) -> bool:
+        kind, data, buffers = encode(obj)
+        return self._send(data, buffers, kind, 0, timeout) >= 0
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ValueError(f"Queue {self!r} is closed")
+
+    def empty(self) -> bool:
+        """Return whether there is nothing to get at this moment."""
+        self._check_open()
+        return self._channel.qsize() == 0
+
+    def fileno(self) -> int:
+        """Return a descriptor for ``select`` that is readable while there may be something to get."""
+        self._check_open()
+        return self._channel.fileno()
+
+    def statistics(self) -> ChannelStatistics:
+        """Return depth, bytes, totals and who waits, as one frozen record."""
+        self._check_open()
+        return self._channel.statistics()
+
+    def close(self) -> None:
+        """Let go of the queue in this process. What was put stays, for the others."""
+        if not self._closed:
+            self._closed = True
+            self._channel.close()
+
+    def __class_getitem__(cls, _item: Any) -> Any:
+        return cls
+
+
+class Queue(_ChannelQueue[T]):
+    """A queue between any processes, with the standard library's signature and semantics.
+
+    Args:
+        maxsize: How many items it holds before ``put`` waits; 0 or less means unbounded.
+        max_bytes: The same in bytes of the pickled items; 0 means unbounded. An item that is larger
+            than the bound passes when it would be alone.
+        ctx: The context it belongs to, as in the standard library.
+        transport: ``"ring"`` or ``"pipe"``; the chosen one if not given.
+
+    Raises:
+        TypeError: ``maxsize`` or ``max_bytes`` is not a whole number.
+        ValueError: ``max_bytes`` is negative, or there is no such transport.
+    """
+
+    def __init__(
+        self,
+        maxsize: int = 0,
+        *,
+        max_bytes: int = 0,
+        ctx: Any = None,
+        transport: str | None = None,
+    ) -> None:
+        items = _checked_bound("maxsize", maxsize)
+        limit = _checked_bound("max_bytes", max_bytes)
+        maker = transports.named(transport) if transport else transports.chosen()
+        self._maxsize = items
+        super().__init__(maker.channel(max_items=items, max_bytes=limit))
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        return (*super().__getstate__(), self._maxsize)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        channel, closed, self._maxsize = state
+        super().__setstate__((channel, closed))
+
+    def put(self, obj: T, block: bool = True, timeout: float | None = None) -> None:
+        """Put an object; return once the transport has it.
+
+        Args:
+            obj: Anything that pickle or cloudpickle can take.
+            block: Wait while the queue is full.
+            timeout: How long, in seconds; ``None`` waits for ever.
+
+        Raises:
+            queue.Full: it stayed full.
+            EncodeError: ``obj`` cannot be pickled; nothing was put.
+            ValueError: the queue is closed here, or was shut down.
+            MemoryError: there is no memory left for it; nothing was put.
+        """
+        if self._closed:
+            self._check_open()
+        kind, data, buffers = encode(obj)
+        if self._send(data, buffers, kind, 0, timeout if block else 0) < 0:
+            raise Full
+
+    def get(self, block: bool = True, timeout: float | None = None) -> T:
+        """Get the oldest object.
+
+        Raises:
+            queue.Empty: nothing came in time.
+            DecodeError: the object does not unpickle here; it is gone, and the queue goes on.
+            ValueError: the queue is closed here, or was shut down and has drained.
+        """
+        if self._closed:
+            self._check_open()
+        message = self._recv(timeout if block else 0)
+        if message is None:
+            raise Empty
+        kind, _, data, buffers = message
+        return decode(kind, data, buffers)  # type: ignore[no-any-return]
+
+    def put_nowait(self, obj: T) -> None:
+        """Put an object if there is room now; otherwise raise ``queue.Full``."""
+        self.put(obj, False)
+
+    def get_nowait(self) -> T:
+        """Get an object if there is one now; otherwise raise ``queue.Empty``."""
+        return self.get(False)
+
+    def put_many(self, objects: Iterable[T], timeout: float | None = None) -> int:
+        """Put several objects, in order; return how many were put before ``timeout`` ran out.
+
+        All are pickled before the first is put, so one that cannot be is an error before anything
+        has happened.
+        """
+        self._check_open()
+        encoded = [encode(obj) for obj in objects]
+        return self._channel.send_many(
+            [(kind, 0, data, buffers) for kind, data, buffers in encoded], timeout
+        )
+
+    def get_many(self, max_items: int, timeout: float | None = None) -> list[T]:
+        """Get up to ``max_items`` objects; wait, at most ``timeout`` seconds, only for the first.
+
+        Raises:
+            queue.Empty: nothing came in time.
+            DecodeError: one of them does not unpickle; the others are in the error's ``received``.
+        """
+        self._check_open()
+        if max_items < 1:
+            raise ValueError(f"max_items={max_items} has to be at least 1")
+        messages = self._channel.recv_many(max_items, timeout)
+        if not messages:
+            raise Empty
+        objects: list[T] = []
+        failure: DecodeError | None = None
+        for kind, _, data, buffers in messages:
+            try:
+                objects.append(decode(kind, data, buffers))
+            except DecodeError as error:
+                failure = error
+        if failure is not None:
+            failure.received = objects
+            raise failure
+        return objects
+
+    def __iter__(self) -> Iterator[T]:
+        """Iterate over what comes, until the queue is shut down and has drained."""
+        while True:
+            try:
+                item = self.get()
+            except QueueShutDown:
+                return
+            yield item
+
+    def qsize(self) -> int:
+        """Return how many items it holds: exact at the moment, on every system."""
+        self._check_open()
+        return self._channel.qsize()
+
+    def full(self) -> bool:
+        """Return whether a ``put`` would have to wait at this moment."""
+        self._check_open()
+        return self._channel.full()
+
+    def shutdown(self, immediate: bool = False) -> None:
+        """End the queue for everybody, as ``queue.Queue.shutdown`` of Python 3.13.
+
+        ``put`` raises :class:`~tines.errors.QueueShutDown` from now on, and ``get`` once the queue has
+        drained; with ``immediate`` what it holds is dropped.
+        """
+        self._check_open()
+        self._channel.shutdown(immediate)
+
+    def join_thread(self) -> None:
+        """Return at once: whatever ``put`` returned from is with the transport already.
+
+        Raises:
+            ValueError: the queue is still open, as in the standard library.
+        """
+        if not self._closed:
+            raise ValueError(f"Queue {self!r} is not closed: call close() before join_thread()")
+
+    def cancel_join_thread(self) -> None:
+        """Do nothing: there is no thread to wait for at exit, and nothing is lost either way."""
+
+
+class JoinableQueue(Queue[T]):
+    """A queue whose items are counted as dealt with: ``task_done`` and ``join``."""
+
+    def task_done(self) -> None:
+        """Count one item as dealt with.
+
+        Raises:
+            ValueError: called more often than there were items.
+        """
+        self._check_open()
+        self._channel.task_done()
+
+    def join(self) -> None:
+        """Wait until every item that was put has been counted by :meth:`task_done`."""
+        self._check_open()
+        self._channel.join(None)
+
+
+class SimpleQueue(_ChannelQueue[T]):
+    """The standard library's ``SimpleQueue``: ``put``, ``get``, ``empty``, ``close``."""
+
+    def __init__(self, *, ctx: Any = None, transport: str | None = None) -> None:
+        maker = transports.named(transport) if transport else transports.chosen()
+        super().__init__(maker.channel())
+
+    def put(self, obj: T) -> None:
+        """Put an object; return once the transport has it."""
+        self._check_open()
+        self._put(obj, None)
+
+    def get(self) -> T:
+        """Wait for the oldest object and return it."""
+        self._check_open()
+        message = self._recv(None)
+        assert message is not None, "a wait without a timeout ended without a message"
+        kind, _, data, buffers = message
+        return decode(kind, data, buffers)  # type: ignore[no-any-return]

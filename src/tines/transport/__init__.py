@@ -1,0 +1,72 @@
+"""Two transports, one contract, and the choice between them.
+
+``chosen()`` is the transport of this process: ``ring`` where the native core was built and the system
+can run it, ``pipe`` elsewhere; ``TINES_NATIVE=require|off`` forces it. The choice is made once, at
+first use, and travels to children with the environment.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from tines import _config
+
+if TYPE_CHECKING:
+    from tines.transport.contract import Transport
+
+__all__ = ["NAMES", "Choice", "choice", "chosen", "named"]
+
+NAMES = ("ring", "pipe")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which transport is in use, and why."""
+
+    name: str
+    reason: str
+
+
+@lru_cache(maxsize=None)
+def named(name: str) -> Transport:
+    """Return the transport called ``"ring"`` or ``"pipe"``.
+
+    Raises:
+        ValueError: there is no transport of that name.
+        ImportError: it cannot be used here; the message says why.
+    """
+    if name == "ring":
+        from tines.transport.ring import RingTransport
+
+        return RingTransport()
+    if name == "pipe":
+        from tines.transport.pipe import PipeTransport
+
+        return PipeTransport()
+    raise ValueError(f"transport={name!r} is not known: use one of {', '.join(map(repr, NAMES))}")
+
+
+@lru_cache(maxsize=None)
+def choice() -> Choice:
+    """Decide which transport this process uses.
+
+    Raises:
+        ImportError: ``TINES_NATIVE=require`` and the ring cannot be used.
+    """
+    wanted = _config.native()
+    if wanted is _config.Native.OFF:
+        return Choice("pipe", "TINES_NATIVE=off")
+    try:
+        named("ring")
+    except ImportError as error:
+        if wanted is _config.Native.REQUIRE:
+            raise ImportError(f"TINES_NATIVE=require, but {error}") from error
+        return Choice("pipe", str(error))
+    return Choice("ring", "TINES_NATIVE=require" if wanted is _config.Native.REQUIRE else "the native core works here")
+
+
+def chosen() -> Transport:
+    """Return the transport that new queues and pools of this process use."""
+    return named(choice().name)

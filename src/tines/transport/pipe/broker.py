@@ -1,0 +1,320 @@
+"""The owner's side: one daemon thread per process that serves the channels this process made.
+
+The broker holds every channel of its process in plain Python. The owner's own threads work on that
+state directly, under ``Broker.lock``; other processes speak to it over stream sockets, one for
+each of their threads that ever called, so that a process which dies breaks only its own. No socket
+of the broker blocks, and what a slow or stopped client does not read waits in its own buffer.
+
+Locks: ``lock`` is the only one here. It is held for short, non-blocking steps, is re-entrant (a
+signal handler may send), and no other lock is taken under it. A finalizer must not take it: it
+calls :meth:`Broker.wake`, and the thread does the rest.
+
+Lifetime of a channel: it lives while somebody is in its ``holders``:
+
+* ``LOCAL``: handles in the owner itself.
+* a :class:`~tines.transport.pipe.peer.Peer`: a process with handles; gone with its connection.
+* a :class:`~tines.transport.pipe.protocol.Pass`: a pickled handle that nobody has opened yet. One
+  that is never opened keeps its channel for the owner's lifetime.
+* a ``_Lifeline``: a child that the owner forked while it held the channel. A pipe whose other end
+  only that child (and its own forks) has; it ends when they are all gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import itertools
+import logging
+import os
+import secrets
+import selectors
+import shutil
+import socket
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from multiprocessing import process as _process
+from multiprocessing.util import Finalize
+
+from tines.errors import TransportError
+from tines.transport.contract import Buffer
+from tines.transport.pipe.peer import Peer
+from tines.transport.pipe.state import ChannelState
+
+__all__ = ["LOCAL", "Address", "Broker"]
+
+Address = str | bytes | tuple[str, int]
+
+LOCAL = "local"
+"""The holder that stands for all handles of the owner itself."""
+
+_log = logging.getLogger("tines.transport")
+
+# With no descriptor left a waiting connection cannot be accepted; look again after this long.
+_ACCEPT_AGAIN = 0.5
+
+
+class _Lifeline:
+    """The holder that stands for one forked child; see the module's docstring."""
+
+    def __init__(self, broker: Broker, descriptor: int, states: list[ChannelState]) -> None:
+        self._broker = broker
+        self.descriptor = descriptor
+        self.states = states
+
+    def fileno(self) -> int:
+        return self.descriptor
+
+    def ready(self, mask: int) -> None:
+        """The child and all its forks are gone."""
+        broker = self._broker
+        # In this order: another thread may fork at any point, and its child closes what is listed.
+        broker.lifelines.discard(self)
+        broker.selector.unregister(self)
+        os.close(self.descriptor)
+        for state in self.states:
+            broker.drop(state, self)
+
+
+class _Timers:
+    """Deadlines of parked waiters, at most about one entry for each peer."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Callable[[float], float | None]]] = []
+        self._count = itertools.count()
+
+    def add(self, when: float, expire: Callable[[float], float | None]) -> None:
+        """Call ``expire(now)`` at ``when``; what it returns is when to call it again, if at all."""
+        heapq.heappush(self._heap, (when, next(self._count), expire))
+
+    def remaining(self) -> float | None:
+        """Seconds to the next one."""
+        return max(0.0, self._heap[0][0] - time.monotonic()) if self._heap else None
+
+    def run(self) -> None:
+        """Call what is due."""
+        while self._heap and self._heap[0][0] <= (now := time.monotonic()):
+            expire = heapq.heappop(self._heap)[2]
+            again = expire(now)
+            if again is not None:
+                self.add(again, expire)
+
+
+class Broker:
+    """All channels and shared payloads that this process made; ``registry`` makes the broker."""
+
+    def __init__(self, sweep: Callable[[], None]) -> None:
+        """Open the listener and start the thread.
+
+        Args:
+            sweep: Called by the thread, without the lock, whenever it woke up: lets go of
+                what finalizers have given up.
+
+        Raises:
+            TransportError: no socket or thread can be had.
+        """
+        self.lock = threading.RLock()
+        self._timers = _Timers()
+        self.channels: dict[int, ChannelState] = {}
+        self.shared: dict[int, tuple[Buffer, ...]] = {}
+        self.lifelines: set[_Lifeline] = set()
+        self.peers: set[Peer] = set()
+        self.pid = os.getpid()
+        self.key = bytes(_process.current_process().authkey)
+        self._sweep = sweep
+        self._numbers = itertools.count(1)
+        self._changed: set[Peer] = set()
+        self._arrived: list[_Lifeline] = []
+        try:
+            self.selector = selectors.DefaultSelector()
+            self._listener, self.address = _listen()
+            self._wake_in, self._wake_out = socket.socketpair()
+            for sock in (self._listener, self._wake_in, self._wake_out):
+                sock.setblocking(False)
+            self.selector.register(self._listener, selectors.EVENT_READ, self._accept)
+            self.selector.register(self._wake_in, selectors.EVENT_READ, self._woken)
+            self.thread = threading.Thread(target=self._run, name="tines-broker", daemon=True)
+            self.thread.start()
+        except (OSError, RuntimeError) as error:
+            raise TransportError(f"this process cannot serve channels: {error}") from error
+
+    # -- for the owner's threads
+
+    def wake(self) -> None:
+        """Let the thread look again. Takes no lock: finalizers call it."""
+        with contextlib.suppress(OSError):
+            self._wake_out.send(b"\0")
+
+    def open_channel(self, state: ChannelState) -> int:
+        """Take a channel in, held by ``LOCAL``; return its number."""
+        with self.lock:
+            state.number = next(self._numbers)
+            self.channels[state.number] = state
+            state.holders.add(LOCAL)
+            return state.number
+
+    def keep(self, parts: tuple[Buffer, ...]) -> int:
+        """Keep a shared payload; return its number."""
+        with self.lock:
+            number = next(self._numbers)
+            self.shared[number] = parts
+            return number
+
+    def hold(self, state: ChannelState, holder: object) -> None:
+        """Add one holder. Under the lock."""
+        state.holders.add(holder)
+
+    def drop(self, state: ChannelState, holder: object) -> None:
+        """Remove one holder; the channel goes with its last. Under the lock."""
+        state.holders.discard(holder)
+        if not state.holders and self.channels.pop(state.number, None) is not None:
+            state.vanish()
+
+    def drain(self, pid: int) -> None:
+        """Read all that a process has written, up to its end if it is dead. Under the lock."""
+        for peer in [each for each in self.peers if each.pid == pid]:
+            while not peer.broken and peer.read():
+                pass
+            if peer.broken:
+                peer.end()
+
+    def at(self, when: float, expire: Callable[[float], float | None]) -> None:
+        """Set a timer: see :class:`_Timers`. Under the lock."""
+        self._timers.add(when, expire)
+        if threading.get_ident() != self.thread.ident:
+            self.wake()
+
+    def changed(self, peer: Peer) -> None:
+        """A peer has something left to write, or is broken; the thread acts. Under the lock."""
+        self._changed.add(peer)
+        if threading.get_ident() != self.thread.ident:
+            self.wake()
+
+    # -- fork
+
+    def lifeline(self, descriptor: int) -> None:
+        """Let a forked child, at the other end of ``descriptor``, hold what ``LOCAL`` holds."""
+        with self.lock:
+            states = [state for state in self.channels.values() if LOCAL in state.holders]
+            line = _Lifeline(self, descriptor, states)
+            for state in line.states:
+                state.holders.add(line)
+            self.lifelines.add(line)
+            self._arrived.append(line)
+        self.wake()
+
+    def abandon(self) -> None:
+        """In a forked child: close its copies of what must end with the parent."""
+        for sock in (self._listener, self._wake_in, self._wake_out):
+            sock.close()
+        for peer in list(self.peers):
+            peer.sock.close()
+        for line in list(self.lifelines):
+            os.close(line.descriptor)
+        self.selector.close()
+
+    # -- the thread
+
+    def _run(self) -> None:
+        try:
+            self._serve()
+        except BaseException:
+            # Nobody may hang because of a fault in here: end every wait, in all processes.
+            _log.critical("the thread that serves channels has failed", exc_info=True)
+            self.abandon()
+            with self.lock:
+                for state in list(self.channels.values()):
+                    state.vanish()
+                self.channels.clear()
+            raise
+
+    def _serve(self) -> None:
+        while True:
+            self._sweep()
+            with self.lock:
+                self._apply_changes()
+                timeout = self._timers.remaining()
+            events = self.selector.select(timeout)
+            with self.lock:
+                for key, mask in events:
+                    try:
+                        key.data(mask)
+                    except Exception:
+                        _log.exception("a channel's connection failed and was dropped")
+                        if isinstance(key.fileobj, socket.socket):
+                            self._drop_socket(key.fileobj)
+                self._timers.run()
+
+    def _drop_socket(self, sock: socket.socket) -> None:
+        for peer in list(self.peers):
+            if peer.sock is sock:
+                peer.fail()
+
+    def _apply_changes(self) -> None:
+        while self._arrived:
+            line = self._arrived.pop()
+            self.selector.register(line, selectors.EVENT_READ, line.ready)
+        while self._changed:
+            peer = self._changed.pop()
+            if peer.broken:
+                peer.end()
+                if peer in self.peers:
+                    self.peers.discard(peer)
+                    self.selector.unregister(peer.sock)
+                    peer.sock.close()
+            elif peer in self.peers:
+                mask = selectors.EVENT_READ | (selectors.EVENT_WRITE if peer.output else 0)
+                self.selector.modify(peer.sock, mask, peer.ready)
+
+    def _accept(self, mask: int) -> None:
+        try:
+            sock, _ = self._listener.accept()
+        except BlockingIOError:
+            return
+        except OSError as error:
+            _log.warning("cannot accept a process that wants to use a channel: %s", error)
+            self.selector.unregister(self._listener)
+            self._timers.add(time.monotonic() + _ACCEPT_AGAIN, self._accept_again)
+            return
+        sock.setblocking(False)
+        if sock.family != getattr(socket, "AF_UNIX", None):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        peer = Peer(self, sock)
+        self.peers.add(peer)
+        self.selector.register(sock, selectors.EVENT_READ, peer.ready)
+        peer.greet()
+
+    def _accept_again(self, now: float) -> None:
+        self.selector.register(self._listener, selectors.EVENT_READ, self._accept)
+
+    def _woken(self, mask: int) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while self._wake_in.recv(4096):
+                pass
+
+
+def _listen() -> tuple[socket.socket, Address]:
+    """Open a listener that leaves nothing behind when this process is killed, where that exists."""
+    name = f"tines-{os.getpid()}-{secrets.token_hex(8)}"
+    address: Address
+    if sys.platform == "linux":
+        address = b"\0" + name.encode()
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    elif hasattr(socket, "AF_UNIX") and os.name == "posix":
+        folder = tempfile.mkdtemp(prefix="tines-")
+        # A child of multiprocessing ends without atexit, but runs these.
+        Finalize(None, shutil.rmtree, args=(folder, True), exitpriority=-100)
+        address = os.path.join(folder, "broker")
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    else:
+        address = ("127.0.0.1", 0)
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listener.bind(address)
+        listener.listen(128)
+    except OSError:
+        listener.close()
+        raise
+    return listener, listener.getsockname() if isinstance(address, tuple) else address

@@ -1,0 +1,437 @@
+"""The state of one channel in its owner's memory: messages, who waits, leases. No I/O, no locks.
+
+Every method is called under the broker's lock. Data flows so: a sender's parcels are admitted into
+``_pending`` in ticket order; :meth:`ChannelState._settle` hands them to parked receivers and then
+admits parked senders, until neither moves. A waiter is told by its ``notify`` callback, which must
+not block and must not call back into the state.
+
+Invariants:
+
+* ``_pending`` is in ascending ticket order, also after a parcel was put back.
+* A receiver is parked only while nothing is pending, a sender only while its next parcel does not
+  fit or an earlier sender is parked: both queues are first come, first served.
+"""
+
+from __future__ import annotations
+
+import enum
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from pickle import PickleBuffer
+from typing import Any
+
+from tines.errors import QueueShutDown
+from tines.transport.contract import Buffer, ChannelStatistics, Lease, Message
+
+__all__ = ["ChannelState", "Ended", "Hint", "Joiner", "Parcel", "Receiver", "Sender", "Waiter"]
+
+# A batch is cut here, so that one reply never holds a whole queue of large messages.
+_BATCH_BYTES = 4 * 1024 * 1024
+
+
+class Parcel:
+    """One message on its way: ``parts`` are its data and then its buffers."""
+
+    __slots__ = ("kind", "parts", "size", "tag", "ticket")
+
+    def __init__(self, kind: int, tag: int, parts: Sequence[Buffer]) -> None:
+        self.kind = kind
+        self.tag = tag
+        self.parts = parts
+        self.size = len(parts[0]) if len(parts) == 1 else sum(map(len, parts))
+        self.ticket = -1
+
+    @classmethod
+    def copied(cls, kind: int, tag: int, data: Buffer, buffers: Sequence[Buffer]) -> Parcel:
+        """Make a parcel that shares no memory with what the caller can still change."""
+        first = data if type(data) is bytes else bytes(flat(data))
+        return cls(kind, tag, [first, *(bytearray(flat(buffer)) for buffer in buffers)])
+
+    @classmethod
+    def borrowed(cls, kind: int, tag: int, data: Buffer, buffers: Sequence[Buffer]) -> Parcel:
+        """Make a parcel over the caller's own memory, to be written out before the call returns."""
+        return cls(kind, tag, [flat(data), *map(flat, buffers)])
+
+    def message(self) -> Message:
+        """Return what ``recv`` gives; the parcel must not be used any more."""
+        return self.kind, self.tag, self.parts[0], self.parts[1:]
+
+
+def flat(buffer: Buffer) -> Buffer:
+    """Return the bytes of a contiguous buffer as something whose ``len`` counts bytes.
+
+    Raises:
+        TypeError: not a buffer.
+        BufferError: it is not contiguous.
+    """
+    if type(buffer) is bytes or type(buffer) is bytearray:
+        return buffer
+    return PickleBuffer(buffer).raw()
+
+
+class Ended(enum.Enum):
+    """How a wait ended."""
+
+    DONE = "done"
+    SHUT_DOWN = "shut down"
+    GONE = "gone"
+
+
+class Waiter:
+    """Somebody who waits; ``notify(waiter)`` is called once, after ``ended`` is set."""
+
+    __slots__ = ("ended", "notify")
+
+    def __init__(self, notify: Callable[[Any], None]) -> None:
+        self.notify = notify
+        self.ended: Ended | None = None
+
+    def end(self, how: Ended) -> None:
+        """Set the outcome and tell whoever waits."""
+        self.ended = how
+        self.notify(self)
+
+
+class Receiver(Waiter):
+    """Waits for up to ``limit`` parcels, to be recorded in slot ``lease`` if that is >= 0.
+
+    ``pid`` is that of the process it waits for, 0 in the owner itself.
+    """
+
+    __slots__ = ("lease", "limit", "parcels", "pid")
+
+    def __init__(self, notify: Callable[[Any], None], limit: int, lease: int, pid: int = 0) -> None:
+        super().__init__(notify)
+        self.pid = pid
+        self.limit = limit
+        self.lease = lease
+        self.parcels: list[Parcel] = []
+
+
+class Sender(Waiter):
+    """Waits for room; the parcels before ``position`` were admitted."""
+
+    __slots__ = ("parcels", "position")
+
+    def __init__(self, notify: Callable[[Any], None], parcels: Sequence[Parcel]) -> None:
+        super().__init__(notify)
+        self.parcels = parcels
+        self.position = 0
+
+
+class Joiner(Waiter):
+    """Waits until every message was counted as done."""
+
+    __slots__ = ()
+
+
+class Hint:
+    """Somebody's descriptor that should be readable while there may be a message."""
+
+    def show(self) -> None:
+        """There is something to receive, or the channel was shut down."""
+        raise NotImplementedError
+
+    def hide(self) -> None:
+        """There is nothing to receive any more."""
+        raise NotImplementedError
+
+
+class _Slot:
+    """What the holder of one lease slot is doing."""
+
+    __slots__ = ("pid", "progress", "since", "tag", "ticket")
+
+    def __init__(self, parcel: Parcel, pid: int) -> None:
+        self.pid = pid
+        self.tag = parcel.tag
+        self.ticket = parcel.ticket
+        self.progress = 0
+        self.since = time.monotonic()
+
+
+class ChannelState:
+    """One channel. See the module's docstring."""
+
+    def __init__(self, *, max_items: int = 0, max_bytes: int = 0, leases: int = 0) -> None:
+        self._max_items = max_items
+        self._max_bytes = max_bytes
+        self._pending: OrderedDict[int, Parcel] = OrderedDict()
+        self._bytes = 0
+        self._sent = 0
+        self._received = 0
+        self._unfinished = 0
+        self._shut = False
+        self._discarding = False
+        self._receivers: OrderedDict[Receiver, None] = OrderedDict()
+        self._senders: OrderedDict[Sender, None] = OrderedDict()
+        self._joiners: OrderedDict[Joiner, None] = OrderedDict()
+        self._slots: list[_Slot | None] = [None] * leases
+        self._hints: list[Hint] = []
+        # The broker's name for it, and who keeps it alive: see ``broker``.
+        self.number = 0
+        self.holders: set[object] = set()
+
+    # -- sending
+
+    def send(self, sender: Sender) -> bool:
+        """Admit what fits now; whether that was all. The caller parks the sender if it was not.
+
+        Raises:
+            QueueShutDown: no sends any more.
+        """
+        if self._shut:
+            raise QueueShutDown("the channel was shut down: nothing can be sent any more")
+        if not self._senders:
+            self._admit(sender)
+            if self._receivers or self._hints:
+                self._settle()
+                while sender.position < len(sender.parcels) and self._admit(sender):
+                    self._settle()
+        return sender.position == len(sender.parcels)
+
+    def _fits(self, parcel: Parcel) -> bool:
+        if self._max_items and len(self._pending) >= self._max_items:
+            return False
+        # One message larger than the bound may travel alone.
+        return not (
+            self._max_bytes and self._pending and self._bytes + parcel.size > self._max_bytes
+        )
+
+    def _admit(self, sender: Sender) -> bool:
+        """Move parcels of one sender in while they fit; whether any did."""
+        before = position = sender.position
+        parcels = sender.parcels
+        while position < len(parcels) and self._fits(parcels[position]):
+            parcel = parcels[position]
+            parcel.ticket = self._sent
+            self._pending[self._sent] = parcel
+            self._sent += 1
+            self._bytes += parcel.size
+            self._unfinished += 1
+            position += 1
+        sender.position = position
+        return position > before
+
+    def park_sender(self, sender: Sender) -> None:
+        """Queue a sender that :meth:`send` could not finish."""
+        self._senders[sender] = None
+
+    def revoke(self, ticket: int) -> bool:
+        """Take a parcel back that nobody received yet."""
+        parcel = self._pending.pop(ticket, None)
+        if parcel is None:
+            return False
+        self._bytes -= parcel.size
+        self._count_as_done(1)
+        self._settle()
+        return True
+
+    # -- receiving
+
+    def receive(self, limit: int, lease: int, pid: int = 0) -> list[Parcel]:
+        """Take up to ``limit`` parcels, none if none is there.
+
+        Raises:
+            QueueShutDown: shut down, and drained.
+        """
+        if self._pending:
+            parcels = self._take(limit, lease, pid)
+            if self._senders or self._hints:
+                self._settle()
+            return parcels
+        if self._shut:
+            raise QueueShutDown("the channel was shut down, and all it held was received")
+        return []
+
+    def _take(self, limit: int, lease: int, pid: int) -> list[Parcel]:
+        pending = self._pending
+        parcels: list[Parcel] = []
+        size = 0
+        while pending and len(parcels) < limit:
+            following = next(iter(pending.values()))
+            if parcels and size + following.size > _BATCH_BYTES:
+                break
+            parcels.append(pending.popitem(last=False)[1])
+            size += following.size
+        self._bytes -= size
+        self._received += len(parcels)
+        if lease >= 0:
+            self._slots[lease] = _Slot(parcels[0], pid)
+        return parcels
+
+    def park_receiver(self, receiver: Receiver) -> None:
+        """Queue a receiver for which :meth:`receive` had nothing."""
+        self._receivers[receiver] = None
+
+    def put_back(self, parcels: Iterable[Parcel], lease: int = -1) -> None:
+        """Return parcels whose receiver never had them, to where they were in the order."""
+        for parcel in parcels:
+            if lease >= 0:
+                slot = self._slots[lease]
+                if slot is not None and slot.ticket == parcel.ticket:
+                    self._slots[lease] = None
+            self._received -= 1
+            if self._discarding:
+                self._received += 1
+                self._count_as_done(1)
+                continue
+            self._insert(parcel)
+            self._bytes += parcel.size
+        self._settle()
+
+    def _insert(self, parcel: Parcel) -> None:
+        pending = self._pending
+        earlier = []
+        while pending and next(iter(pending)) < parcel.ticket:
+            earlier.append(pending.popitem(last=False)[1])
+        for each in (parcel, *reversed(earlier)):
+            pending[each.ticket] = each
+            pending.move_to_end(each.ticket, last=False)
+
+    # -- both
+
+    def _settle(self) -> None:
+        """Serve parked receivers and senders until nobody moves; then correct the hints."""
+        while True:
+            if self._receivers and self._pending:
+                receiver = self._receivers.popitem(last=False)[0]
+                receiver.parcels = self._take(receiver.limit, receiver.lease, receiver.pid)
+                receiver.end(Ended.DONE)
+            elif self._senders and self._admit(sender := next(iter(self._senders))):
+                if sender.position == len(sender.parcels):
+                    del self._senders[sender]
+                    sender.end(Ended.DONE)
+            else:
+                break
+        for hint in self._hints:
+            if self._pending or self._shut:
+                hint.show()
+            else:
+                hint.hide()
+
+    def forget(self, waiter: Waiter) -> None:
+        """Drop a parked waiter, if it still is parked. What a sender has admitted stays sent."""
+        if isinstance(waiter, Receiver):
+            self._receivers.pop(waiter, None)
+        elif isinstance(waiter, Sender):
+            if self._senders.pop(waiter, waiter) is None:
+                self._settle()
+        elif isinstance(waiter, Joiner):
+            self._joiners.pop(waiter, None)
+
+    def shut_down(self, immediate: bool) -> None:
+        """End sending; with ``immediate`` also discard what is queued. Wakes who cannot go on."""
+        self._shut = True
+        if immediate:
+            self._discarding = True
+            discarded = len(self._pending)
+            self._pending.clear()
+            self._bytes = 0
+            self._count_as_done(discarded)
+        while self._senders:
+            self._senders.popitem(last=False)[0].end(Ended.SHUT_DOWN)
+        while self._receivers:  # parked, so nothing is pending
+            self._receivers.popitem(last=False)[0].end(Ended.SHUT_DOWN)
+        self._settle()
+
+    def vanish(self) -> None:
+        """The channel is given up: let go of everybody and everything."""
+        waiters: list[Waiter] = [*self._receivers, *self._senders, *self._joiners]
+        self._receivers.clear()
+        self._senders.clear()
+        self._joiners.clear()
+        self._pending.clear()
+        for waiter in waiters:
+            waiter.end(Ended.GONE)
+
+    # -- counting
+
+    def task_done(self) -> None:
+        """Count one message as dealt with.
+
+        Raises:
+            ValueError: more often than there were messages.
+        """
+        if not self._unfinished:
+            raise ValueError("task_done() was called more often than there were messages")
+        self._count_as_done(1)
+
+    def _count_as_done(self, count: int) -> None:
+        self._unfinished = max(0, self._unfinished - count)
+        if self._unfinished == 0:
+            while self._joiners:
+                self._joiners.popitem(last=False)[0].end(Ended.DONE)
+
+    @property
+    def finished(self) -> bool:
+        """Whether every message sent was counted as done."""
+        return self._unfinished == 0
+
+    def park_joiner(self, joiner: Joiner) -> None:
+        """Queue somebody until :attr:`finished`."""
+        self._joiners[joiner] = None
+
+    # -- leases
+
+    def lease(self, index: int) -> Lease | None:
+        """Return what the holder of a slot took and did not release."""
+        slot = self._slots[index]
+        return None if slot is None else Lease(slot.tag, slot.progress, slot.since)
+
+    def holder(self, index: int) -> int:
+        """Return the process that holds a slot; 0 if none does, or the owner itself."""
+        slot = self._slots[index]
+        return 0 if slot is None else slot.pid
+
+    def release(self, index: int) -> None:
+        """Empty a slot."""
+        self._slots[index] = None
+
+    def tick(self, index: int, progress: int) -> None:
+        """Record progress in a slot, if it is held."""
+        slot = self._slots[index]
+        if slot is not None:
+            slot.progress = progress
+
+    # -- looking
+
+    def add_hint(self, hint: Hint) -> None:
+        """Keep somebody's descriptor right from now on."""
+        self._hints.append(hint)
+        if self._pending or self._shut:
+            hint.show()
+
+    def remove_hint(self, hint: Hint) -> None:
+        """Stop that."""
+        if hint in self._hints:
+            self._hints.remove(hint)
+
+    @property
+    def readable(self) -> bool:
+        """Whether ``receive`` would return at once, with something or with the shutdown."""
+        return bool(self._pending) or self._shut
+
+    @property
+    def depth(self) -> int:
+        """How many parcels are pending."""
+        return len(self._pending)
+
+    @property
+    def full(self) -> bool:
+        """Whether one small message would have to wait."""
+        if self._senders or (self._max_items and len(self._pending) >= self._max_items):
+            return True
+        return bool(self._max_bytes and self._pending and self._bytes >= self._max_bytes)
+
+    def statistics(self) -> ChannelStatistics:
+        """Return a picture of this moment."""
+        return ChannelStatistics(
+            depth=len(self._pending),
+            bytes=self._bytes,
+            sent=self._sent,
+            received=self._received,
+            waiting_receivers=len(self._receivers),
+            waiting_senders=len(self._senders),
+        )

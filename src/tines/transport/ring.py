@@ -1,0 +1,324 @@
+"""The ring transport: channels in shared memory, on Linux, through the native core.
+
+A program has one *segment*, a sparse memory file. The process that first needs it creates it; forked
+children inherit the mapping, others receive the descriptor with the first channel that is passed to
+them. A channel is a place in the segment, so it costs no descriptor of its own and travels as a
+small *handle*; on its way in a message the handle counts as a reference (``travels_beside``), so the
+channel lives until it has arrived.
+
+Everything that must hold after a ``kill -9`` is the native core's business: see
+``native/core/ring.h`` and ``docs/design/ring.md``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import select
+import struct
+import sys
+import threading
+from collections.abc import Sequence
+from multiprocessing.context import get_spawning_popen
+from typing import Any
+
+from tines.transport.contract import Buffer, ChannelStatistics, Lease
+
+if not sys.platform.startswith("linux"):
+    raise ImportError(f"the ring transport needs Linux, and this is {sys.platform}")
+try:
+    from tines import _native
+except ImportError as error:
+    raise ImportError(f"the native core is not built ({error})") from error
+
+__all__ = ["RingChannel", "RingTransport"]
+
+# Segment id, block index, birth; as native/binding/block_type.c lays it out.
+_HANDLE = struct.Struct("=16sI4xQ")
+
+
+class _Program:
+    """The segments that this process has mapped: its own program's, and any that came with a channel."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._segments: dict[bytes, _native.Segment] = {}
+        self._home: _native.Segment | None = None
+
+    def home(self) -> _native.Segment:
+        """Return the program's segment; the first call in the program creates it."""
+        with self._lock:
+            if self._home is None:
+                self._home = _native.create_segment(0)
+                self._segments[self._home.id] = self._home
+            return self._home
+
+    def existing(self) -> list[_native.Segment]:
+        with self._lock:
+            return list(self._segments.values())
+
+    def find(self, identity: bytes) -> _native.Segment:
+        """Return a mapped segment.
+
+        Raises:
+            TransportError: this process was never given its descriptor.
+        """
+        segment = self._segments.get(identity)
+        if segment is None:
+            from tines.errors import TransportError
+
+            raise TransportError(
+                "this process does not share memory with the one that made the queue: pass the queue "
+                "to it as an argument of Process, or through another queue or pool"
+            )
+        return segment
+
+    def attach(self, identity: bytes, fd: int) -> None:
+        """Map the segment behind a descriptor, which is taken over."""
+        with self._lock:
+            if identity in self._segments:
+                os.close(fd)
+                return
+            segment = _native.attach_segment(fd)
+            os.set_inheritable(fd, False)
+            self._segments[identity] = segment
+            if self._home is None:
+                self._home = segment
+
+    def after_fork_in_child(self) -> None:
+        self._lock = threading.Lock()
+
+
+_program = _Program()
+
+os.register_at_fork(before=_native.before_fork, after_in_child=_native.after_fork_in_child)
+os.register_at_fork(after_in_child=_program.after_fork_in_child)
+
+
+class RingChannel:
+    """A channel in the segment; see :class:`tines.transport.contract.Channel`.
+
+    The methods that cost nanoseconds are the native ring's own, bound when the channel is made.
+    """
+
+    def __init__(self, ring: _native.Ring) -> None:
+        self._ring = ring
+        self.send = ring.send
+        self.recv = ring.recv
+        self.recv_many = ring.recv_many
+        self.revoke = ring.revoke
+        self.release = ring.release
+        self.ticking = ring.ticking
+        self.qsize = ring.qsize
+        self.full = ring.full
+        self.task_done = ring.task_done
+        self.join = ring.join
+        self.shutdown = ring.shutdown
+        self._readiness: _Readiness | None = None
+
+    def send_many(
+        self,
+        messages: Sequence[tuple[int, int, Buffer, Sequence[Buffer]]],
+        timeout: float | None = None,
+    ) -> int:
+        """See :meth:`tines.transport.contract.Channel.send_many`."""
+        send = self.send
+        sent = 0
+        for kind, tag, data, buffers in messages:
+            if send(data, buffers, kind, tag, timeout) < 0:
+                break
+            sent += 1
+        return sent
+
+    def lease(self, index: int) -> Lease | None:
+        """See :meth:`tines.transport.contract.Channel.lease`."""
+        held = self._ring.lease(index)
+        return None if held is None else Lease(*held)
+
+    def statistics(self) -> ChannelStatistics:
+        """See :meth:`tines.transport.contract.Channel.statistics`."""
+        return ChannelStatistics(*self._ring.statistics())
+
+    def fileno(self) -> int:
+        """See :meth:`tines.transport.contract.Channel.fileno`."""
+        if self._readiness is None or self._readiness.pid != os.getpid():
+            self._readiness = _Readiness(self._ring)
+        return self._readiness.fileno()
+
+    def close(self) -> None:
+        """See :meth:`tines.transport.contract.Channel.close`."""
+        if self._readiness is not None and self._readiness.pid == os.getpid():
+            self._readiness.close()
+        self._readiness = None
+        self._ring.close()
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        reference = self._ring.reference()
+        popen = get_spawning_popen()
+        if popen is not None:
+            # The reference is the child's by the time it has opened its own; until then the popen
+            # object, which lives as long as the child, keeps it.
+            popen.__dict__.setdefault("_tines_references", []).append(reference)
+            return _open_spawned, (bytes(reference), _descriptor_for(popen, self._ring.segment))
+        if protocol >= 5:
+            return _open_received, (pickle.PickleBuffer(reference),)
+        return _open_received, (bytes(reference),)
+
+
+def _descriptor_for(popen: Any, segment: _native.Segment) -> Any:
+    """Pass the segment's descriptor to a child that is being started, once."""
+    passed = popen.__dict__.setdefault("_tines_segments", {})
+    if segment.id not in passed:
+        passed[segment.id] = popen.duplicate_for_child(segment.fd)
+    return passed[segment.id]
+
+
+def _open_spawned(handle: bytes, fd: int) -> RingChannel:
+    """Open a channel in a spawned child. Several channels share one descriptor: only the first attaches."""
+    identity, _, _ = _HANDLE.unpack(handle)
+    if all(segment.id != identity for segment in _program.existing()):
+        _program.attach(identity, fd)
+    return _open_received(handle)
+
+
+def _open_received(reference: Any) -> RingChannel:
+    if isinstance(reference, _native.Reference):
+        return RingChannel(reference.open())
+    identity, index, birth = _HANDLE.unpack(reference)
+    return RingChannel(_program.find(identity).open(index, birth))
+
+
+class _Readiness:
+    """A descriptor that follows whether a ring has something to take.
+
+    A thread waits on the ring, in turn for something and for nothing, and sets or clears an eventfd.
+    It is made only for those who ask for a descriptor.
+    """
+
+    def __init__(self, ring: _native.Ring) -> None:
+        self.pid = os.getpid()
+        self._ring = ring
+        self._closed = False
+        self._event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK) if _has_eventfd else -1
+        self._pipe = () if _has_eventfd else os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._thread = threading.Thread(target=self._follow, name="tines-readiness", daemon=True)
+        self._thread.start()
+
+    def fileno(self) -> int:
+        return self._pipe[0] if self._pipe else self._event
+
+    def _follow(self) -> None:
+        wanted = True
+        while not self._closed:
+            with contextlib.suppress(ValueError):
+                if self._ring.wait(wanted, 0.2) and not self._closed:
+                    self._set() if wanted else self._clear()
+                    wanted = not wanted
+        for fd in self._pipe or (self._event,):
+            os.close(fd)
+
+    def _set(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._pipe[1] if self._pipe else self._event, b"\1\0\0\0\0\0\0\0")
+
+    def _clear(self) -> None:
+        if select.select([self.fileno()], [], [], 0)[0]:
+            os.read(self.fileno(), 8)
+
+    def close(self) -> None:
+        self._closed = True
+        self._thread.join()
+
+
+_has_eventfd = hasattr(os, "eventfd")
+
+
+class RingShared:
+    """One payload for many readers; see :class:`tines.transport.contract.Shared`."""
+
+    def __init__(self, blocks: list[Any], segment: _native.Segment) -> None:
+        self._blocks = blocks
+        self._segment = segment
+        self._owner = os.getpid()
+
+    def open(self) -> tuple[Buffer, Sequence[Buffer]]:
+        """Map each buffer copy-on-write: read, it is shared; written, it is this process's own."""
+        first, *rest = [_map_private(self._segment, place) for place in self._places()]
+        return first, rest
+
+    def close(self) -> None:
+        """See :meth:`tines.transport.contract.Shared.close`."""
+        if self._owner == os.getpid():
+            self._blocks = []
+
+    def _places(self) -> list[tuple[int, bytes | None]]:
+        return [
+            (-1, block) if isinstance(block, bytes) else (block.index, None)
+            for block in self._blocks
+        ]
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        popen = get_spawning_popen()
+        fd = None if popen is None else _descriptor_for(popen, self._segment)
+        return _open_shared, (self._segment.id, self._places(), fd)
+
+
+class _Opened:
+    """A :class:`RingShared` in a process that did not make it."""
+
+    def __init__(self, segment: _native.Segment, places: list[tuple[int, bytes | None]]) -> None:
+        self._segment = segment
+        self._places = places
+
+    def open(self) -> tuple[Buffer, Sequence[Buffer]]:
+        first, *rest = [_map_private(self._segment, place) for place in self._places]
+        return first, rest
+
+    def close(self) -> None:
+        """The maker's to give back."""
+
+
+def _map_private(segment: _native.Segment, place: tuple[int, bytes | None]) -> Buffer:
+    index, inline = place
+    return segment.private(index) if inline is None else bytearray(inline)
+
+
+def _open_shared(
+    identity: bytes, places: list[tuple[int, bytes | None]], fd: int | None
+) -> _Opened:
+    if fd is not None and all(segment.id != identity for segment in _program.existing()):
+        _program.attach(identity, fd)
+    return _Opened(_program.find(identity), places)
+
+
+class RingTransport:
+    """Makes channels in the program's segment; see :class:`tines.transport.contract.Transport`."""
+
+    name = "ring"
+
+    def __init__(self) -> None:
+        try:
+            _program.home()
+        except OSError as error:
+            raise ImportError(f"shared memory cannot be used here ({error})") from error
+
+    def channel(self, *, max_items: int = 0, max_bytes: int = 0, leases: int = 0) -> RingChannel:
+        """See :meth:`tines.transport.contract.Transport.channel`."""
+        return RingChannel(_program.home().ring(max_items, max_bytes, leases))
+
+    def share(self, data: Buffer, buffers: Sequence[Buffer] = ()) -> RingShared:
+        """See :meth:`tines.transport.contract.Transport.share`."""
+        segment = _program.home()
+        return RingShared([_keep(segment, each) for each in (data, *buffers)], segment)
+
+    def reap(self, pid: int) -> None:
+        """See :meth:`tines.transport.contract.Transport.reap`."""
+        for segment in _program.existing():
+            segment.sweep(pid)
+
+
+def _keep(segment: _native.Segment, buffer: Buffer) -> Any:
+    """A block for a large buffer; a small one travels inside the handle."""
+    view = memoryview(buffer)
+    return segment.block(buffer) if view.nbytes >= 4096 else view.tobytes()

@@ -1,0 +1,1 @@
+"""How objects become messages: pickling, and tracebacks that cross processes."""

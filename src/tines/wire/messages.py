@@ -1,0 +1,124 @@
+"""What a pool and its workers say to each other: kinds, tags and the few fixed layouts.
+
+A message is ``(kind, tag, data, buffers)``, as the transport carries it.
+
+Parent to worker, on the tasks channel. The tag is the *dispatch number*: every sending of a task has
+its own, also when the same task is sent again, so a result that comes late names a dispatch that
+nobody waits for any more and is dropped.
+
+* ``CALL``: ``(function id, carrier, args, kwds)``. See ``pool/functions.py`` for the first two.
+* ``CHUNK``: ``(function id, carrier, items)``, ended by the first exception.
+* ``STAR``: the same, each item being a tuple of arguments.
+* ``EACH``: like ``CHUNK``, but an exception takes the place of its item and the rest goes on.
+* ``RETIRE``: whoever takes it finishes; the answer to ``resize`` downwards.
+
+``TIMED`` is added to the first four where every start has to be reported, because it is timed.
+
+Worker to parent, on the results channel. The tag is the dispatch number with the worker's slot in
+the upper 16 bits. Up to ``LAST_PLAIN`` a message is the whole outcome of one call, which any
+thread may deliver; all others are for the collector thread.
+"""
+
+from __future__ import annotations
+
+import pickle
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tines.wire import pickling
+
+if TYPE_CHECKING:
+    from tines.transport.contract import Buffer
+    from tines.wire.tracebacks import RemoteException
+
+__all__ = [
+    "CALL",
+    "CHUNK",
+    "EACH",
+    "ERROR",
+    "EVENT",
+    "LAST_PLAIN",
+    "PART",
+    "RAW_VALUE",
+    "READY",
+    "RETIRE",
+    "RETIRING",
+    "SLOT_SHIFT",
+    "STAR",
+    "STARTED",
+    "TAG_MASK",
+    "TIMED",
+    "UNREADY",
+    "VALUE",
+    "VALUES",
+    "Order",
+    "Values",
+    "Verb",
+    "pack_index",
+    "unpack_index",
+]
+
+CALL, CHUNK, STAR, EACH, RETIRE = range(5)
+TIMED = 0x40
+
+VALUE = pickling.PICKLED
+"""The result of a ``CALL``, pickled."""
+RAW_VALUE = pickling.RAW
+"""The result of a ``CALL`` that is bytes, as they are."""
+ERROR = 2
+"""A pickled :class:`~tines.wire.tracebacks.RemoteException`: the task, or chunk, failed."""
+LAST_PLAIN = ERROR
+VALUES = 3
+"""A pickled :class:`Values`: the rest of a chunk."""
+PART = 4
+"""The same: items that are done while the chunk goes on."""
+STARTED = 5
+"""A timed item has begun; data is its index in the message."""
+READY = 6
+"""The worker has run its initializer."""
+UNREADY = 7
+"""The initializer raised: a pickled ``RemoteException``. The worker ends."""
+RETIRING = 8
+"""The worker has done its share (``maxtasksperchild`` and the like) and ends."""
+EVENT = 9
+"""Never from a worker: the parent wakes its own collector."""
+
+SLOT_SHIFT = 48
+TAG_MASK = (1 << SLOT_SHIFT) - 1
+
+# (seconds taken, values, {index in ``values``: exception} or None)
+Values = tuple[float, "list[Any]", "dict[int, RemoteException] | None"]
+
+_INDEX = struct.Struct("<q")
+pack_index = _INDEX.pack
+
+
+def unpack_index(data: Buffer) -> int:
+    """Read what ``pack_index`` wrote."""
+    return int(_INDEX.unpack(data)[0])
+
+
+class Verb:
+    """What a parent can order a worker to do, apart from tasks."""
+
+    TIMEOUT = 1
+    CANCEL = 2
+
+
+@dataclass(frozen=True)
+class Order:
+    """An order about one dispatch; travels by the worker's own control pipe, beside a signal."""
+
+    verb: int
+    tag: int
+    timeout: float = 0.0
+
+    def encode(self) -> bytes:
+        """Return the bytes for the control pipe."""
+        return pickle.dumps((self.verb, self.tag, self.timeout))
+
+    @classmethod
+    def decode(cls, data: bytes) -> Order:
+        """Read one back."""
+        return cls(*pickle.loads(data))

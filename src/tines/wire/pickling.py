@@ -1,0 +1,240 @@
+"""Objects to messages and back, with large buffers travelling beside the pickle.
+
+``encode(obj)`` gives ``(kind, data, buffers)``; ``decode(kind, data, buffers)`` gives the object.
+
+* Plain pickle, protocol 5, first. Where it cannot (lambdas, closures, functions of an interactive
+  session) cloudpickle takes over, and only there.
+* One pickler per thread is kept and reused: building one costs more than pickling a small object.
+  It honours ``copyreg`` and everything registered with ``multiprocessing``'s ``ForkingPickler``
+  (connections, sockets, locks, tensors), also what is registered later.
+* Buffers of ``OUT_OF_BAND`` bytes or more stay out of the pickle; the transport moves them with a
+  single copy. An exact ``bytes`` object of that size skips pickling altogether.
+* An object that cannot be pickled raises :class:`~tines.errors.EncodeError` here, in the caller.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import io
+import pickle
+import reprlib
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from multiprocessing.reduction import ForkingPickler
+from typing import TYPE_CHECKING, Any
+
+from tines.errors import DecodeError, EncodeError
+
+if TYPE_CHECKING:
+    from tines.transport.contract import Buffer
+
+__all__ = ["OUT_OF_BAND", "PICKLED", "RAW", "decode", "encode", "note_main", "short_repr", "track_session_classes"]
+
+OUT_OF_BAND = 16 * 1024
+"""Size in bytes from which a buffer travels beside the pickle."""
+
+PICKLED = 0
+"""Kind of a message whose data is a pickle."""
+
+RAW = 1
+"""Kind of a message whose data are the bytes themselves."""
+
+# A memo that has grown to thousands of entries is slow to clear; such a pickler is not kept.
+_LARGEST_KEPT = 64 * 1024
+
+Encoded = tuple[int, "Buffer", Sequence["Buffer"]]
+
+_shortener = reprlib.Repr()
+_shortener.maxstring = _shortener.maxother = 60
+
+
+def short_repr(obj: object) -> str:
+    """Return a ``repr`` of bounded length that never raises."""
+    try:
+        return _shortener.repr(obj)
+    except Exception as error:
+        return f"<{type(obj).__qualname__} whose repr raised {type(error).__name__}>"
+
+
+class _Dispatch(dict):  # type: ignore[type-arg]
+    """A dispatch table that looks into the live registries at each miss.
+
+    ``ForkingPickler`` copies both registries for every object; this asks them only about objects
+    that the C pickler has no built-in way for.
+    """
+
+    # The one private name of the standard library outside ``process/``: the public way to read the
+    # registry builds a pickler, at 2 us for each object that has no entry.
+    _registered: dict[type, Callable[..., Any]] = ForkingPickler._extra_reducers  # type: ignore[attr-defined]
+
+    def __missing__(self, cls: type) -> Callable[..., Any]:
+        reducer = self._registered.get(cls) or copyreg.dispatch_table.get(cls)
+        if reducer is None:
+            raise KeyError(cls)
+        return reducer
+
+
+_dispatch = _Dispatch()
+
+
+def _keep_out_of_band(kept: list[Buffer]) -> Callable[[pickle.PickleBuffer], bool]:
+    """Return a buffer callback that collects what should travel beside the pickle in ``kept``.
+
+    A channel's handle (marked ``travels_beside``) does at any size: the transport passes it on
+    as a counted reference, in the same step that delivers the message.
+    """
+
+    def keep(buffer: pickle.PickleBuffer) -> bool:
+        raw = buffer.raw()
+        if raw.nbytes >= OUT_OF_BAND or hasattr(raw.obj, "travels_beside"):
+            kept.append(raw)
+            return False
+        return True
+
+    return keep
+
+
+class _Pickler:
+    """One reusable C pickler and where its output goes."""
+
+    __slots__ = ("buffers", "busy", "clear_memo", "dump", "output")
+
+    def __init__(self) -> None:
+        # ``write`` is ``list.append``: a small dump writes once, so this costs no Python frame.
+        self.output: list[bytes] = []
+        self.buffers: list[Buffer] = []
+        sink = type("Sink", (), {"write": staticmethod(self.output.append)})
+        pickler = pickle.Pickler(sink, 5, buffer_callback=_keep_out_of_band(self.buffers))  # type: ignore[arg-type]
+        pickler.dispatch_table = _dispatch
+        self.dump = pickler.dump
+        self.clear_memo = pickler.clear_memo
+        self.busy = False
+
+
+class _Local(threading.local):
+    def __init__(self) -> None:
+        self.pickler = _Pickler()
+
+
+_local = _Local()
+
+
+def encode(obj: object) -> Encoded:
+    """Turn an object into ``(kind, data, buffers)``.
+
+    Raises:
+        EncodeError: neither pickle nor cloudpickle can; names the object and the reason.
+    """
+    if type(obj) is bytes and len(obj) >= OUT_OF_BAND:
+        return RAW, obj, ()
+    pickler = _local.pickler
+    if pickler.busy:  # a __reduce__ that itself encodes
+        pickler = _Pickler()
+    pickler.busy = True
+    output = pickler.output
+    try:
+        pickler.dump(obj)
+        data: Buffer = output[0] if len(output) == 1 else b"".join(output)
+        buffers: Sequence[Buffer] = pickler.buffers[:] if pickler.buffers else ()
+    except Exception as error:
+        return _encode_by_value(obj, error)
+    finally:
+        output.clear()
+        if pickler.buffers:
+            pickler.buffers.clear()
+        pickler.clear_memo()
+        pickler.busy = False
+    if len(data) > _LARGEST_KEPT:
+        _local.pickler = _Pickler()
+    if _main_is_interactive and b"__main__" in data:
+        return _encode_by_value(obj, None)
+    return PICKLED, data, buffers
+
+
+# Where ``__main__`` has no file, another process cannot import it, and pickles that refer to it by
+# name would fail there; cloudpickle sends what they refer to.
+_main_is_interactive = True
+
+
+def note_main() -> None:
+    """Look again whether other processes can import ``__main__``, which a child sets late."""
+    global _main_is_interactive
+    file = getattr(sys.modules.get("__main__"), "__file__", None)
+    _main_is_interactive = file is None or file.startswith("<")  # "<stdin>"
+
+
+note_main()
+
+
+def track_session_classes() -> None:
+    """Call before a fork: give the classes of an interactive session an identity that lasts.
+
+    An object that a forked child sends back by value is then an instance of the class that this
+    process has, and not of a copy.
+    """
+    if not _main_is_interactive:
+        return
+    classes = [
+        value
+        for value in vars(sys.modules["__main__"]).values()
+        if isinstance(value, type) and value.__module__ == "__main__"
+    ]
+    if classes:
+        from cloudpickle.cloudpickle import _get_or_create_tracker_id
+
+        for cls in classes:
+            _get_or_create_tracker_id(cls)
+
+_cloud_pickler: type[pickle.Pickler] | None = None
+
+
+def _encode_by_value(obj: object, reason: Exception | None) -> Encoded:
+    """Encode with cloudpickle; ``reason`` is why plain pickle could not."""
+    if reason is not None and not isinstance(
+        reason, (pickle.PicklingError, AttributeError, TypeError)
+    ):
+        raise _encode_error(obj, reason) from reason
+    global _cloud_pickler
+    if _cloud_pickler is None:
+        from collections import ChainMap
+
+        import cloudpickle
+
+        class CloudPickler(cloudpickle.Pickler):  # type: ignore[misc]
+            dispatch_table = ChainMap(_dispatch, cloudpickle.Pickler.dispatch_table)
+
+        _cloud_pickler = CloudPickler
+    output = io.BytesIO()
+    buffers: list[Buffer] = []
+    try:
+        _cloud_pickler(output, 5, buffer_callback=_keep_out_of_band(buffers)).dump(obj)
+    except Exception as error:
+        raise _encode_error(obj, reason or error) from (reason or error)
+    return PICKLED, output.getbuffer(), buffers
+
+
+def _encode_error(obj: object, error: Exception) -> EncodeError:
+    return EncodeError(
+        f"cannot pickle {short_repr(obj)} (a {type(obj).__qualname__}), so it cannot be sent to "
+        f"another process: {type(error).__name__}: {error}"
+    )
+
+
+def decode(kind: int, data: Buffer, buffers: Sequence[Buffer]) -> Any:
+    """Turn a received message back into its object.
+
+    Raises:
+        DecodeError: it does not unpickle here; the message says which name or type is the matter.
+    """
+    if kind == RAW:
+        return bytes(data)
+    try:
+        if buffers:
+            return pickle.loads(data, buffers=buffers)
+        return pickle.loads(data)
+    except Exception as error:
+        raise DecodeError(
+            f"a received object of {memoryview(data).nbytes} bytes does not unpickle in this process: "
+            f"{type(error).__name__}: {error}"
+        ) from error

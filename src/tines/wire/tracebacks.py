@@ -1,0 +1,121 @@
+"""Exceptions that cross processes with their traceback as readable text.
+
+An exception is sent as :class:`RemoteException`. Where it arrives, ``revive()`` gives the exception
+itself with its remote traceback as ``__cause__``, or, if it does not unpickle (constructors with
+required arguments are the usual reason), a :class:`RemoteError` stand-in that carries its text.
+Either way somebody gets an exception to raise; none is ever lost on the way.
+"""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass, field
+from typing import Any
+
+from tines.errors import TinesError
+from tines.wire import pickling
+
+__all__ = ["RemoteError", "RemoteException", "RemoteTraceback"]
+
+
+class RemoteTraceback(Exception):
+    """The cause of an exception that was raised in another process; prints as its traceback."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self.text}"""'
+
+
+class RemoteError(TinesError):
+    """Stands in for an exception that does not pickle or unpickle.
+
+    Attributes:
+        type_name: Qualified name of the original's type.
+        text: ``str()`` of the original.
+        reason: Why the original could not travel.
+    """
+
+    def __init__(self, message: str, *, type_name: str, text: str, reason: str) -> None:
+        super().__init__(message)
+        self.type_name = type_name
+        self.text = text
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class RemoteException:
+    """An exception in a form that always travels.
+
+    The exception is pickled apart from the rest, so that one that does not unpickle costs
+    nothing but itself.
+    """
+
+    type_name: str
+    text: str
+    traceback: str
+    pickled: bytes | None
+    reason: str = ""
+    notes: tuple[str, ...] = field(default=())
+
+    @classmethod
+    def capture(cls, error: BaseException) -> RemoteException:
+        """Take down an exception that is being handled, with its traceback. Never raises."""
+        kind = type(error)
+        name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+        pickled, reason = _pickle_and_try(error)
+        return cls(
+            type_name=name,
+            text=_text(error),
+            traceback=_format(error),
+            pickled=pickled,
+            reason=reason,
+            notes=tuple(str(note) for note in getattr(error, "__notes__", ())),
+        )
+
+    def revive(self) -> BaseException:
+        """Return the exception to raise, its remote traceback attached as ``__cause__``."""
+        error: Any = None
+        reason = self.reason
+        if self.pickled is not None:
+            try:
+                error = pickling.decode(pickling.PICKLED, self.pickled, ())
+            except Exception as failure:
+                reason = str(failure)
+        if not isinstance(error, BaseException):
+            error = RemoteError(
+                f"{self.type_name}: {self.text} (the exception itself could not be sent: {reason})",
+                type_name=self.type_name,
+                text=self.text,
+                reason=reason,
+            )
+        error.__cause__ = RemoteTraceback(self.traceback)
+        return error  # type: ignore[no-any-return]
+
+
+def _pickle_and_try(error: BaseException) -> tuple[bytes | None, str]:
+    """Pickle an exception and see, where it was raised, whether it would unpickle."""
+    try:
+        _, data, buffers = pickling.encode(error)
+        if buffers:
+            return None, "it holds large buffers"
+        pickling.decode(pickling.PICKLED, data, ())
+    except Exception as failure:
+        return None, str(failure)
+    return bytes(data), ""
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return "<an exception whose str() raised>"
+
+
+def _format(error: BaseException) -> str:
+    try:
+        return "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    except Exception:
+        return f"{type(error).__qualname__} (its traceback could not be formatted)\n"

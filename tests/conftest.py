@@ -1,0 +1,25 @@
+"""What every test gets: a watchdog, and a look at what the session leaves behind.
+
+Both are in ``tests/support``; a test asks for another limit with ``@pytest.mark.watchdog(60)``.
+"""
+
+from __future__ import annotations
+
+from support.leftovers import (
+    pytest_configure,
+    pytest_runtest_logfinish,
+    pytest_sessionfinish,
+    pytest_terminal_summary,
+    pytest_unconfigure,
+)
+from support.watchdog import pytest_runtest_protocol, pytest_sessionstart
+
+__all__ = [
+    "pytest_configure",
+    "pytest_runtest_logfinish",
+    "pytest_runtest_protocol",
+    "pytest_sessionfinish",
+    "pytest_sessionstart",
+    "pytest_terminal_summary",
+    "pytest_unconfigure",
+]

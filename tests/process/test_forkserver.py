@@ -1,0 +1,311 @@
+"""The fork server: warm, clean, replaceable; and spawn, where both share the way in."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+
+import pytest
+
+import tines as mp
+from tines.process import forkserver_client
+
+pytestmark = pytest.mark.skipif(
+    "forkserver" not in mp.get_all_start_methods(), reason="there is no fork server here"
+)
+
+state: list[int] = []
+
+
+@pytest.fixture
+def server():
+    """A client whose server is fresh, and gone after the test."""
+    forkserver_client.stop()
+    yield forkserver_client._client
+    forkserver_client.stop()
+    forkserver_client.set_preload(["__main__"], "warn")
+
+
+@pytest.fixture
+def ctx():
+    return mp.get_context("forkserver")
+
+
+def run(tmp_path, program, **options):
+    path = tmp_path / "program.py"
+    path.write_text(textwrap.dedent(program))
+    return subprocess.run(
+        [sys.executable, str(path)], capture_output=True, text=True, timeout=60, **options
+    )
+
+
+def touch_state():
+    state.append(1)
+    return len(state), os.getppid(), threading.active_count()
+
+
+def start(ctx, target, *args):
+    process = ctx.Process(target=target, args=args, returns=True)
+    process.start()
+    return process
+
+
+def test_each_child_is_forked_from_the_same_clean_server(server, ctx):
+    results = {start(ctx, touch_state).result(30) for _ in range(4)}
+    assert results == {(1, server.server[0], 1)}
+    assert state == []
+
+
+def test_a_killed_server_is_replaced(server, ctx):
+    assert start(ctx, int).result(30) == 0
+    for _ in range(3):
+        pid = server.server[0]
+        os.kill(pid, signal.SIGKILL)
+        assert start(ctx, int).result(30) == 0
+        assert server.server[0] != pid
+
+
+def test_a_server_killed_at_any_moment_loses_no_start(server, ctx):
+    stop = threading.Event()
+
+    def kill():
+        while not stop.wait(0.03):
+            if server.server is not None:
+                try:
+                    os.kill(server.server[0], signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        for number in range(10):
+            process = None
+            try:
+                process = start(ctx, abs, number)
+            except mp.StartError:  # three servers in a row were killed; that is said, not hung
+                continue
+            assert process.result(30) == number
+    finally:
+        stop.set()
+        killer.join()
+
+
+def test_a_child_whose_server_is_killed_goes_on(server, ctx):
+    reader, writer = ctx.Pipe(duplex=False)
+    process = ctx.Process(target=answer, args=(writer,))
+    process.start()
+    assert reader.recv() == "ready"
+    os.kill(server.server[0], signal.SIGKILL)
+    time.sleep(0.05)
+    assert process.is_alive()
+    process.terminate()
+    process.join(10)
+    assert process.exitcode == 255  # it has ended; who knew how is dead
+
+
+def answer(connection):
+    connection.send("ready")
+    time.sleep(1000)
+
+
+def test_a_stopped_child_in_waiting_is_no_problem_for_the_next(server, ctx):
+    """The one forked in advance is killed while it waits."""
+    assert start(ctx, int).result(30) == 0
+    import psutil
+
+    deadline = time.monotonic() + 10
+    while not (waiting := psutil.Process(server.server[0]).children()):
+        assert time.monotonic() < deadline
+    for process in waiting:
+        process.kill()
+    assert start(ctx, int).result(30) == 0
+
+
+def test_starts_from_many_threads(server, ctx):
+    results = []
+
+    def several():
+        for number in range(5):
+            results.append(start(ctx, abs, number).result(60))
+
+    threads = [threading.Thread(target=several) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(results) == sorted(list(range(5)) * 6)
+
+
+def use_the_same_server():
+    process = mp.get_context("forkserver").Process(target=os.getppid, returns=True)
+    process.start()
+    return os.getppid(), process.result(30)
+
+
+def test_children_share_the_server(server, ctx):
+    assert len(set(start(ctx, use_the_same_server).result(30))) == 1
+    process = mp.get_context("fork").Process(target=use_the_same_server, returns=True)
+    process.start()
+    assert process.result(30)[1] == server.server[0]
+
+
+def test_too_many_descriptors_are_refused(server, ctx):
+    pipes = [ctx.Pipe() for _ in range(130)]
+    process = ctx.Process(target=len, args=(pipes,))
+    with pytest.raises(ValueError, match="at most 2"):
+        process.start()
+    for pair in pipes:
+        for end in pair:
+            end.close()
+
+
+PROGRAM = """
+    import os, sys, threading
+    import tines as mp
+
+    print("imported by", "parent" if __name__ == "__main__" else "server", flush=True)
+    {extra}
+
+    class Thing:
+        pass
+
+    def target(thing):
+        print("child", os.getpid() != int(sys.argv[1]) if sys.argv[1:] else "", flush=True)
+        return type(thing) is Thing
+
+    if __name__ == "__main__":
+        mp.set_start_method("{method}")
+        {setup}
+        for _ in range(3):
+            process = mp.Process(target=target, args=(Thing(),), returns=True)
+            process.start()
+            assert process.result(30) is True
+"""
+
+
+def test_the_main_module_is_imported_once(tmp_path):
+    done = run(tmp_path, PROGRAM.format(extra="", setup="", method="forkserver"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("imported by server") == 1
+    assert done.stdout.count("child") == 3
+    assert done.stderr == ""
+
+
+def test_only_what_is_named_is_preloaded(tmp_path):
+    (tmp_path / "extra_module.py").write_text("print('extra', flush=True)")
+    setup = 'mp.set_forkserver_preload(["extra_module"])'
+    done = run(tmp_path, PROGRAM.format(extra="", setup=setup, method="forkserver"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("extra") == 1
+    assert done.stdout.count("imported by server") == 3
+
+
+def test_an_error_in_preloading_is_reported(tmp_path):
+    (tmp_path / "broken_module.py").write_text("1 / 0")
+    for on_error in ("warn", "ignore", "fail"):
+        setup = f'mp.set_forkserver_preload(["broken_module", "missing"], on_error="{on_error}")'
+        done = run(tmp_path, PROGRAM.format(extra="", setup=setup, method="forkserver"))
+        assert (done.returncode == 0) == (on_error != "fail"), done.stderr
+        assert ("ZeroDivisionError" in done.stderr) == (on_error != "ignore")
+        assert ("No module named 'missing'" in done.stderr) == (on_error != "ignore")
+    assert "StartError" in done.stderr
+
+
+def test_bad_preload_lists():
+    with pytest.raises(TypeError, match="module_names='numpy'"):
+        mp.set_forkserver_preload("numpy")
+    with pytest.raises(ValueError, match="on_error='raise'"):
+        mp.set_forkserver_preload(["numpy"], on_error="raise")
+
+
+def test_a_main_module_that_starts_threads_is_left_to_the_children(tmp_path):
+    extra = 'threading.Thread(target=threading.Event().wait, daemon=True, name="busy").start()'
+    done = run(tmp_path, PROGRAM.format(extra=extra, setup="", method="forkserver"))
+    assert done.returncode == 0, done.stderr
+    assert "started threads (busy)" in done.stderr
+    assert done.stdout.count("imported by server") == 1 + 3
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_an_unguarded_main_module_is_told_how_to_guard(tmp_path, method):
+    done = run(
+        tmp_path,
+        f"""
+        import tines as mp
+        mp.set_start_method("{method}", force=True)
+        process = mp.Process(target=print)
+        process.start()
+        process.join()
+        raise SystemExit(process.exitcode)
+        """,
+    )
+    assert done.returncode == 1
+    assert 'if __name__ == "__main__":' in done.stderr and "StartError" in done.stderr
+    assert done.stderr.count("StartError") <= 2
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_tines_is_found_where_only_the_parents_path_leads(tmp_path, method):
+    source = os.path.dirname(os.path.dirname(mp.__file__))
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    program = f"import sys; sys.path.insert(0, {source!r})" + textwrap.dedent(
+        PROGRAM.format(extra="", setup="", method=method)
+    )
+    done = run(tmp_path, program, env=environment, cwd="/")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("flags", [["-E"], ["-s"], ["-W", "error::ResourceWarning"], ["-X", "dev"]])
+def test_flags_reach_children(tmp_path, flags):
+    path = tmp_path / "program.py"
+    path.write_text(
+        textwrap.dedent(
+            f"""
+            import sys
+            sys.path[:0] = {sys.path!r}
+            import tines as mp
+
+            def flags():
+                return tuple(sys.flags), sys.warnoptions, sorted(sys._xoptions)
+
+            if __name__ == "__main__":
+                for method in ("spawn", "forkserver"):
+                    process = mp.get_context(method).Process(target=flags, returns=True)
+                    process.start()
+                    assert process.result(60) == flags(), process.result()
+            """
+        )
+    )
+    done = subprocess.run(
+        [sys.executable, *flags, str(path)], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert "ResourceWarning" not in done.stderr, done.stderr
+
+
+@pytest.mark.slow
+def test_a_large_parent_starts_as_quickly_as_a_small_one(server, ctx):
+    numpy = pytest.importorskip("numpy")
+
+    def median():
+        times = []
+        for _ in range(15):
+            began = time.perf_counter()
+            process = ctx.Process(target=int)
+            process.start()
+            process.join()
+            times.append(time.perf_counter() - began)
+        return sorted(times)[len(times) // 2]
+
+    median()
+    small = median()
+    ballast = numpy.ones(2**31, dtype=numpy.uint8)
+    large = median()
+    assert ballast[-1] == 1
+    assert large < 2 * small + 0.002
