@@ -4,6 +4,7 @@
  *   Ring      a channel's native half (transport/ring.py wraps it)
  *   Block     a received buffer: writable, this process's own, given back with the last view of it
  *   Reference a ring on its way in a message
+ *   Encoder   the fast path of pickling
  *
  * Whatever sleeps does so without the GIL, in stretches, and looks for signals in between.
  */
@@ -12,6 +13,7 @@
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <structmember.h>
 
 #include "../core/chain.h"
 
@@ -19,7 +21,8 @@ typedef struct ring_object ring_object;
 typedef struct block_object block_object;
 
 typedef struct {
-    PyTypeObject *segment_type, *ring_type, *block_type, *reference_type, *ticking_type;
+    PyTypeObject *segment_type, *ring_type, *block_type, *reference_type, *ticking_type,
+        *encoder_type;
     PyObject *shut_down_error; /* tines.errors.QueueShutDown */
     PyObject *transport_error; /* tines.errors.TransportError */
     PyObject *no_buffers;      /* () */
@@ -79,7 +82,7 @@ void rings_after_fork_in_child(module_state *state);
 void blocks_before_fork(module_state *state);
 void blocks_after_fork_in_child(module_state *state);
 
-extern PyType_Spec segment_spec, ring_spec, block_spec, reference_spec, ticking_spec;
+extern PyType_Spec segment_spec, ring_spec, block_spec, reference_spec, ticking_spec, encoder_spec;
 PyObject *segment_create(module_state *state, uint64_t size);
 PyObject *segment_attach(module_state *state, int fd);
 PyObject *ticking_new(module_state *state, PyObject *ring, PyObject *iterable, tn_lease *lease);

@@ -159,8 +159,9 @@ static int execute(PyObject *module) {
     state->block_type = add_type(module, &block_spec);
     state->reference_type = add_type(module, &reference_spec);
     state->ticking_type = add_type(module, &ticking_spec);
+    state->encoder_type = add_type(module, &encoder_spec);
     if (!state->segment_type || !state->ring_type || !state->block_type || !state->reference_type ||
-        !state->ticking_type) {
+        !state->ticking_type || !state->encoder_type) {
         return -1;
     }
     return add_constants(module);

@@ -2,8 +2,6 @@
  * sleep lets go of it. */
 #include "binding.h"
 
-#include <structmember.h>
-
 /* ---- lives ---- */
 
 PyObject *ring_wrap(module_state *state, segment_object *segment, tn_queue queue, uint32_t reference) {

@@ -33,6 +33,7 @@ PyObject *segment_attach(module_state *state, int fd) {
 
 static void segment_dealloc(segment_object *self) {
     PyTypeObject *type = Py_TYPE(self);
+    tn_janitor_stop(); /* it may be looking at this very segment */
     tn_segment_unmap(&self->segment);
     if (self->segment.fd >= 0) close(self->segment.fd);
     PyObject_Free(self);

@@ -8,6 +8,8 @@
 
 #include "chain.h"
 
+enum { MOST_PAUSES = 64 }; /* about a microsecond */
+
 static const int64_t GRACE = TN_SECOND / 20;
 
 /* ---- making and opening ---- */
@@ -347,14 +349,15 @@ static bool is_finished(const tn_queue *queue, uint64_t unused) {
 static void spin(tn_event *event, tn_condition condition, const tn_queue *queue, uint64_t argument) {
     int64_t start = tn_now();
     if (tn_cores() < 2 || !tn_event_spin_begin(event, start)) return;
+    /* Each look takes the count's cache line away from the producer, so the looks grow rarer: what
+     * comes meanwhile is then taken as a batch. */
+    int pauses = 1;
     for (int64_t now = start; now - start < TN_SPIN; now = tn_now()) {
-        for (int i = 0; i < 20; i++) {
-            if (condition(queue, argument)) goto done;
-            tn_relax();
-        }
+        if (condition(queue, argument)) break;
+        for (int i = 0; i < pauses; i++) tn_relax();
+        if (pauses < MOST_PAUSES) pauses *= 2;
         if (now - start > TN_SPIN / 10) sched_yield();
     }
-done:
     tn_event_spin_end(event);
 }
 

@@ -1,4 +1,5 @@
-from collections.abc import Iterable, Iterator, Sequence
+import pickle
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, final
 
 build: str
@@ -66,3 +67,17 @@ class Reference:
     travels_beside: bool
     def open(self) -> Ring: ...
     def __buffer__(self, flags: int, /) -> memoryview: ...
+
+class Encoder:
+    def __init__(
+        self,
+        new_pickler: Callable[[Encoder], pickle.Pickler],
+        encode: Callable[[object], tuple[int, Any, Sequence[Any]]],
+        failed: Callable[[object, Exception], tuple[int, Any, Sequence[Any]]],
+        raw_kinds: dict[type, int],
+        out_of_band: int,
+        largest_kept: int,
+    ) -> None: ...
+    def __call__(self, obj: object, /) -> tuple[int, Any, Sequence[Any]]: ...
+    def write(self, chunk: Any, /) -> None: ...
+    def keep(self, buffer: pickle.PickleBuffer, /) -> bool: ...

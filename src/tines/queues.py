@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from pickle import loads
 from queue import Empty, Full
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from tines import transport as transports
 from tines.errors import DecodeError, QueueShutDown
-from tines.wire.pickling import PICKLED, decode, encode
+from tines.wire.pickling import PICKLED, decode, decode_error, encode
 
 if TYPE_CHECKING:
     from tines.transport.contract import Channel, ChannelStatistics
@@ -166,7 +167,12 @@ class Queue(_ChannelQueue[T]):
         if message is None:
             raise Empty
         kind, _, data, buffers = message
-        return decode(kind, data, buffers)  # type: ignore[no-any-return]
+        if kind != PICKLED or buffers:
+            return decode(kind, data, buffers)  # type: ignore[no-any-return]
+        try:
+            return loads(data)  # type: ignore[no-any-return]
+        except Exception as error:
+            raise decode_error(data, error) from error
 
     def put_nowait(self, obj: T) -> None:
         """Put an object if there is room now; otherwise raise ``queue.Full``."""

@@ -281,6 +281,51 @@ def test_a_stopped_receiver_blocks_nobody_else(
     finish(stopped, other)
 
 
+@pytest.mark.parametrize("lease", [-1, 0])
+def test_what_a_stopped_receiver_never_saw_is_not_lost(
+    transport: Transport, fork: Start, until: Until, lease: int
+) -> None:
+    channel = transport.channel(leases=1)
+    stopped = fork(block_in_recv, channel, lease)
+    until(lambda: channel.statistics().waiting_receivers == 1)
+    os.kill(stopped.pid, signal.SIGSTOP)
+    os.waitpid(stopped.pid, os.WUNTRACED)
+    for n in range(3):
+        channel.send(b"", tag=n)
+    kill(stopped)
+    transport.reap(stopped.pid)
+    assert channel.lease(0) is None
+    assert [must(channel.recv(WAIT))[1] for _ in range(3)] == [0, 1, 2]
+
+
+def hold_a_fork(channel: Channel, ready: Channel) -> None:
+    """Use the channel, fork a child that does nothing, and block in ``recv``."""
+    channel.qsize()
+    pid = os.fork()
+    if pid == 0:
+        while True:
+            signal.pause()
+    ready.send(b"", tag=pid)
+    channel.recv()
+
+
+def test_a_dead_receivers_own_child_hides_nothing(
+    transport: Transport, fork: Start, until: Until
+) -> None:
+    """The child inherited whatever its parent had open; its parent's death is seen all the same."""
+    channel, ready = transport.channel(), transport.channel()
+    parent = fork(hold_a_fork, channel, ready)
+    grandchild = must(ready.recv(WAIT))[1]
+    try:
+        until(lambda: channel.statistics().waiting_receivers == 1)
+        kill(parent)
+        transport.reap(parent.pid)
+        channel.send(b"", tag=1)
+        assert must(channel.recv(WAIT))[1] == 1
+    finally:
+        os.kill(grandchild, signal.SIGKILL)
+
+
 # -- forks
 
 

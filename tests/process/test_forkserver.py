@@ -66,7 +66,9 @@ def test_a_killed_server_is_replaced(server, ctx):
     for _ in range(3):
         pid = server.server[0]
         os.kill(pid, signal.SIGKILL)
-        assert start(ctx, int).result(30) == 0
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        process = start(ctx, int)
+        assert process.result(30) == 0 and process.exitcode == 0
         assert server.server[0] != pid
 
 

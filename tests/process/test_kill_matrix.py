@@ -6,6 +6,7 @@ its parent, helpers included (fork server, resource tracker).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -71,7 +72,8 @@ class Family:
 
     def __exit__(self, *_):
         for pid in self.alive():
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self.process.wait()
         self.process.stdout.close()
         self.process.stderr.close()

@@ -52,7 +52,11 @@ _flatten = chain.from_iterable
 
 
 class Collector:
-    """The results side of one pool. See the module for the protocol."""
+    """The results side of one pool. See the module for the protocol.
+
+    Attributes:
+        parked: Whether the collector thread does nothing until it is called.
+    """
 
     def __init__(self, results: Channel, core: Core, *, atomic: bool) -> None:
         """Make it.
@@ -75,7 +79,7 @@ class Collector:
         # A binary semaphore on which the collector thread parks.
         self._gate = threading.Lock()
         self._gate.acquire()
-        self._parked = False
+        self.parked = False
         self._urgent = False
         self._hasty = False
         self._stopped = False
@@ -182,8 +186,8 @@ class Collector:
                 return True
             if may_lead and not self._urgent and not self._seat.locked():
                 return True
-            if self._parked and not self._seat.locked():
-                self._wake_thread()
+            if not may_lead and not self._seat.locked():
+                self.hurry()
             return lock.acquire(timeout=-1 if deadline is None else max(0.0, _left(deadline)))
         finally:
             target.remove_waiter(lock)
@@ -200,7 +204,7 @@ class Collector:
                 self._followers[0].release()
             except (IndexError, RuntimeError):
                 pass  # it has left, or was woken before
-        elif self._parked and self._has_work():
+        elif self.parked and self._has_work():
             self._wake_thread()
         if self._core.state.phase is Phase.CLOSED:
             self._core.check_drained()
@@ -209,7 +213,9 @@ class Collector:
 
     def attend(self) -> None:
         """There is something for the collector thread, if no caller comes first."""
-        if self._parked:
+        if not self._atomic:
+            self.hurry()
+        elif self.parked:
             self._wake_thread()
 
     def hurry(self) -> None:
@@ -304,10 +310,10 @@ class Collector:
                     return True
             if not giving_way:
                 # First parked, then the look: a caller that leaves after the look sees it parked.
-                self._parked = True
+                self.parked = True
                 if self._seat.locked() or not self._has_work():
                     self._gate.acquire()
-                self._parked = False
+                self.parked = False
             giving_way = False
             if not (self._hasty or self._urgent or self._stopped):
                 self._gate.acquire(timeout=PATIENCE)

@@ -115,9 +115,9 @@ class Unfetched:
 
     _alive: weakref.WeakSet[Unfetched] = weakref.WeakSet()
 
-    def __init__(self, pool: object, error: object) -> None:
+    def __init__(self, core: object, error: object) -> None:
         """Take an exception, or an encoded ``RemoteException``, which is decoded only to be logged."""
-        self._pool = id(pool)
+        self._core = id(core)
         self._error = error
         self._seen = False
         self._alive.add(self)
@@ -146,8 +146,8 @@ class Unfetched:
             pass  # the interpreter is ending and has taken names away
 
     @classmethod
-    def log_all(cls, pool: object) -> None:
+    def log_all(cls, core: object) -> None:
         """Log what nobody has looked at of one pool."""
         for unfetched in list(cls._alive):
-            if unfetched._pool == id(pool):
+            if unfetched._core == id(core):
                 unfetched.log()

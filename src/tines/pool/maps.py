@@ -45,7 +45,7 @@ class MapResult(ApplyResult):
         callbacks: Callbacks | None,
     ) -> None:
         super().__init__(pool)
-        self._configure(options, callbacks)
+        self.configure(options, callbacks)
         self._core = core = pool._core
         self._kind = kind
         self._items = items

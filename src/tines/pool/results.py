@@ -82,7 +82,7 @@ class ApplyResult(Task, Waitable):
         # that nobody else holds must not go before its results are there.
         self._pool: Pool | None = pool
 
-    def _configure(self, options: TaskOptions, callbacks: Callbacks | None) -> None:
+    def configure(self, options: TaskOptions, callbacks: Callbacks | None) -> None:
         """Set what most calls do not have; such results are settled by the collector thread."""
         self.options = options
         self._callbacks = callbacks
@@ -190,7 +190,7 @@ class ApplyResult(Task, Waitable):
         self.data = data
         self.buffers = buffers
         if kind == messages.ERROR:
-            self._unfetched = Unfetched(self._pool, data)
+            self._unfetched = Unfetched(self._pool and self._pool._core, data)
         if self._callbacks is None:
             self.conclude()
         else:
@@ -202,7 +202,7 @@ class ApplyResult(Task, Waitable):
         self.buffers = ()
         self._outcome = (False, error)
         if not isinstance(error, TaskCancelledError):
-            self._unfetched = Unfetched(self._pool, error)
+            self._unfetched = Unfetched(self._pool and self._pool._core, error)
         if self._callbacks is None:
             self.conclude()
         else:

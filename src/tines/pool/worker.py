@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import islice
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -137,16 +138,13 @@ class _Worker:
 
     def _other(self, kind: int, tag: int, data: Buffer, buffers: Any) -> None:
         """Run a chunk, or something timed."""
-        timed = bool(kind & messages.TIMED)
-        kind &= ~messages.TIMED
-        if kind == messages.CALL:
-            self._started(tag, 0)
+        if kind & messages.TIMED:  # travels alone
+            self._results.send(b"", (), messages.STARTED, self._mark | tag)
             self._call(tag, data, buffers)
             return
         try:
             number, carrier, items = pickle.loads(data, buffers=buffers)
             function = self._functions.get(number) or self._functions.resolve(number, carrier)
-            del timed  # what is timed travels alone
             self._running = tag
             ticking = self._tasks.ticking(items, self._slot)
             if kind == messages.EACH:
@@ -169,14 +167,14 @@ class _Worker:
         Slices double while they are quick. When ``REPORT_SECONDS`` have gone by, what is done so far
         is sent, so a worker's death costs little that was done.
         """
-        began = reported = time.monotonic()
+        reported = time.monotonic()
         values: list[Any] = []
         results = map(function, items)
         size = 1
         done = 0
         while True:
             slice_began = time.monotonic()
-            values.extend(_first(results, min(size, count - done)))
+            values.extend(islice(results, min(size, count - done)))
             done = min(done + size, count)
             if done == count:
                 break
@@ -190,7 +188,6 @@ class _Worker:
                 values = []
                 reported = now
         self._running = 0
-        del began
         self._report(messages.VALUES, tag, time.monotonic() - reported, values, function)
 
     def _report(
@@ -205,9 +202,6 @@ class _Worker:
             _, data, buffers = pickling.encode((seconds, *_only_encodable(values, errors)))
         self._results.send(data, buffers, kind, self._mark | tag)
 
-    def _started(self, tag: int, index: int) -> None:
-        self._results.send(messages.pack_index(index), (), messages.STARTED, self._mark | tag)
-
     def _fail(self, tag: int, error: BaseException) -> None:
         if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
             error = error.with_traceback(error.__traceback__.tb_next)  # without our own frame
@@ -216,21 +210,26 @@ class _Worker:
 
     def _obey(self, signum: int, frame: Any) -> None:
         """Handle SIGINT: read what is ordered, and raise it if it is about what is running."""
-        control = self._control
-        if control is None:
+        order = self._ordered()
+        if order is None:
             return
+        if order.verb == Verb.CANCEL:
+            raise TaskCancelledError("the task was cancelled while it was running", started=True)
+        raise TaskTimeoutError(
+            f"the task ran longer than timeout={order.timeout:g} s", timeout=order.timeout
+        )
+
+    def _ordered(self) -> Order | None:
+        """Read the control pipe; return an order about what is running, if there is one."""
+        found = None
         try:
-            while control.poll():
-                order = Order.decode(control.recv_bytes())
-                if order.tag != self._running:
-                    continue
-                if order.verb == Verb.CANCEL:
-                    raise TaskCancelledError("the task was cancelled while it was running", started=True)
-                raise TaskTimeoutError(
-                    f"the task ran longer than timeout={order.timeout:g} s", timeout=order.timeout
-                )
+            while self._control is not None and self._control.poll():
+                order = Order.decode(self._control.recv_bytes())
+                if order.tag == self._running:
+                    found = order
         except (EOFError, OSError):
-            return  # the parent is gone, or has let go of this worker
+            pass  # the parent is gone, or has let go of this worker
+        return found
 
 
 class _Guarded:
@@ -255,12 +254,6 @@ class _Guarded:
         errors, self._errors = self._errors, {}
         self._index = 0
         return errors or None
-
-
-def _first(iterator: Iterable[Any], count: int) -> list[Any]:
-    from itertools import islice
-
-    return list(islice(iterator, count))
 
 
 def _only_encodable(

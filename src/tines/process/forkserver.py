@@ -71,7 +71,9 @@ def main(jobs_fd: int, settings_fd: int, preload: bool = True) -> None:
     gc.collect()
     gc.freeze()
     with socket.socket(fileno=jobs_fd) as jobs:
-        _Server(jobs).serve()
+        server = _Server(jobs)
+        with server.taken_r, server.taken_w:
+            server.serve()
 
 
 def _preload(settings: dict[str, Any]) -> str:
@@ -122,8 +124,8 @@ def _start_over(jobs_fd: int, settings_fd: int) -> NoReturn:
 class _Server:
     def __init__(self, jobs: socket.socket) -> None:
         self._jobs = jobs
-        self._taken_r, self._taken_w = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._taken_r.setblocking(False)
+        self.taken_r, self.taken_w = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.taken_r.setblocking(False)
         self._status: dict[int, socket.socket] = {}
         self._waiting = 0
         self._deaths = 0
@@ -143,14 +145,13 @@ class _Server:
         signal.set_wakeup_fd(wake_w, warn_on_full_buffer=False)
         poll = select.poll()
         poll.register(self._jobs, 0)  # only its end; the jobs are for the child in waiting
-        poll.register(self._taken_r, select.POLLIN)
+        poll.register(self.taken_r, select.POLLIN)
         poll.register(wake_r, select.POLLIN)
         self._fork((wake_r, wake_w))
         while True:
             events = dict(poll.poll())
             if wake_r in events:
                 _drain(wake_r)
-            # Before the dead are collected: a child says that it is taken before it runs.
             self._note_taken()
             self._collect()
             if self._jobs.fileno() in events:
@@ -161,7 +162,7 @@ class _Server:
     def _note_taken(self) -> None:
         while True:
             try:
-                data, fds = receive(self._taken_r, _TAKEN, 1)
+                data, fds = receive(self.taken_r, _TAKEN, 1)
             except BlockingIOError:
                 return
             pid = int(data)
@@ -178,6 +179,8 @@ class _Server:
                 return
             if not pid:
                 return
+            # A child says that it is taken before it runs, so by now that has arrived.
+            self._note_taken()
             if pid == self._waiting:
                 self._waiting = 0
                 self._deaths += 1
@@ -215,7 +218,7 @@ class _Server:
         atexit._clear()
         if sys.version_info >= (3, 13):
             atexit.register(util._exit_function)  # type: ignore[attr-defined]
-        self._taken_r.close()
+        self.taken_r.close()
         for client in self._status.values():
             client.close()
         self._status.clear()
@@ -226,11 +229,11 @@ class _Server:
         with socket.socket(fileno=status_fd) as status:
             pid = os.getpid()
             try:
-                socket.send_fds(self._taken_w, [b"%d" % pid], [status_fd])
+                socket.send_fds(self.taken_w, [b"%d" % pid], [status_fd])
             except OSError:
                 os._exit(1)  # the server was killed, and nobody would collect the exit code
             _say_hello(status, pid)
-        self._taken_w.close()
+        self.taken_w.close()
         self._jobs.close()
         signal.signal(signal.SIGINT, self._handlers[signal.SIGINT])
         resource_tracker._resource_tracker._fd = tracker_fd  # type: ignore[attr-defined]

@@ -48,7 +48,11 @@ class _Client:
     def connected(self) -> socket.socket:
         """Return the socket; start a server first if there is none."""
         if self.socket is None:
+            from multiprocessing.util import Finalize
+
             self.socket, pid = _start_server(self.preload, self.on_error)
+            # At exit, after the children were joined.
+            Finalize(self.socket, self.socket.close, exitpriority=-100)
             self.server = pid, os.getpid()
         return self.socket
 
@@ -114,7 +118,7 @@ def _collect(pid: int | None) -> None:
 
 def request(
     payload_fd: int, liveness_fd: int, tracker_fd: int, fds: Sequence[int]
-) -> tuple[int, int | None, socket.socket]:
+) -> tuple[int, int | None, int]:
     """Have the server start a child.
 
     Args:
@@ -124,7 +128,7 @@ def request(
         fds: Further descriptors for the child.
 
     Returns:
-        Its pid, a pidfd where the system has them, and the socket that its exit code will come from.
+        Its pid, a pidfd where the system has them, and the descriptor that its exit code will come from.
 
     Raises:
         StartError: the server does not start, or its children die at once.
@@ -147,7 +151,7 @@ def request(
                     continue
         hello, given = receive(status, HELLO.size, 1)
         if hello:
-            return HELLO.unpack(hello)[0], given[0] if given else None, status
+            return HELLO.unpack(hello)[0], given[0] if given else None, status.detach()
         # Nobody has the other end any more: the server, or the child that took the job, was killed.
         status.close()
         with _client.lock:
@@ -207,10 +211,10 @@ def receive(source: socket.socket, size: int, count: int) -> tuple[bytes, list[i
     return data, list(fds)
 
 
-def exit_code(status: socket.socket) -> int | None:
+def exit_code(status_fd: int) -> int | None:
     """Wait for the exit code of a child; ``None`` if the server was killed before it sent it."""
     try:
-        data = status.recv(EXIT_CODE.size)
+        data = os.read(status_fd, EXIT_CODE.size)
     except ConnectionResetError:
         return None
     return EXIT_CODE.unpack(data)[0] if len(data) == EXIT_CODE.size else None

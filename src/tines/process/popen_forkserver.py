@@ -51,14 +51,14 @@ class Popen(popen.Popen):
         tracker_fd = resource_tracker.getfd()
         payload_fd = launch.pack(process_obj, self)
         try:
-            self.pid, pidfd, self._status = forkserver_client.request(
+            self.pid, pidfd, self._status_fd = forkserver_client.request(
                 payload_fd, liveness.read_end(), tracker_fd, self._fds
             )
         finally:
             os.close(payload_fd)
         self._has_pidfd = pidfd is not None
-        self.sentinel = self._status.fileno() if pidfd is None else pidfd
-        self.finalizer = util.Finalize(self, _close, (self._status, pidfd))
+        self.sentinel = self._status_fd if pidfd is None else pidfd
+        self.finalizer = util.Finalize(self, util.close_fds, tuple({self._status_fd, self.sentinel}))
 
     def wait(self, timeout: float | None = None) -> int | None:
         """Wait for the end of the child; return its exit code, or ``None`` if it still runs."""
@@ -69,12 +69,6 @@ class Popen(popen.Popen):
         if popen.ready(self.sentinel, timeout):
             with self._collecting:
                 if self.returncode is None:
-                    code = forkserver_client.exit_code(self._status)
+                    code = forkserver_client.exit_code(self._status_fd)
                     self._ended(popen.UNKNOWN if code is None else code)
         return self.returncode
-
-
-def _close(status: Any, pidfd: int | None) -> None:
-    status.close()
-    if pidfd is not None:
-        os.close(pidfd)

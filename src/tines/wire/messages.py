@@ -12,7 +12,7 @@ nobody waits for any more and is dropped.
 * ``EACH``: like ``CHUNK``, but an exception takes the place of its item and the rest goes on.
 * ``RETIRE``: whoever takes it finishes; the answer to ``resize`` downwards.
 
-``TIMED`` is added to the first four where every start has to be reported, because it is timed.
+``TIMED`` is added to ``CALL`` where the start has to be reported; what is timed travels alone.
 
 Worker to parent, on the results channel. The tag is the dispatch number with the worker's slot in
 the upper 16 bits. Up to ``LAST_PLAIN`` a message is the whole outcome of one call, which any
@@ -22,14 +22,12 @@ thread may deliver; all others are for the collector thread.
 from __future__ import annotations
 
 import pickle
-import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tines.wire import pickling
 
 if TYPE_CHECKING:
-    from tines.transport.contract import Buffer
     from tines.wire.tracebacks import RemoteException
 
 __all__ = [
@@ -55,8 +53,6 @@ __all__ = [
     "Order",
     "Values",
     "Verb",
-    "pack_index",
-    "unpack_index",
 ]
 
 CALL, CHUNK, STAR, EACH, RETIRE = range(5)
@@ -74,7 +70,7 @@ VALUES = 3
 PART = 4
 """The same: items that are done while the chunk goes on."""
 STARTED = 5
-"""A timed item has begun; data is its index in the message."""
+"""A timed call has begun."""
 READY = 6
 """The worker has run its initializer."""
 UNREADY = 7
@@ -89,14 +85,6 @@ TAG_MASK = (1 << SLOT_SHIFT) - 1
 
 # (seconds taken, values, {index in ``values``: exception} or None)
 Values = tuple[float, "list[Any]", "dict[int, RemoteException] | None"]
-
-_INDEX = struct.Struct("<q")
-pack_index = _INDEX.pack
-
-
-def unpack_index(data: Buffer) -> int:
-    """Read what ``pack_index`` wrote."""
-    return int(_INDEX.unpack(data)[0])
 
 
 class Verb:

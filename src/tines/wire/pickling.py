@@ -4,11 +4,11 @@
 
 * Plain pickle, protocol 5, first. Where it cannot (lambdas, closures, functions of an interactive
   session) cloudpickle takes over, and only there.
-* One pickler per thread is kept and reused: building one costs more than pickling a small object.
-  It honours ``copyreg`` and everything registered with ``multiprocessing``'s ``ForkingPickler``
+* Where the native core is built, one pickler is kept and reused: building one costs more than
+  pickling a small object. Its Python twin builds one each time. Both honour ``copyreg`` and everything registered with ``multiprocessing``'s ``ForkingPickler``
   (connections, sockets, locks, tensors), also what is registered later.
 * Buffers of ``OUT_OF_BAND`` bytes or more stay out of the pickle; the transport moves them with a
-  single copy. An exact ``bytes`` object of that size skips pickling altogether.
+  single copy. A plain ``bytes`` or ``bytearray`` of that size skips pickling altogether.
 * An object that cannot be pickled raises :class:`~tines.errors.EncodeError` here, in the caller.
 """
 
@@ -19,11 +19,11 @@ import io
 import pickle
 import reprlib
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from multiprocessing.reduction import ForkingPickler
 from typing import TYPE_CHECKING, Any
 
+from tines import _config
 from tines.errors import DecodeError, EncodeError
 
 if TYPE_CHECKING:
@@ -38,10 +38,18 @@ PICKLED = 0
 """Kind of a message whose data is a pickle."""
 
 RAW = 1
-"""Kind of a message whose data are the bytes themselves."""
+"""Kind of a message whose data are those of a ``bytes`` object."""
+
+RAW_BYTEARRAY = 2
+"""Kind of a message whose data are those of a ``bytearray``."""
 
 # A memo that has grown to thousands of entries is slow to clear; such a pickler is not kept.
 _LARGEST_KEPT = 64 * 1024
+
+# Beyond this many, buffers stay in the pickle: a message has room for so many only.
+_MOST_BUFFERS = 1000
+
+_RAW_KINDS = {bytes: RAW, bytearray: RAW_BYTEARRAY}
 
 Encoded = tuple[int, "Buffer", Sequence["Buffer"]]
 
@@ -87,7 +95,8 @@ def _keep_out_of_band(kept: list[Buffer]) -> Callable[[pickle.PickleBuffer], boo
 
     def keep(buffer: pickle.PickleBuffer) -> bool:
         raw = buffer.raw()
-        if raw.nbytes >= OUT_OF_BAND or hasattr(raw.obj, "travels_beside"):
+        beside = raw.nbytes >= OUT_OF_BAND or hasattr(raw.obj, "travels_beside")
+        if beside and len(kept) < _MOST_BUFFERS:
             kept.append(raw)
             return False
         return True
@@ -95,58 +104,19 @@ def _keep_out_of_band(kept: list[Buffer]) -> Callable[[pickle.PickleBuffer], boo
     return keep
 
 
-class _Pickler:
-    """One reusable C pickler and where its output goes."""
-
-    __slots__ = ("buffers", "busy", "clear_memo", "dump", "output")
-
-    def __init__(self) -> None:
-        # ``write`` is ``list.append``: a small dump writes once, so this costs no Python frame.
-        self.output: list[bytes] = []
-        self.buffers: list[Buffer] = []
-        sink = type("Sink", (), {"write": staticmethod(self.output.append)})
-        pickler = pickle.Pickler(sink, 5, buffer_callback=_keep_out_of_band(self.buffers))  # type: ignore[arg-type]
-        pickler.dispatch_table = _dispatch
-        self.dump = pickler.dump
-        self.clear_memo = pickler.clear_memo
-        self.busy = False
-
-
-class _Local(threading.local):
-    def __init__(self) -> None:
-        self.pickler = _Pickler()
-
-
-_local = _Local()
-
-
-def encode(obj: object) -> Encoded:
-    """Turn an object into ``(kind, data, buffers)``.
-
-    Raises:
-        EncodeError: neither pickle nor cloudpickle can; names the object and the reason.
-    """
-    if type(obj) is bytes and len(obj) >= OUT_OF_BAND:
-        return RAW, obj, ()
-    pickler = _local.pickler
-    if pickler.busy:  # a __reduce__ that itself encodes
-        pickler = _Pickler()
-    pickler.busy = True
-    output = pickler.output
+def _encode_in_python(obj: object) -> Encoded:
+    """Encode with a pickler made for this object: the twin of the native encoder."""
+    if type(obj) in _RAW_KINDS and len(obj) >= OUT_OF_BAND:  # type: ignore[arg-type]
+        return _RAW_KINDS[type(obj)], obj, ()
+    output = io.BytesIO()
+    buffers: list[Buffer] = []
     try:
+        pickler = pickle.Pickler(output, 5, buffer_callback=_keep_out_of_band(buffers))
+        pickler.dispatch_table = _dispatch
         pickler.dump(obj)
-        data: Buffer = output[0] if len(output) == 1 else b"".join(output)
-        buffers: Sequence[Buffer] = pickler.buffers[:] if pickler.buffers else ()
     except Exception as error:
         return _encode_by_value(obj, error)
-    finally:
-        output.clear()
-        if pickler.buffers:
-            pickler.buffers.clear()
-        pickler.clear_memo()
-        pickler.busy = False
-    if len(data) > _LARGEST_KEPT:
-        _local.pickler = _Pickler()
+    data = output.getvalue()
     if _main_is_interactive and b"__main__" in data:
         return _encode_by_value(obj, None)
     return PICKLED, data, buffers
@@ -227,14 +197,44 @@ def decode(kind: int, data: Buffer, buffers: Sequence[Buffer]) -> Any:
     Raises:
         DecodeError: it does not unpickle here; the message says which name or type is the matter.
     """
-    if kind == RAW:
-        return bytes(data)
     try:
-        if buffers:
-            return pickle.loads(data, buffers=buffers)
-        return pickle.loads(data)
+        if kind == PICKLED:
+            return pickle.loads(data, buffers=buffers) if buffers else pickle.loads(data)
+        return bytes(data) if kind == RAW else bytearray(data)
     except Exception as error:
-        raise DecodeError(
-            f"a received object of {memoryview(data).nbytes} bytes does not unpickle in this process: "
-            f"{type(error).__name__}: {error}"
-        ) from error
+        raise decode_error(data, error) from error
+
+
+def decode_error(data: Buffer, error: Exception) -> DecodeError:
+    """Describe a message that does not unpickle."""
+    return DecodeError(
+        f"a received object of {memoryview(data).nbytes} bytes does not unpickle in this process: "
+        f"{type(error).__name__}: {error}"
+    )
+
+
+def _native_encoder() -> Callable[[object], Encoded] | None:
+    """Return the native encoder, or ``None`` where there is none or its short cut is not right."""
+    if _main_is_interactive or _config.native() is _config.Native.OFF:
+        return None
+    try:
+        from tines import _native
+    except ImportError:
+        return None
+
+    def new_pickler(encoder: _native.Encoder) -> pickle.Pickler:
+        pickler = pickle.Pickler(encoder, 5, buffer_callback=encoder.keep)
+        pickler.dispatch_table = _dispatch
+        return pickler
+
+    return _native.Encoder(
+        new_pickler, _encode_in_python, _encode_by_value, _RAW_KINDS, OUT_OF_BAND, _LARGEST_KEPT
+    )
+
+
+encode: Callable[[object], Encoded] = _native_encoder() or _encode_in_python
+"""``encode(obj)`` turns an object into ``(kind, data, buffers)``.
+
+Raises :class:`~tines.errors.EncodeError`, which names the object and the reason, where neither pickle
+nor cloudpickle can.
+"""

@@ -22,14 +22,16 @@ from multiprocessing import process as _process
 from typing import TYPE_CHECKING, Any
 
 from tines.errors import QueueShutDown, TransportError
-from tines.transport.contract import ChannelStatistics, Lease
+from tines.transport.contract import Buffer, ChannelStatistics, Lease
 from tines.transport.pipe.protocol import (
+    FLAGS,
     Decoder,
     Frame,
     Op,
     Output,
     pack_parcels,
     proof,
+    ticks,
     unpack_parcels,
     unpack_statistics,
 )
@@ -174,9 +176,14 @@ class Connection:
         Raises:
             TransportError: the owner is gone.
         """
+        for chunk in frame.encoded():
+            self.tell_encoded(chunk)
+
+    def tell_encoded(self, frame: Buffer) -> None:
+        """As :meth:`tell`, of a frame that is encoded."""
         try:
             self._limit(math.inf)
-            self._write(frame)
+            self.sock.sendall(frame, FLAGS)
             self.busy = False
         except OSError as error:
             self.close()
@@ -242,7 +249,8 @@ class Connections:
     def get(self, address: Address, pid: int, timeout: float = math.inf) -> Connection:
         """Return this thread's connection to an owner, made when needed, for one call.
 
-        A call from within a call (a signal handler's) gets one of its own.
+        A call from within a call (a signal handler's) gets a new one, which replaces the other when
+        that is done with.
 
         Raises:
             TransportError, NoAnswer: as :class:`Connection`.
@@ -256,10 +264,8 @@ class Connections:
             if connection is not None and connection.sock.fileno() >= 0 and not connection.busy:
                 connection.busy = True
                 return connection
-        fresh = self.fresh(address, pid, timeout)
-        if connection is None or connection.sock.fileno() < 0:
-            cached[address] = fresh
-        return fresh
+        connection = cached[address] = self.fresh(address, pid, timeout)
+        return connection
 
     def fresh(self, address: Address, pid: int, timeout: float = math.inf) -> Connection:
         """Return a new connection, claimed."""
@@ -403,9 +409,9 @@ class Remote:
 
     def ticking(self, iterable: Iterable[Any], index: int) -> Iterator[Any]:
         """See the contract: one frame an item, written before the item is handed out."""
+        encoded = ticks(self._channel, index)
         for progress, item in enumerate(iterable, 1):
-            frame = Frame(Op.TICK, self._channel, number=index, tag=progress)
-            self._connection(math.inf).tell(frame)
+            self._connection(math.inf).tell_encoded(encoded(progress))
             yield item
 
     def task_done(self) -> None:

@@ -18,7 +18,7 @@ import enum
 import hmac
 import socket
 import struct
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -26,6 +26,7 @@ from tines.transport.contract import Buffer, ChannelStatistics
 from tines.transport.pipe.state import Parcel
 
 __all__ = [
+    "FLAGS",
     "Decoder",
     "Frame",
     "Op",
@@ -34,6 +35,7 @@ __all__ = [
     "pack_parcels",
     "pack_statistics",
     "proof",
+    "ticks",
     "unpack_parcels",
     "unpack_statistics",
 ]
@@ -43,8 +45,8 @@ _RECORD = struct.Struct("<BxxxIQ")  # kind, parts, tag
 _STATISTICS = struct.Struct("<6Q")
 _CHUNK = 64 * 1024
 
-# A program may have asked for SIGPIPE's default action; a dead peer must not kill it.
-_FLAGS = getattr(socket, "MSG_NOSIGNAL", 0)
+FLAGS: int = getattr(socket, "MSG_NOSIGNAL", 0)
+"""For every write: SIGPIPE may have its default action, and a dead peer must not kill us."""
 
 # Before a peer has proved itself, no frame of it may be larger than this.
 _STRANGER = 4096
@@ -117,6 +119,12 @@ class Frame(NamedTuple):
         if sum(sizes) < _CHUNK:
             return [b"".join((head, table, *parts))]
         return [head + table, *(part for part in parts if len(part))]
+
+
+def ticks(channel: int, slot: int) -> Callable[[int], bytes]:
+    """Return what encodes TICK frames of one lease slot: the same bytes but for the progress."""
+    pack = _HEAD.pack
+    return lambda progress: pack(Op.TICK, 0, 0, channel, slot, progress, 0.0)
 
 
 def pack_parcels(parcels: Sequence[Parcel]) -> list[Buffer]:
@@ -270,9 +278,9 @@ class Output:
         chunks = self._chunks
         while chunks:
             if len(chunks) > 1 and hasattr(sock, "sendmsg"):
-                written = sock.sendmsg(chunks[:64], (), _FLAGS)
+                written = sock.sendmsg(chunks[:64], (), FLAGS)
             else:
-                written = sock.send(chunks[0], _FLAGS)
+                written = sock.send(chunks[0], FLAGS)
             done = 0
             while done < len(chunks) and written >= len(chunks[done]):
                 written -= len(chunks[done])

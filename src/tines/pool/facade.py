@@ -1,0 +1,348 @@
+"""``Pool``: the standard library's, with options that it does not have, and without its hangs.
+
+This is the outside: it checks arguments and makes results. The inside begins in ``core.py``.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import warnings
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
+
+from tines import _config, transport as _transport
+from tines.engines.local import LocalEngine
+from tines.pool.core import Core
+from tines.pool.iterators import IMapIterator, IMapUnorderedIterator
+from tines.pool.maps import MapResult
+from tines.pool.options import DEFAULT, PoolOptions, TaskOptions, check_count
+from tines.pool.results import ApplyResult, AsyncResult, Callbacks
+from tines.pool.startup import make_setup
+from tines.pool.state import Phase
+from tines.wire import messages
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Self, Unpack
+
+    from tines.transport.contract import Transport
+
+__all__ = ["Pool", "TaskKeywords"]
+
+T = TypeVar("T")
+
+
+class TaskKeywords(TypedDict, total=False):
+    """Options of one call; see :class:`~tines.pool.options.TaskOptions`."""
+
+    retries: int
+    retry_on: type[BaseException] | tuple[type[BaseException], ...]
+    backoff: float
+    timeout: float | None
+    grace: float
+
+
+class Pool:
+    """A pool of worker processes.
+
+    All parameters before the ``*``, and all methods of the standard library's ``Pool``, mean what
+    they mean there. A worker that dies costs the task it was running, which fails with
+    ``WorkerLostError``, and is replaced.
+
+    Args:
+        processes: How many workers; as many as there are usable cores, if not given.
+        initializer: Called in each worker when it starts, with ``initargs``.
+        initargs: Its arguments.
+        maxtasksperchild: After how many tasks a worker is replaced.
+        context: A context, for its start method; the default one, if not given.
+        transport: What carries tasks and results; :func:`tines.transport.chosen`, if not given.
+        buffersize: How many items ``imap`` reads ahead of the consumer at most.
+        max_memory: Resident bytes from which a worker is replaced after its current task.
+        max_restarts: How many workers in a row may end, without a task to blame and without anything
+            finished in between, before the pool gives up.
+        niceness: Added to the niceness of the workers.
+        affinity: The cores that the workers may use.
+        options: For all calls that do not say otherwise: ``retries``, ``retry_on``, ``backoff``,
+            ``timeout``, ``grace``; see :class:`~tines.pool.options.TaskOptions`.
+
+    Raises:
+        ValueError: an argument is out of range.
+        TypeError: the initializer is not callable, or there is no such option.
+    """
+
+    def __init__(
+        self,
+        processes: int | None = None,
+        initializer: Callable[..., object] | None = None,
+        initargs: Iterable[Any] = (),
+        maxtasksperchild: int | None = None,
+        context: Any = None,
+        *,
+        transport: Transport | None = None,
+        buffersize: int | None = None,
+        max_memory: int | None = None,
+        max_restarts: int | None = None,
+        niceness: int = 0,
+        affinity: Iterable[int] | None = None,
+        **options: Unpack[TaskKeywords],
+    ) -> None:
+        if initializer is not None and not callable(initializer):
+            raise TypeError("initializer must be a callable")
+        pool_options = PoolOptions(
+            processes=_config.available_cpus() if processes is None else processes,
+            maxtasksperchild=maxtasksperchild,
+            max_memory=max_memory,
+            niceness=niceness,
+            affinity=None if affinity is None else tuple(affinity),
+            max_restarts=max_restarts,
+            buffersize=buffersize,
+            task=DEFAULT.changed(dict(options)),
+        )
+        carrier = _transport.chosen() if transport is None else transport
+        if context is None:
+            from tines import process
+
+            context, method = process, multiprocessing.get_start_method()
+        else:
+            method = context.get_start_method()
+        setup = make_setup(initializer, tuple(initargs), pool_options, carrier, method)
+        self._options = pool_options
+        self._task_options = pool_options.task
+        self._core = Core(pool_options, setup, carrier, LocalEngine(context))
+        self._core.start()
+        self._abandon = weakref.finalize(self, self._core.supervisor.abandon)
+        self._abandon.atexit = False
+
+    # Calls.
+
+    def apply(
+        self,
+        func: Callable[..., T],
+        args: Iterable[Any] = (),
+        kwds: Mapping[str, Any] = {},  # noqa: B006
+        **options: Unpack[TaskKeywords],
+    ) -> T:
+        """Call ``func(*args, **kwds)`` in a worker and return what it returns."""
+        result = ApplyResult(self)
+        if options or self._task_options is not DEFAULT:
+            result.configure(self._task_options.changed(dict(options)), None)
+        self._core.submit(result, func, args, kwds)
+        return result.get()  # type: ignore[no-any-return]
+
+    def apply_async(
+        self,
+        func: Callable[..., Any],
+        args: Iterable[Any] = (),
+        kwds: Mapping[str, Any] = {},  # noqa: B006
+        callback: Callable[[Any], object] | None = None,
+        error_callback: Callable[[BaseException], object] | None = None,
+        **options: Unpack[TaskKeywords],
+    ) -> AsyncResult:
+        """Have ``func(*args, **kwds)`` called in a worker; return its result to be."""
+        result = ApplyResult(self)
+        if (
+            callback is not None
+            or error_callback is not None
+            or options
+            or self._task_options is not DEFAULT
+        ):
+            callbacks = _callbacks(callback, error_callback)
+            result.configure(self._task_options.changed(dict(options)), callbacks)
+        core = self._core
+        core.submit(result, func, args, kwds)
+        core.attend(result)
+        return result
+
+    # Maps.
+
+    def map(
+        self,
+        func: Callable[[Any], T],
+        iterable: Iterable[Any],
+        chunksize: int | None = None,
+        **options: Unpack[TaskKeywords],
+    ) -> list[T]:
+        """Return ``[func(item) for item in iterable]``, worked out by the workers."""
+        return self._map(func, iterable, messages.CHUNK, chunksize, None, options).get()  # type: ignore[no-any-return]
+
+    def map_async(
+        self,
+        func: Callable[[Any], Any],
+        iterable: Iterable[Any],
+        chunksize: int | None = None,
+        callback: Callable[[Any], object] | None = None,
+        error_callback: Callable[[BaseException], object] | None = None,
+        **options: Unpack[TaskKeywords],
+    ) -> MapResult:
+        """Begin what :meth:`map` does; return its result to be."""
+        callbacks = _callbacks(callback, error_callback)
+        return self._map(func, iterable, messages.CHUNK, chunksize, callbacks, options)
+
+    def starmap(
+        self,
+        func: Callable[..., T],
+        iterable: Iterable[Iterable[Any]],
+        chunksize: int | None = None,
+        **options: Unpack[TaskKeywords],
+    ) -> list[T]:
+        """Return ``[func(*item) for item in iterable]``, worked out by the workers."""
+        return self._map(func, iterable, messages.STAR, chunksize, None, options).get()  # type: ignore[no-any-return]
+
+    def starmap_async(
+        self,
+        func: Callable[..., Any],
+        iterable: Iterable[Iterable[Any]],
+        chunksize: int | None = None,
+        callback: Callable[[Any], object] | None = None,
+        error_callback: Callable[[BaseException], object] | None = None,
+        **options: Unpack[TaskKeywords],
+    ) -> MapResult:
+        """Begin what :meth:`starmap` does; return its result to be."""
+        callbacks = _callbacks(callback, error_callback)
+        return self._map(func, iterable, messages.STAR, chunksize, callbacks, options)
+
+    def imap(
+        self,
+        func: Callable[[Any], Any],
+        iterable: Iterable[Any],
+        chunksize: int = 1,
+        *,
+        buffersize: int | None = None,
+        **options: Unpack[TaskKeywords],
+    ) -> IMapIterator:
+        """Iterate over the results in order, reading the input at most ``buffersize`` items ahead."""
+        return self._imap(IMapIterator, func, iterable, chunksize, buffersize, options)
+
+    def imap_unordered(
+        self,
+        func: Callable[[Any], Any],
+        iterable: Iterable[Any],
+        chunksize: int = 1,
+        *,
+        buffersize: int | None = None,
+        **options: Unpack[TaskKeywords],
+    ) -> IMapIterator:
+        """Iterate over the results as they come; otherwise as :meth:`imap`."""
+        return self._imap(IMapUnorderedIterator, func, iterable, chunksize, buffersize, options)
+
+    def _map(
+        self,
+        func: Callable[..., Any],
+        iterable: Iterable[Any],
+        kind: int,
+        chunksize: int | None,
+        callbacks: Callbacks | None,
+        options: Any,
+    ) -> MapResult:
+        core = self._core
+        if core.state.phase is not Phase.OPEN:
+            core.refuse()
+        items = iterable if type(iterable) is list else list(iterable)
+        task_options = self._task_options.changed(dict(options))
+        result = MapResult(self, func, items, kind, chunksize, task_options, callbacks)
+        if items:
+            core.begin(result)
+        else:
+            result.empty()
+        return result
+
+    def _imap(
+        self,
+        kind: type[IMapIterator],
+        func: Callable[..., Any],
+        iterable: Iterable[Any],
+        chunksize: int,
+        buffersize: int | None,
+        options: Any,
+    ) -> IMapIterator:
+        core = self._core
+        if core.state.phase is not Phase.OPEN:
+            core.refuse()
+        if chunksize < 1:
+            raise ValueError(f"Chunksize must be 1+, not {chunksize:n}")
+        if buffersize is None:
+            buffersize = self._options.buffersize
+        else:
+            check_count("buffersize", buffersize, minimum=1)
+        task_options: TaskOptions = self._task_options.changed(dict(options))
+        iterator = kind(self, func, iterable, chunksize, buffersize, task_options)
+        core.begin(iterator)
+        return iterator
+
+    # The pool itself.
+
+    def resize(self, processes: int) -> None:
+        """Have so many workers from now on; those that are too many leave when they are free.
+
+        Raises:
+            ValueError: the pool is not running, or the number is out of range.
+        """
+        check_count("processes", processes, minimum=1)
+        core = self._core
+        if processes > core.slots:
+            raise ValueError(f"processes={processes} is too many: this pool has room for {core.slots}")
+        if core.state.phase is not Phase.OPEN:
+            core.refuse()
+        core.resize(processes)
+
+    def close(self) -> None:
+        """Accept no more tasks. The workers leave when what was accepted is done."""
+        self._core.close()
+
+    def terminate(self) -> None:
+        """Stop the workers at once; what is not done fails. Legal in callbacks too."""
+        self._core.terminate()
+        self._core.join()
+        self._core.log_unfetched()
+
+    def join(self) -> None:
+        """Wait for the workers to leave.
+
+        Raises:
+            ValueError: neither :meth:`close` nor :meth:`terminate` was called.
+        """
+        if self._core.state.phase is Phase.FORKED:
+            self._core.refuse()
+        if self._core.state.phase is Phase.OPEN:
+            raise ValueError("Pool is still running")
+        self._core.join()
+
+    def __enter__(self) -> Self:
+        if self._core.state.phase is not Phase.OPEN:
+            self._core.refuse()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.terminate()
+
+    def __del__(self) -> None:
+        core = getattr(self, "_core", None)
+        if core is not None and core.state.phase is Phase.OPEN:
+            warnings.warn(
+                f"unclosed running multiprocessing pool {self!r}", ResourceWarning, source=self
+            )
+
+    def __repr__(self) -> str:
+        state = self._core.state
+        return (
+            f"<{type(self).__module__}.{type(self).__qualname__} state={state.phase.value} "
+            f"pool_size={state.target}>"
+        )
+
+    def __reduce__(self) -> Any:
+        raise NotImplementedError(
+            "pool objects cannot be passed between processes or pickled"
+        )
+
+
+def _callbacks(
+    value: Callable[[Any], object] | None, error: Callable[[BaseException], object] | None
+) -> Callbacks | None:
+    return None if value is None and error is None else Callbacks(value, error)

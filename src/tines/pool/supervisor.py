@@ -1,0 +1,192 @@
+"""The supervisor: one thread that starts workers, waits for their ends, and keeps the time.
+
+It sleeps until a worker's sentinel is ready, an order arrives (through a pipe), or the next deadline
+of the state machine; an idle pool costs nothing. All workers are started by this thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import threading
+import time
+from collections import deque
+from multiprocessing import connection
+from typing import TYPE_CHECKING, Union
+
+from tines.pool import worker
+from tines.pool.failures import logger
+from tines.pool.state import Phase, StartWorker, Step, StopWorker
+from tines.wire.messages import Order, Verb
+
+if TYPE_CHECKING:
+    from tines.engines.contract import Engine, Running
+    from tines.pool.core import Core
+
+__all__ = ["Supervisor"]
+
+KILL_AFTER = 2.0
+"""Seconds that the workers of an ended pool have before they are killed."""
+
+_ENDED = (Phase.DRAINED, Phase.TERMINATED, Phase.BROKEN)
+_STOPPED = (Phase.TERMINATED, Phase.BROKEN)
+
+
+class Supervisor:
+    """See the module."""
+
+    def __init__(self, core: Core, engine: Engine) -> None:
+        self._core = core
+        self._engine = engine
+        self._orders: deque[Union[StartWorker, StopWorker]] = deque()
+        self.workers: dict[int, Running] = {}
+        self._reader, self._writer = connection.Pipe(duplex=False)
+        # Reentrant: a pool may be collected, and so abandoned, at any allocation.
+        self._waking = threading.RLock()
+        self._abandoned = False
+        self._awake = False
+        self._until: float | None = None
+        self._kill_at: float | None = None
+        self._started = threading.Event()
+        self._start_error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="tines pool supervisor", daemon=True)
+
+    # Any thread.
+
+    def start(self) -> None:
+        """Start the thread; orders given before are carried out first."""
+        self._thread.start()
+
+    def wait_until_started(self) -> BaseException | None:
+        """Wait until the first workers are started; return why that failed, if it did."""
+        self._started.wait()
+        return self._start_error
+
+    def order(self, instruction: StartWorker | StopWorker) -> None:
+        """Have an instruction carried out. Orders are carried out as they come."""
+        self._orders.append(instruction)
+        self.wake()
+
+    def remind(self, deadline: float | None) -> None:
+        """There is a deadline that the thread may not know of."""
+        until = self._until
+        if deadline is not None and (until is None or deadline < until):
+            self.wake()
+
+    def wake(self) -> None:
+        """Have the thread look at everything."""
+        with self._waking:
+            if not self._awake:
+                self._awake = True
+                with contextlib.suppress(OSError, ValueError):
+                    self._writer.send_bytes(b"w")
+
+    def abandon(self) -> None:
+        """Nobody holds the pool any more: terminate it. Safe where no lock may be waited for."""
+        self._abandoned = True
+        self.wake()
+
+    def join(self) -> None:
+        """Wait for the end of the thread, unless this is it."""
+        if threading.current_thread() is not self._thread and self._thread.is_alive():
+            self._thread.join()
+
+    def disown(self) -> None:
+        """In a forked child: the thread is not here; let go of its descriptors."""
+        self._reader.close()
+        self._writer.close()
+
+    # The thread.
+
+    def _run(self) -> None:
+        core = self._core
+        try:
+            while True:
+                self._carry_out()
+                self._started.set()
+                if self._abandoned:
+                    core.terminate()
+                if not self.workers and not self._orders and core.state.phase in _ENDED:
+                    break
+                self._wait(core.tick())
+        except Exception as error:
+            logger.exception("the supervisor of a pool failed; the pool ends")
+            core.unstartable(-1, error)
+            self._kill_all()
+        finally:
+            core.finish()
+            core.collector.join()
+            core.release()
+            with self._waking:
+                self._awake = True
+                self._reader.close()
+                self._writer.close()
+
+    def _wait(self, deadline: float | None) -> None:
+        if self._core.state.phase in _STOPPED:
+            if self._kill_at is None:
+                self._terminate_all()
+                self._kill_at = time.monotonic() + KILL_AFTER
+            elif time.monotonic() >= self._kill_at:
+                self._kill_all()
+                self._kill_at = time.monotonic() + KILL_AFTER
+            deadline = self._kill_at
+        by_sentinel = {running.sentinel: slot for slot, running in self.workers.items()}
+        with self._waking:
+            self._until = deadline
+            if self._awake:
+                self._awake = False
+                self._reader.recv_bytes()
+                return
+        timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
+        for ready in connection.wait([self._reader, *by_sentinel], timeout):
+            if ready is not self._reader:
+                self._bury(by_sentinel[ready])
+
+    def _carry_out(self) -> None:
+        while self._orders:
+            order = self._orders.popleft()
+            if isinstance(order, StartWorker):
+                self._start(order.slot)
+            else:
+                self._stop(order)
+
+    def _start(self, slot: int) -> None:
+        if self._core.state.phase in _STOPPED:
+            return
+        try:
+            self.workers[slot] = self._engine.start(
+                "PoolWorker", worker.main, (self._core.spec(slot),)
+            )
+        except Exception as error:
+            if not self._started.is_set():
+                self._start_error = error
+            self._core.unstartable(slot, error)
+
+    def _stop(self, order: StopWorker) -> None:
+        running = self.workers.get(order.slot)
+        if running is None:
+            return
+        if order.step is Step.INTERRUPT:
+            verb = Verb.CANCEL if order.timeout is None else Verb.TIMEOUT
+            if running.interrupt(Order(verb, order.tag, order.timeout or 0.0).encode()):
+                return
+        if order.step is Step.KILL:
+            running.kill()
+        else:
+            running.terminate()
+
+    def _bury(self, slot: int) -> None:
+        """Reap a worker and tell the collector, behind the last of the worker's results."""
+        exit = self.workers.pop(slot).outcome()
+        if exit.pid is not None:
+            self._core.transport.reap(exit.pid)
+        self._core.collector.post(functools.partial(self._core.worker_gone, slot, exit))
+
+    def _terminate_all(self) -> None:
+        for running in self.workers.values():
+            running.terminate()
+
+    def _kill_all(self) -> None:
+        for running in self.workers.values():
+            running.kill()
