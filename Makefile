@@ -17,16 +17,16 @@ ARGS ?=
 
 bin := $(VENV)/bin
 native := $(wildcard native/core/*.[ch] native/binding/*.[ch])
-include_dir := import sysconfig; print(sysconfig.get_path("include"))
-strict_cc = for file in $(filter %.c,$(native)); do $(CC) -std=c11 -O2 -Wall -Wextra -Werror -pthread \
-    -Inative/core -Inative/binding -I"$$($(bin)/python -c '$(include_dir)')" \
-    -c -o /dev/null $$file || exit 1; done
+strict_cc = $(CC) -std=c11 -O2 -Wall -Wextra -Werror -pthread -c -o /dev/null \
+    -Inative/core -Inative/binding -I$(shell $(bin)/python -c '$(include_dir)')
+include_dir = import sysconfig; print(sysconfig.get_path("include"))
 pip := $(bin)/python -m pip --disable-pip-version-check --quiet install
 
 export TINES_BUILD TINES_NATIVE
 
 .DELETE_ON_ERROR:
-.PHONY: build clean demo FORCE format lint test test-quick
+.PHONY: build clean demo FORCE format test test-quick
+.PHONY: lint lint-c lint-imports lint-style lint-types
 
 build: $(VENV)/dev.stamp
 
@@ -43,18 +43,28 @@ test: $(VENV)/dev.stamp
 test-quick: $(VENV)/dev.stamp
 	$(bin)/python -m pytest -m "not slow" $(ARGS)
 
-lint: $(VENV)/dev.stamp
+lint: lint-style lint-types lint-imports lint-c
+
+lint-style: $(VENV)/dev.stamp
 	$(bin)/ruff check
 	$(bin)/ruff format --check
+
+lint-types: $(VENV)/dev.stamp
 	$(bin)/mypy --strict src
+
+lint-imports: $(VENV)/dev.stamp
 	$(bin)/lint-imports
-	$(if $(native),$(bin)/clang-format --dry-run -Werror $(native))
-	$(if $(native),$(strict_cc))
+
+lint-c: $(VENV)/dev.stamp
+	$(bin)/clang-format --dry-run -Werror $(native)
+ifeq ($(shell uname),Linux)
+	for file in $(filter %.c,$(native)); do $(strict_cc) $$file || exit 1; done
+endif
 
 format: $(VENV)/dev.stamp
-	$(bin)/ruff check --fix --select I
+	$(bin)/ruff check --fix-only
 	$(bin)/ruff format
-	$(if $(native),$(bin)/clang-format -i $(native))
+	$(bin)/clang-format -i $(native)
 
 clean:
 	rm -rf $(VENV) .venv-3.* build dist src/*.egg-info src/tines/_native*.so

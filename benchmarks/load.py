@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import os
 import resource
+import select
 import signal
 import sys
 import time
@@ -101,13 +102,35 @@ def _marked(mark: str) -> set[int]:
     return found
 
 
-def end_left_behind(mark: str, before: set[int], limit: float = 5.0) -> int:
-    """Kill and wait for what is left of a case; return how many processes that were.
+def _settle(pids: set[int], grace: float) -> None:
+    """Wait until these processes have ended, ``grace`` seconds at most."""
+    deadline = time.monotonic() + grace
+    for pid in pids:
+        with contextlib.suppress(OSError, AttributeError):
+            descriptor = os.pidfd_open(pid)
+            try:
+                select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
+            finally:
+                os.close(descriptor)
+
+
+def _reap(pids: set[int]) -> None:
+    """Wait for those of these children that are dead already."""
+    for pid in pids:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
+
+
+def end_left_behind(mark: str, before: set[int], grace: float = 0.0, limit: float = 5.0) -> int:
+    """Kill and wait for what is left of a case; return how many processes had to be killed.
 
     They are those that carry its mark, and those that this process has adopted since ``before``
-    (some libraries overwrite their environment with a process title). Repeats, as killing one may
-    orphan another.
+    (some libraries overwrite their environment with a process title). Servers that end by
+    themselves when they notice the case's end have ``grace`` seconds to do so. Repeats, as killing
+    one may orphan another.
     """
+    _settle(_marked(mark) | (children() - before), grace)
+    _reap(children() - before)
     ended: set[int] = set()
     deadline = time.monotonic() + limit
     while (pids := _marked(mark) | (children() - before)) and time.monotonic() < deadline:

@@ -11,8 +11,20 @@ from benchmarks.model import Params, Subject, Variant
 
 __all__ = ["QUICK_PEERS", "Case", "Plan", "make_plan"]
 
-QUICK_PEERS = ("tines", "stdlib", "stdlib_spawn", "stdlib_forkserver", "faster_fifo", "futures")
+QUICK_PEERS = (
+    "tines",
+    "tines_spawn",
+    "tines_forkserver",
+    "stdlib",
+    "stdlib_spawn",
+    "stdlib_forkserver",
+    "futures",
+    "faster_fifo",
+)
 """Who takes part in ``--quick`` unless ``--peers`` says otherwise."""
+
+START_METHODS = ("*_spawn", "*_forkserver")
+"""In a quick run these are compared where they differ: in start-up."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +56,16 @@ class Plan:
                 if self.quick and variant.quick is None:
                     continue
                 params = {**variant.params, **(variant.quick or {} if self.quick else {})}
-                able = [name for name in self.peers if variant.needs <= peers.find(name).offers]
+                able = [name for name in self.peers if self._takes_part(name, subject, variant)]
                 if able:
                     names = [f"limit:{limit}" for limit in variant.limits] + able
                     yield [Case(subject.name, variant, name, params) for name in names]
+
+    def _takes_part(self, peer: str, subject: Subject, variant: Variant) -> bool:
+        same = self.quick and subject.name != "startup"
+        if same and any(fnmatch.fnmatch(peer, pattern) for pattern in START_METHODS):
+            return False
+        return variant.needs <= peers.find(peer).offers
 
 
 def make_plan(

@@ -26,6 +26,9 @@ __all__ = ["ROOT", "probe", "run_case", "run_plan"]
 ROOT = Path(__file__).resolve().parent.parent
 PROBE_SECONDS = 60.0
 HANGS = 2
+GRACE = 2.0
+"""Seconds that processes of a case may outlive it without being counted as left behind."""
+
 SINGLE_THREADED = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 """Threads of numeric libraries would compete with the workers, for all peers alike."""
 
@@ -68,7 +71,7 @@ def _carry_out(order: dict[str, Any], seconds: float) -> Outcome:
                 if process.poll() is None:
                     process.kill()
                     process.wait()
-                left_behind = load.end_left_behind(mark, before)
+                left_behind = load.end_left_behind(mark, before, 0.0 if hung else GRACE)
         answer = json.loads(answer_file.read_text()) if answer_file.exists() else None
         if hung:
             finished = "the work was done, but the process did not exit" if answer else "no result"

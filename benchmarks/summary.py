@@ -17,6 +17,7 @@ NOISE = 0.2
 """Cores busy with something else from which a run counts as disturbed."""
 
 LIMIT = "limit:"
+OWN_AND_BASE = ("tines", BASELINE)
 
 
 def is_disturbed(run: Run) -> bool:
@@ -64,6 +65,13 @@ class Table:
         """The row of one peer or limit."""
         for row in (*self.rows, *self.limits):
             if row.peer == peer:
+                return row
+        return None
+
+    def best_other(self) -> Row | None:
+        """The best row that is neither tines nor the standard library."""
+        for row in self.rows:
+            if self.primary.name in row.estimates and not row.peer.startswith(OWN_AND_BASE):
                 return row
         return None
 

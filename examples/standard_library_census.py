@@ -11,6 +11,7 @@ were right and only what had to be lost was.
 from __future__ import annotations
 
 import argparse
+import platform
 import sys
 import time
 from pathlib import Path
@@ -26,6 +27,7 @@ from census.racing import FILES_PER_TASK, file_race, name_race
 from census.surviving import run_with_a_kill
 
 import tines as mp
+from tines import transport
 
 SMALL_TASKS = 20_000
 
@@ -38,7 +40,12 @@ def main() -> int:
     if not paths:
         sys.exit(f"--library: there are no .py files below {options.library}")
 
+    chosen = transport.choice()
     display.heading(f"Measuring {len(paths):,} files with {options.workers} workers")
+    display.say(
+        f"[dim]tines {mp.__version__}, Python {platform.python_version()}, {mp.cpu_count()} cores, "
+        f"{chosen.name} transport: {chosen.reason}[/]"
+    )
     census, right = take_census(display, paths, options.workers)
 
     display.heading(f"Against multiprocessing.Pool, medians of {options.rounds} rounds")

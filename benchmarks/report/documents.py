@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import goals, subjects
+from benchmarks.peers import BASELINE
 from benchmarks.report import figures, svg, tables
 from benchmarks.results import Results
 from benchmarks.summary import NOISE, Row, Table
@@ -20,10 +21,21 @@ __all__ = ["END", "START", "newest_per_subject", "replace_between", "write"]
 
 START, END = "<!-- benchmarks:start -->", "<!-- benchmarks:end -->"
 CHARTS = Path("docs", "benchmarks")
+HEADLINE = "headline.svg"
 BARS = 8
 """How many peers a chart shows of each variant."""
 
 README_SUBJECTS = ("queue_small", "queue_bulk", "latency", "pool", "arrays", "skew", "startup")
+
+HEADLINES = (
+    ("queue_small", "1-1"),
+    ("queue_bulk", "numpy 64 MB"),
+    ("latency", "ping-pong"),
+    ("pool", "apply 2"),
+    ("pool", "map1 2"),
+    ("arrays", "arguments"),
+)
+"""What the README's chart shows: tines, the standard library, and the best of the others."""
 
 Source = tuple[Results, list[Table]]
 
@@ -61,9 +73,15 @@ def _bar(row: Row, metric: str) -> svg.Bar:
         reason = row.notes[0].split(":")[0] if row.notes else "no figure"
         return svg.Bar(row.title, None, reason, mine)
     text = figures.number(own.median)
-    if row.ratio is not None and row.peer != "stdlib":
+    if row.ratio is not None and row.peer != BASELINE:
         text += f"  ({figures.ratio(row.ratio)})"
     return svg.Bar(row.title, own.median, text, mine, own.low, own.high)
+
+
+def _group(table: Table, title: str, rows: Iterable[Row]) -> svg.Group:
+    direction = "more is better" if table.primary.better == "higher" else "less is better"
+    heading = f"{title}: {table.primary.unit}, {direction}".replace("`", "")
+    return svg.Group(heading, [_bar(row, table.primary.name) for row in rows])
 
 
 def chart(made: Sequence[Table]) -> str:
@@ -71,11 +89,21 @@ def chart(made: Sequence[Table]) -> str:
     groups = []
     for table in made:
         known = [row for row in table.rows if not any("unsupported" in note for note in row.notes)]
-        shown = known[:BARS] + [row for row in known[BARS:] if row.peer == "stdlib"]
-        direction = "more is better" if table.primary.better == "higher" else "less is better"
-        heading = f"{table.info.title}: {table.primary.unit}, {direction}".replace("`", "")
-        groups.append(svg.Group(heading, [_bar(row, table.primary.name) for row in shown]))
+        shown = known[:BARS] + [row for row in known[BARS:] if row.peer == BASELINE]
+        groups.append(_group(table, table.info.title, shown))
     return svg.bar_chart(made[0].info.subject_title, groups)
+
+
+def headline_chart(chosen: dict[str, Source]) -> str:
+    """A few variants with three bars each."""
+    groups = []
+    for subject, variant in HEADLINES:
+        for table in chosen[subject][1] if subject in chosen else ():
+            if table.info.name == variant:
+                three = (table.row("tines"), table.row(BASELINE), table.best_other())
+                title = f"{table.info.subject_title}, {table.info.title}"
+                groups.append(_group(table, title, [row for row in three if row]))
+    return svg.bar_chart("tines beside multiprocessing and the best of its peers", groups)
 
 
 def _machine(one: Results) -> str:
@@ -133,12 +161,8 @@ def headlines(chosen: dict[str, Source]) -> str:
     """The generated part of the README."""
     made = [table for name in README_SUBJECTS if name in chosen for table in chosen[name][1]]
     runs = list({_machine(chosen[name][0]): None for name in README_SUBJECTS if name in chosen})
-    charts = "\n\n".join(
-        f"![{chosen[name][1][0].info.subject_title}]({(CHARTS / name).as_posix()}.svg)"
-        for name in ("queue_small", "pool")
-        if name in chosen
-    )
-    return f"{tables.headline_table(made)}\n{charts}\n\nMedians; {'; '.join(runs)}."
+    chart = f"![tines and its peers]({(CHARTS / HEADLINE).as_posix()})"
+    return f"{chart}\n\n{tables.headline_table(made)}\nMedians; {'; '.join(runs)}."
 
 
 def write(results: Iterable[Results], root: Path) -> list[Path]:
@@ -152,9 +176,11 @@ def write(results: Iterable[Results], root: Path) -> list[Path]:
         raise ValueError("there is no full run to report: `python -m benchmarks` makes one")
     written = []
     (root / CHARTS).mkdir(parents=True, exist_ok=True)
-    for name, (_, made) in chosen.items():
-        path = root / CHARTS / f"{name}.svg"
-        path.write_text(chart(made), encoding="utf-8")
+    charts = {f"{name}.svg": chart(made) for name, (_, made) in chosen.items()}
+    charts[HEADLINE] = headline_chart(chosen)
+    for name, drawing in charts.items():
+        path = root / CHARTS / name
+        path.write_text(drawing, encoding="utf-8")
         written.append(path)
     for path, new in (
         (root / "docs" / "benchmarks.md", page(chosen)),

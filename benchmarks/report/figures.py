@@ -28,6 +28,8 @@ def ratio(value: float | None) -> str:
     """``7.1x``; empty if there is none."""
     if value is None:
         return ""
+    if value < 0.1:
+        return f"{value:.2g}x"
     return f"{value:.2f}x" if value < 2 else f"{value:.1f}x" if value < 20 else f"{value:.0f}x"
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from benchmarks.goals import Verdict
 from benchmarks.model import Metric
+from benchmarks.peers import BASELINE
 from benchmarks.report import figures
 from benchmarks.summary import Row, Table
 
@@ -62,19 +63,11 @@ def variant_table(table: Table) -> str:
     return markdown(head, rows, notes=1)
 
 
-def _best_other(table: Table) -> Row | None:
-    for row in table.rows:
-        own = table.primary.name in row.estimates
-        if own and not row.peer.startswith(("tines", "stdlib")):
-            return row
-    return None
-
-
 def headline_table(tables: Iterable[Table]) -> str:
     """One line for each variant: tines, the standard library, and the best of the others."""
     rows = []
     for table in tables:
-        own, base, best = table.row("tines"), table.row("stdlib"), _best_other(table)
+        own, base, best = table.row("tines"), table.row(BASELINE), table.best_other()
         if own is None or table.primary.name not in own.estimates:
             continue
 
@@ -104,7 +97,9 @@ def goal_table(verdicts: Iterable[Verdict]) -> str:
         title = verdict.table.info.title if verdict.table else goal.variant
         measured = verdict.measured
         if goal.versus:
-            wanted, found = f"{goal.factor:.3g}x {goal.versus}", figures.ratio(measured)
+            against = f" ({goal.against})" if goal.against else ""
+            wanted = f"{goal.factor:.3g}x {goal.versus}{against}"
+            found = figures.ratio(measured)
         else:
             wanted = f"{goal.factor:g} {verdict.table.primary.unit if verdict.table else ''}"
             found = "" if measured is None else figures.number(measured)

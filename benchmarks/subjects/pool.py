@@ -18,8 +18,6 @@ from benchmarks.workloads import identity
 __all__ = ["SUBJECT"]
 
 TRIAL = 1000
-LONGEST = 8.0
-"""Seconds; a peer that would need longer for all tasks is given fewer of them."""
 
 
 def _check(results: list[Any], count: int, ordered: bool) -> None:
@@ -86,13 +84,16 @@ def _throughput(pool: Pool, params: Params) -> Metrics:
 
     batch(TRIAL)
     trial = batch(TRIAL)
-    count = repeats(TRIAL, trial, LONGEST, least=TRIAL, most=params["tasks"])
+    count = repeats(TRIAL, trial, params["longest"], least=TRIAL, most=params["tasks"])
     durations = until(params["seconds"], lambda: batch(count))
     return {"rate": count / statistics.median(durations), "tasks": count}
 
 
 def measure(peer: Peer, params: Params) -> Metrics:
-    """Microseconds of one ``apply``, or tasks per second; the median of repeated batches."""
+    """Microseconds of one ``apply``, or tasks per second; the median of repeated batches.
+
+    A peer that would need ``longest`` seconds for all tasks is given fewer of them.
+    """
     with peer.pool(params["workers"]) as pool:
         return _apply(pool, params) if params["way"] == "apply" else _throughput(pool, params)
 
@@ -107,8 +108,8 @@ def _variant(way: str, title: str, tasks: int, workers: int, limit: str) -> Vari
         title=f"{title}, {workers} workers",
         metrics=CALL if way == "apply" else RATE,
         needs=frozenset({Feature.POOL}),
-        params={"way": way, "tasks": tasks, "workers": workers, "seconds": 0.8},
-        quick={"seconds": 0.1, "tasks": min(tasks, 20_000)} if workers == 2 else None,
+        params={"way": way, "tasks": tasks, "workers": workers, "seconds": 0.8, "longest": 8.0},
+        quick={"seconds": 0.2, "longest": 0.5} if workers == 2 else None,
         limits=(limit,),
         seconds=90,
     )

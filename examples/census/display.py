@@ -106,7 +106,10 @@ class Display:
             f"{len(outcome.lost)} lost"
         )
         for path, error in outcome.lost.items():
-            self.say(f"  [yellow]{self.short(path)}[/]: {type(error).__name__}: {error}")
+            self.say(
+                f"  [yellow]{self.short(path)}[/]: {type(error).__name__}: worker {error.pid} was "
+                f"ended by {error.signal} in attempt {error.attempt}"
+            )
 
     def short(self, path: str) -> str:
         """Return a path as it is below the library."""

@@ -17,6 +17,7 @@
 
 #include "../core/chain.h"
 
+typedef struct segment_object segment_object;
 typedef struct ring_object ring_object;
 typedef struct block_object block_object;
 
@@ -26,14 +27,16 @@ typedef struct {
     PyObject *shut_down_error; /* tines.errors.QueueShutDown */
     PyObject *transport_error; /* tines.errors.TransportError */
     PyObject *no_buffers;      /* () */
-    ring_object *rings;        /* all that live, for fork */
+    segment_object *segments;  /* all that live, for fork */
+    ring_object *rings;
     block_object *blocks;
 } module_state;
 
-typedef struct {
+struct segment_object {
     PyObject_HEAD
+    segment_object *previous, *next;
     tn_segment segment;
-} segment_object;
+};
 
 struct block_object {
     PyObject_HEAD
@@ -43,8 +46,10 @@ struct block_object {
     uint8_t *data;
     uint64_t length;
     bool owned;    /* the descriptor is this process's to release */
+    bool shared;   /* for many readers, read-only here: nothing of it is this process's own */
     bool mapped;   /* `data` is a mapping of its own */
-    bool detached; /* private memory since a fork */
+    bool detached; /* at its usual place, but private memory since a fork */
+    bool isolated; /* the same for a mapping of its own */
 };
 
 struct ring_object {
@@ -77,6 +82,8 @@ PyObject *block_open_private(module_state *state, segment_object *segment, uint3
 PyObject *reference_wrap(module_state *state, segment_object *segment, uint32_t index);
 PyObject *ring_wrap(module_state *state, segment_object *segment, tn_queue queue, uint32_t reference);
 
+void segments_before_fork(module_state *state);
+void segments_after_fork_in_child(module_state *state);
 void rings_before_fork(module_state *state);
 void rings_after_fork_in_child(module_state *state);
 void blocks_before_fork(module_state *state);

@@ -10,7 +10,7 @@ static block_object *allocate(module_state *state, segment_object *segment, uint
     if (self->next != NULL) self->next->previous = self;
     state->blocks = self;
     const tn_block *block = tn_block_at(&segment->segment, index);
-    self->length = block == NULL ? 0 : atomic_load(&block->length);
+    self->length = block == NULL ? 0 : tn_block_length(&segment->segment, block);
     return self;
 }
 
@@ -51,7 +51,9 @@ PyObject *block_copy(module_state *state, segment_object *segment, Py_buffer *fr
     }
     Py_END_ALLOW_THREADS;
     if (result != TN_OK) return raise_result(state, result, "copying a buffer to shared memory");
-    return block_wrap(state, segment, index);
+    block_object *block = (block_object *)block_wrap(state, segment, index);
+    if (block != NULL) block->shared = true;
+    return (PyObject *)block;
 }
 
 PyObject *block_open_private(module_state *state, segment_object *segment, uint32_t index) {
@@ -87,7 +89,7 @@ static void block_dealloc(block_object *self) {
 }
 
 static int block_getbuffer(block_object *self, Py_buffer *view, int flags) {
-    return PyBuffer_FillInfo(view, (PyObject *)self, self->data, (Py_ssize_t)self->length, 0, flags);
+    return PyBuffer_FillInfo(view, (PyObject *)self, self->data, (Py_ssize_t)self->length, self->shared, flags);
 }
 
 static Py_ssize_t block_length(block_object *self) {
@@ -101,7 +103,7 @@ static PyObject *block_index(block_object *self, void *unused) {
 
 void blocks_before_fork(module_state *state) {
     for (block_object *self = state->blocks; self != NULL; self = self->next) {
-        if (self->detached || self->mapped) continue;
+        if (self->detached || self->mapped || self->shared) continue;
         tn_segment *segment = &self->segment->segment;
         self->detached = tn_view_detach(segment, tn_block_at(segment, self->index));
     }

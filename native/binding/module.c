@@ -74,6 +74,7 @@ static PyObject *before_fork(PyObject *module, PyObject *unused) {
     (void)unused;
     module_state *state = PyModule_GetState(module);
     tn_janitor_stop();
+    segments_before_fork(state);
     blocks_before_fork(state);
     rings_before_fork(state);
     Py_RETURN_NONE;
@@ -83,6 +84,7 @@ static PyObject *after_fork_in_child(PyObject *module, PyObject *unused) {
     (void)unused;
     module_state *state = PyModule_GetState(module);
     tn_janitor_forked();
+    segments_after_fork_in_child(state);
     rings_after_fork_in_child(state);
     blocks_after_fork_in_child(state);
     Py_RETURN_NONE;

@@ -38,29 +38,26 @@ static void ring_dealloc(ring_object *self) {
     Py_DECREF(type);
 }
 
-/* Each ring of the parent gets one more reference for the child to take over. Made by the parent, as
- * the child might be too late: the parent could let go of the ring first. */
+/* Each ring of the parent gets one more reference, the child's. Made by the parent, as the child might be
+ * too late: the parent could let go of the ring first. */
 void rings_before_fork(module_state *state) {
     for (ring_object *self = state->rings; self != NULL; self = self->next) {
         self->fork_reference = TN_NO_BLOCK;
         if (self->reference == TN_NO_BLOCK) continue;
         tn_segment *segment = &self->segment->segment;
         uint32_t index;
-        if (tn_reference_take(segment, self->queue.index, &index) == TN_OK) self->fork_reference = index;
+        if (tn_reference_take_for_child(segment, self->queue.index, &index) == TN_OK) {
+            self->fork_reference = index;
+        }
     }
 }
 
 void rings_after_fork_in_child(module_state *state) {
-    tn_segment *registered = NULL;
     for (ring_object *self = state->rings; self != NULL; self = self->next) {
-        tn_segment *segment = &self->segment->segment;
         self->users = 0; /* the threads that were inside are the parent's */
         self->reference = self->fork_reference;
-        if (self->reference == TN_NO_BLOCK) continue;
-        if (segment != registered && tn_segment_register(segment) != TN_OK) continue;
-        registered = segment;
-        tn_block *block = tn_block_at(segment, self->reference);
-        atomic_store(&block->status, tn_status(TN_HELD, segment->slot));
+        /* Stopped for long between the fork and here, a child is given up. */
+        if (!tn_block_held(&self->segment->segment, self->reference)) self->reference = TN_NO_BLOCK;
     }
 }
 

@@ -5,7 +5,12 @@
 
 static segment_object *allocate(module_state *state) {
     segment_object *self = PyObject_New(segment_object, state->segment_type);
-    if (self != NULL) self->segment = (tn_segment){.fd = -1};
+    if (self == NULL) return NULL;
+    self->segment = (tn_segment){.fd = -1};
+    self->previous = NULL;
+    self->next = state->segments;
+    if (self->next != NULL) self->next->previous = self;
+    state->segments = self;
     return self;
 }
 
@@ -33,11 +38,27 @@ PyObject *segment_attach(module_state *state, int fd) {
 
 static void segment_dealloc(segment_object *self) {
     PyTypeObject *type = Py_TYPE(self);
+    if (self->next != NULL) self->next->previous = self->previous;
+    if (self->previous != NULL) self->previous->next = self->next;
+    else state_of(type)->segments = self->next;
     tn_janitor_stop(); /* it may be looking at this very segment */
     tn_segment_unmap(&self->segment);
     if (self->segment.fd >= 0) close(self->segment.fd);
     PyObject_Free(self);
     Py_DECREF(type);
+}
+
+void segments_before_fork(module_state *state) {
+    for (segment_object *self = state->segments; self != NULL; self = self->next) {
+        if (self->segment.base != NULL) tn_segment_expect_child(&self->segment);
+    }
+}
+
+/* The child is a process of its own in each segment, also in one of which it has no ring yet. */
+void segments_after_fork_in_child(module_state *state) {
+    for (segment_object *self = state->segments; self != NULL; self = self->next) {
+        if (self->segment.base != NULL) tn_segment_register(&self->segment);
+    }
 }
 
 static PyObject *segment_ring(segment_object *self, PyObject *args) {
@@ -105,7 +126,7 @@ static PyObject *segment_trim(segment_object *self, PyObject *unused) {
 static PyObject *segment_census(segment_object *self, PyObject *unused) {
     (void)unused;
     unsigned long long count[TN_RING + 1] = {0}, held = 0, references = 0;
-    uint32_t used = atomic_load(&self->segment.header->blocks_used);
+    uint32_t used = tn_blocks_used(&self->segment);
     for (uint32_t i = 0; i < used; i++) {
         const tn_block *block = tn_block_at(&self->segment, i);
         tn_state state = tn_state_of(block);

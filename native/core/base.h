@@ -69,7 +69,7 @@ int tn_futex_wake(_Atomic uint32_t *word, int count);
     STEP(put_locked) STEP(reserved) STEP(chunk_linked) STEP(half_written) STEP(before_commit)   \
     STEP(after_commit) STEP(get_locked) STEP(leased) STEP(taken) STEP(handed_over)              \
     STEP(chunk_left) STEP(allocating) STEP(allocated) STEP(freeing) STEP(freed)                 \
-    STEP(before_wake) STEP(collecting)
+    STEP(before_wake) STEP(collecting) STEP(populated) STEP(inheriting)
 
 typedef enum {
 #define STEP(name) TN_STEP_##name,

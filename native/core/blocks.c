@@ -18,43 +18,68 @@ static const uint64_t LOOK_EVERY = UINT64_C(32) << 20;   /* fresh bytes between 
 static const uint64_t SPARE = UINT64_C(64) << 20;        /* what is left to the rest of the system */
 
 tn_block *tn_block_at(const tn_segment *segment, uint32_t index) {
-    if (index >= segment->header->blocks_limit) return NULL;
-    return (tn_block *)(segment->base + segment->header->blocks_at) + index;
+    if (index >= segment->blocks_limit) return NULL;
+    return (tn_block *)(segment->base + segment->blocks_at) + index;
 }
 
+uint32_t tn_blocks_used(const tn_segment *segment) {
+    uint32_t used = atomic_load(&segment->header->blocks_used);
+    return used < segment->blocks_limit ? used : segment->blocks_limit;
+}
+
+/* Orders from here on have no free list, as each of the others has one beside the references'. */
+enum { ORDERS_END = TN_SMALLEST_CLASS + TN_CLASSES - 1 };
+
 uint8_t *tn_block_data(const tn_segment *segment, const tn_block *block) {
-    if (block->order < TN_SMALLEST_CLASS || block->order >= TN_SMALLEST_CLASS + TN_CLASSES) return NULL;
-    return tn_at(segment, block->offset, UINT64_C(1) << block->order);
+    uint32_t order = block->order;
+    if (order < TN_SMALLEST_CLASS || order >= ORDERS_END || block->offset < segment->data_at) return NULL;
+    return tn_at(segment, block->offset, UINT64_C(1) << order);
+}
+
+uint64_t tn_block_length(const tn_segment *segment, const tn_block *block) {
+    uint64_t length = atomic_load(&block->length);
+    if (tn_block_data(segment, block) == NULL || length > UINT64_C(1) << block->order) return 0;
+    return length;
+}
+
+bool tn_block_sound(const tn_segment *segment, const tn_block *block) {
+    if (block->order == 0) return true;
+    if (tn_block_data(segment, block) == NULL) return false;
+    uint64_t size = UINT64_C(1) << block->order;
+    return atomic_load(&block->length) <= size && block->touched <= size;
 }
 
 static uint32_t list_of(const tn_block *block) {
     return block->order ? block->order - TN_SMALLEST_CLASS + 1 : REFERENCES;
 }
 
-static void push_free(tn_segment *segment, uint32_t index, tn_block *block) {
+/* Returns how many bytes of pages are cached with it. */
+static uint64_t push_free(tn_segment *segment, uint32_t index, tn_block *block) {
     tn_header *header = segment->header;
+    if (!tn_block_sound(segment, block)) return 0; /* written over: never used again */
     uint32_t *head = block->touched ? &header->hot[list_of(block)] : &header->cold[list_of(block)];
     block->next = *head;
     *head = index;
+    return block->touched;
 }
 
 /* The holder of the arena lock died at any instruction: the states are the truth, the rest is made
  * anew from them. */
 static void rebuild(tn_segment *segment) {
     tn_header *header = segment->header;
-    uint64_t cached = 0;
+    uint64_t cached = 0, data_used = segment->data_at;
     for (int i = 0; i < TN_CLASSES; i++) header->hot[i] = header->cold[i] = TN_NO_BLOCK;
-    uint32_t used = atomic_load(&header->blocks_used);
+    uint32_t used = tn_blocks_used(segment);
     for (uint32_t i = 0; i < used; i++) {
         tn_block *block = tn_block_at(segment, i);
         tn_state state = tn_state_of(block);
+        uint64_t end = tn_block_data(segment, block) ? block->offset + (UINT64_C(1) << block->order) : 0;
+        if (end > data_used) data_used = end;
         /* UNUSED below the mark: its taker died before it said that it holds it. */
         if (state == TN_UNUSED) atomic_store(&block->status, tn_status(TN_FREE, 0));
-        if (state == TN_UNUSED || state == TN_FREE) {
-            push_free(segment, i, block);
-            cached += block->touched;
-        }
+        if (state == TN_UNUSED || state == TN_FREE) cached += push_free(segment, i, block);
     }
+    header->data_used = data_used;
     atomic_store(&header->cached, cached);
     tn_rings_count_references(segment);
 }
@@ -79,7 +104,7 @@ static tn_result pick_locked(tn_segment *segment, uint32_t order, uint32_t *inde
     tn_block *block;
     if (first != TN_NO_BLOCK) {
         block = tn_block_at(segment, first);
-        if (block == NULL || block->order != order) return TN_CORRUPT;
+        if (block == NULL || block->order != order || tn_state_of(block) != TN_FREE) return TN_CORRUPT;
         *head = block->next;
         uint64_t cached = atomic_load(&header->cached);
         atomic_store(&header->cached, cached > block->touched ? cached - block->touched : 0);
@@ -88,7 +113,8 @@ static tn_result pick_locked(tn_segment *segment, uint32_t order, uint32_t *inde
     }
     uint64_t size = order ? UINT64_C(1) << order : 0;
     uint32_t used = atomic_load(&header->blocks_used);
-    if (used >= header->blocks_limit || size > header->size - header->data_used) return TN_NO_MEMORY;
+    if (header->data_used < segment->data_at || header->data_used > segment->size) return TN_CORRUPT;
+    if (used >= segment->blocks_limit || size > segment->size - header->data_used) return TN_NO_MEMORY;
     block = tn_block_at(segment, used);
     block->order = order;
     block->offset = header->data_used;
@@ -107,6 +133,17 @@ static bool enough_left(tn_segment *segment, uint64_t fresh) {
     return left > SPARE && fresh < left - SPARE;
 }
 
+/* For Linux before 5.14. In pieces, as a signal undoes all that one call has done so far. */
+static tn_result allocate_pages(const tn_segment *segment, uint64_t offset, uint64_t length) {
+    const uint64_t piece = UINT64_C(4) << 20;
+    for (uint64_t done = 0; done < length;) {
+        uint64_t size = length - done < piece ? length - done : piece;
+        if (fallocate(segment->fd, 0, (off_t)(offset + done), (off_t)size) == 0) done += size;
+        else if (errno != EINTR) return TN_NO_MEMORY;
+    }
+    return TN_OK;
+}
+
 /* Have the pages before anybody writes: running out of memory is an answer here, and a SIGBUS there. */
 static tn_result populate(tn_segment *segment, tn_block *block, uint64_t length) {
     uint64_t present = block->touched & ~UINT64_C(4095);
@@ -115,10 +152,20 @@ static tn_result populate(tn_segment *segment, tn_block *block, uint64_t length)
     if (data == NULL) return TN_CORRUPT;
     if (!enough_left(segment, length - present)) return TN_NO_MEMORY;
     if (madvise(data + present, length - present, MADV_POPULATE_WRITE) == 0) return TN_OK;
-    if (errno != EINVAL) return TN_NO_MEMORY;
-    /* Linux before 5.14. */
-    off_t at = (off_t)(block->offset + present);
-    return fallocate(segment->fd, 0, at, (off_t)(length - present)) == 0 ? TN_OK : TN_NO_MEMORY;
+    return errno == EINVAL ? allocate_pages(segment, block->offset + present, length - present)
+                           : TN_NO_MEMORY;
+}
+
+/* Give the pages of a block of ours back: `length` bytes, or as many as it is known to have. */
+static void punch(const tn_segment *segment, tn_block *block, uint64_t length) {
+    if (!tn_block_sound(segment, block)) return;
+    if (length < block->touched) length = block->touched;
+    if (length == 0) return;
+    length = (length + 4095) & ~UINT64_C(4095);
+    if (fallocate(segment->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)block->offset,
+                  (off_t)length) == 0) {
+        block->touched = 0;
+    }
 }
 
 static uint32_t order_for(uint64_t length) {
@@ -142,29 +189,35 @@ static tn_result take_once(tn_segment *segment, uint32_t order, uint64_t length,
     return result;
 }
 
-tn_result tn_block_take(tn_segment *segment, uint64_t length, uint32_t *index) {
+tn_result tn_block_try(tn_segment *segment, uint64_t length, uint32_t *index) {
     uint32_t order = order_for(length);
-    if (order >= TN_SMALLEST_CLASS + TN_CLASSES - 1) return TN_NO_MEMORY;
+    if (order >= ORDERS_END) return TN_NO_MEMORY;
     tn_result result = take_once(segment, order, length, index);
-    if (result == TN_NO_MEMORY && tn_segment_sweep(segment, 0) > 0) {
-        result = take_once(segment, order, length, index);
-    }
     if (result != TN_OK) return result;
     tn_block *block = tn_block_at(segment, *index);
     result = populate(segment, block, length);
-    if (result == TN_NO_MEMORY) {
-        /* Pages that only wait for reuse are the first to go. */
-        tn_segment_sweep(segment, 0);
-        tn_arena_trim(segment, 0, TN_FOREVER);
-        result = populate(segment, block, length);
-    }
+    TN_STEP(populated);
     /* The descriptor is this process's own by now: nobody else looks at `touched`. */
-    if (length > block->touched) block->touched = length;
+    if (result != TN_OK) punch(segment, block, length);
+    else if (length > block->touched) block->touched = length;
     if (result != TN_OK) tn_block_release(segment, *index);
     return result;
 }
 
-tn_result tn_reference_take_locked(tn_segment *segment, uint32_t ring, uint32_t *index) {
+void tn_arena_reclaim(tn_segment *segment) {
+    tn_segment_sweep(segment, 0);
+    /* Pages that only wait for reuse. */
+    tn_arena_trim(segment, 0, TN_FOREVER);
+}
+
+tn_result tn_block_take(tn_segment *segment, uint64_t length, uint32_t *index) {
+    tn_result result = tn_block_try(segment, length, index);
+    if (result != TN_NO_MEMORY) return result;
+    tn_arena_reclaim(segment);
+    return tn_block_try(segment, length, index);
+}
+
+tn_result tn_reference_take_locked(tn_segment *segment, uint32_t ring, uint32_t holder, uint32_t *index) {
     tn_block *target = tn_block_at(segment, ring);
     tn_result result = target != NULL && tn_state_of(target) == TN_RING ? TN_OK : TN_CORRUPT;
     if (result == TN_OK) result = pick_locked(segment, 0, index);
@@ -172,17 +225,32 @@ tn_result tn_reference_take_locked(tn_segment *segment, uint32_t ring, uint32_t 
         tn_block *block = tn_block_at(segment, *index);
         atomic_store(&block->length, 0);
         atomic_store(&block->target, ring);
-        atomic_store(&block->status, tn_status(TN_HELD, segment->slot));
+        atomic_store(&block->status, tn_status(TN_HELD, holder));
         tn_ring_referenced(segment, ring, +1);
     }
     return result;
 }
 
-tn_result tn_reference_take(tn_segment *segment, uint32_t ring, uint32_t *index) {
+static tn_result take_reference(tn_segment *segment, uint32_t ring, uint32_t holder, uint32_t *index) {
     if (!tn_arena_lock(segment)) return TN_CORRUPT;
-    tn_result result = tn_reference_take_locked(segment, ring, index);
+    tn_result result = tn_reference_take_locked(segment, ring, holder, index);
     tn_arena_unlock(segment);
     return result;
+}
+
+tn_result tn_reference_take(tn_segment *segment, uint32_t ring, uint32_t *index) {
+    return take_reference(segment, ring, segment->slot, index);
+}
+
+tn_result tn_reference_take_for_child(tn_segment *segment, uint32_t ring, uint32_t *index) {
+    if (segment->child_slot == TN_NO_SLOT) return TN_TOO_MANY;
+    return take_reference(segment, ring, segment->child_slot, index);
+}
+
+bool tn_block_held(const tn_segment *segment, uint32_t index) {
+    const tn_block *block = tn_block_at(segment, index);
+    return block != NULL && tn_segment_registered(segment) &&
+           atomic_load(&block->status) == tn_status(TN_HELD, segment->slot);
 }
 
 void tn_block_free_locked(tn_segment *segment, uint32_t index) {
@@ -193,33 +261,43 @@ void tn_block_free_locked(tn_segment *segment, uint32_t index) {
     atomic_store(&block->target, TN_NO_BLOCK);
     atomic_store(&block->status, tn_status(TN_FREE, 0));
     TN_STEP(freed);
-    push_free(segment, index, block);
-    atomic_fetch_add(&segment->header->cached, block->touched);
+    atomic_fetch_add(&segment->header->cached, push_free(segment, index, block));
     if (block->order == 0 && target != TN_NO_BLOCK) tn_ring_referenced(segment, target, -1);
 }
 
 void tn_block_release(tn_segment *segment, uint32_t index) {
-    tn_block *block = tn_block_at(segment, index);
-    if (block == NULL || !tn_arena_lock(segment)) return;
-    if (atomic_load(&block->status) == tn_status(TN_HELD, segment->slot)) {
-        tn_block_free_locked(segment, index);
-    }
+    if (tn_block_at(segment, index) == NULL || !tn_arena_lock(segment)) return;
+    if (tn_block_held(segment, index)) tn_block_free_locked(segment, index);
     tn_arena_unlock(segment);
 }
 
-static void punch(tn_segment *segment, tn_block *block) {
-    uint8_t *data = tn_block_data(segment, block);
-    if (data == NULL) return;
-    uint64_t length = (block->touched + 4095) & ~UINT64_C(4095);
-    if (fallocate(segment->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)block->offset,
-                  (off_t)length) == 0) {
-        block->touched = 0;
+/* The first block from `index` on that was held under a slot, made this process's own. */
+static uint32_t inherit_one(tn_segment *segment, uint32_t slot, uint32_t index) {
+    uint32_t used = tn_blocks_used(segment);
+    if (!tn_arena_lock(segment)) return used;
+    for (; index < used; index++) {
+        tn_block *block = tn_block_at(segment, index);
+        if (atomic_load(&block->status) != tn_status(TN_HELD, slot)) continue;
+        atomic_store(&block->status, tn_status(TN_HELD, segment->slot));
+        break;
+    }
+    tn_arena_unlock(segment);
+    return index;
+}
+
+void tn_blocks_inherit(tn_segment *segment, uint32_t slot) {
+    uint32_t index = 0;
+    while ((index = inherit_one(segment, slot, index)) < tn_blocks_used(segment)) {
+        tn_block *block = tn_block_at(segment, index);
+        TN_STEP(inheriting);
+        punch(segment, block, tn_block_length(segment, block));
+        tn_block_release(segment, index++);
     }
 }
 
 /* The oldest free block that holds pages, or TN_NO_BLOCK. */
 static uint32_t oldest_cached(tn_segment *segment, int64_t before) {
-    uint32_t used = atomic_load(&segment->header->blocks_used), oldest = TN_NO_BLOCK;
+    uint32_t used = tn_blocks_used(segment), oldest = TN_NO_BLOCK;
     for (uint32_t i = 0; i < used; i++) {
         tn_block *block = tn_block_at(segment, i);
         if (tn_state_of(block) != TN_FREE || block->touched == 0 || block->freed_at > before) continue;
@@ -231,8 +309,9 @@ static uint32_t oldest_cached(tn_segment *segment, int64_t before) {
 /* Take one particular free block out of its list, so that its pages can go without the lock held. */
 static bool unlink_locked(tn_segment *segment, uint32_t index) {
     tn_block *block = tn_block_at(segment, index);
+    if (!tn_block_sound(segment, block)) return false;
     uint32_t *link = &segment->header->hot[list_of(block)];
-    uint32_t steps = atomic_load(&segment->header->blocks_used);
+    uint32_t steps = tn_blocks_used(segment);
     while (*link != TN_NO_BLOCK && steps-- > 0) {
         if (*link == index) {
             *link = block->next;
@@ -257,7 +336,7 @@ uint64_t tn_arena_trim(tn_segment *segment, uint64_t keep, int64_t before) {
         tn_arena_unlock(segment);
         if (!taken) break;
         uint64_t held = block->touched;
-        punch(segment, block);
+        punch(segment, block, 0);
         bool given_back = block->touched != held;
         tn_block_release(segment, index);
         if (!given_back) break; /* the system would not */

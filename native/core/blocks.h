@@ -57,17 +57,34 @@ static inline tn_state tn_state_of(const tn_block *block) {
 
 /* The descriptor, or NULL if there is no such block. */
 tn_block *tn_block_at(const tn_segment *segment, uint32_t index);
+/* How many descriptors have ever been in use: tn_block_at gives all below it. */
+uint32_t tn_blocks_used(const tn_segment *segment);
 /* Where a block's data is in this process, or NULL for a reference or a corrupt descriptor. */
 uint8_t *tn_block_data(const tn_segment *segment, const tn_block *block);
+/* Bytes in use; 0 for a reference or a corrupt descriptor, so never more than there is behind its data. */
+uint64_t tn_block_length(const tn_segment *segment, const tn_block *block);
+/* Whether a descriptor makes sense. */
+bool tn_block_sound(const tn_segment *segment, const tn_block *block);
 
 /* Take a block of at least `length` bytes, HELD by this process, its pages present: writing to it
  * cannot fault, so running out of memory is TN_NO_MEMORY here and never a SIGBUS later. */
 tn_result tn_block_take(tn_segment *segment, uint64_t length, uint32_t *index);
+/* The same without the last resort: tn_block_take calls tn_arena_reclaim and tries again, which takes the
+ * registry and the locks of all rings. For callers that hold one of those. */
+tn_result tn_block_try(tn_segment *segment, uint64_t length, uint32_t *index);
+void tn_arena_reclaim(tn_segment *segment);
 /* Take a reference to a ring, HELD by this process. TN_CORRUPT: no such ring. */
 tn_result tn_reference_take(tn_segment *segment, uint32_t ring, uint32_t *index);
-tn_result tn_reference_take_locked(tn_segment *segment, uint32_t ring, uint32_t *index);
+tn_result tn_reference_take_locked(tn_segment *segment, uint32_t ring, uint32_t holder, uint32_t *index);
+/* The same, HELD by the child that tn_segment_expect_child was called for. */
+tn_result tn_reference_take_for_child(tn_segment *segment, uint32_t ring, uint32_t *index);
+/* Whether a block or reference is HELD by this process. */
+bool tn_block_held(const tn_segment *segment, uint32_t index);
 /* Give back a block or reference that this process holds; anything else is left alone. */
 void tn_block_release(tn_segment *segment, uint32_t index);
+/* Give back all that the holder of a slot held when it died. Its blocks lose their pages: it may have
+ * died while it took them, or gave them back, and nobody knows how far it came. */
+void tn_blocks_inherit(tn_segment *segment, uint32_t slot);
 
 /* With the arena lock held. */
 void tn_block_free_locked(tn_segment *segment, uint32_t index);

@@ -16,6 +16,11 @@ static inline uint64_t tn_record_size(uint64_t length, uint64_t blocks) {
     return (sizeof(tn_record) + blocks * sizeof(uint32_t) + length + 7) & ~UINT64_C(7);
 }
 
+/* Whether a record may begin there; the end of a chunk counts, its beginning belongs to tn_chunk. */
+static inline bool tn_is_place(uint64_t offset) {
+    return offset >= TN_CHUNK_START && offset <= TN_CHUNK_SIZE && offset % 8 == 0;
+}
+
 /* NULL: the index is not a chunk of this ring. */
 static inline tn_chunk *tn_chunk_at(const tn_queue *queue, uint32_t index) {
     tn_block *block = tn_block_at(queue->segment, index);
@@ -26,24 +31,26 @@ static inline tn_chunk *tn_chunk_at(const tn_queue *queue, uint32_t index) {
     return (tn_chunk *)tn_block_data(queue->segment, block);
 }
 
-/* The record at `end`, following the chain if it goes on in the next chunk: then `end` moves there and
+/* The record at `end`, copied, so that what was checked is what is used. Returns what comes after it in
+ * the ring: block indexes, then the payload. If the chain goes on in the next chunk, `end` moves there and
  * *left is the chunk behind. NULL: what is there cannot be a record. Only for a committed seq. */
-static inline tn_record *tn_next_record(const tn_queue *queue, tn_end *end, uint32_t *left) {
-    tn_chunk *chunk = tn_chunk_at(queue, end->chunk);
-    if (chunk == NULL || end->offset > TN_CHUNK_SIZE || end->offset % 8 != 0) return NULL;
+static inline const uint8_t *tn_next_record(const tn_queue *queue, tn_end *end, uint32_t *left,
+                                            tn_record *record) {
+    const tn_chunk *chunk = tn_chunk_at(queue, end->chunk);
+    if (chunk == NULL || !tn_is_place(end->offset)) return NULL;
     bool room = end->offset + sizeof(tn_record) <= TN_CHUNK_SIZE;
-    tn_record *record = room ? (tn_record *)((uint8_t *)chunk + end->offset) : NULL;
+    if (room) *record = *(const tn_record *)((const uint8_t *)chunk + end->offset);
     if (!room || record->flags & TN_NEXT_CHUNK) {
         *left = end->chunk;
         end->chunk = chunk->next;
         end->offset = TN_CHUNK_START;
         chunk = tn_chunk_at(queue, end->chunk);
         if (chunk == NULL) return NULL;
-        record = (tn_record *)((uint8_t *)chunk + end->offset);
+        *record = *(const tn_record *)((const uint8_t *)chunk + end->offset);
     }
     if (record->length > TN_INLINE || record->blocks > TN_MOST_BLOCKS) return NULL;
     if (end->offset + tn_record_size(record->length, record->blocks) > TN_CHUNK_SIZE) return NULL;
-    return record;
+    return (const uint8_t *)chunk + end->offset + sizeof(tn_record);
 }
 
 /* A ticket: 28 bits of seq, 22 of the chunk's index, 13 of the place in it. */
@@ -64,9 +71,13 @@ static inline tn_record *tn_ticketed(const tn_queue *queue, uint64_t ticket) {
     uint32_t index = (uint32_t)(ticket >> TN_PLACE_BITS) & ((1u << TN_CHUNK_BITS) - 1);
     uint64_t offset = (ticket & ((1u << TN_PLACE_BITS) - 1)) * 8;
     tn_chunk *chunk = tn_chunk_at(queue, index);
-    if (chunk == NULL || offset < TN_CHUNK_START || offset + sizeof(tn_record) > TN_CHUNK_SIZE) return NULL;
+    if (chunk == NULL || !tn_is_place(offset) || offset + sizeof(tn_record) > TN_CHUNK_SIZE) return NULL;
     tn_record *record = (tn_record *)((uint8_t *)chunk + offset);
     return record->seq == seq ? record : NULL;
 }
+
+/* For whoever is told, by one of the ring's two locks, that its last holder died: called before anything
+ * else. What that one had not committed is forgotten, or noted to be collected. */
+void tn_ring_inherited(const tn_queue *queue, const tn_lock *lock);
 
 #endif

@@ -12,7 +12,24 @@ static tn_ring *ring_of(const tn_segment *segment, uint32_t index) {
     return (tn_ring *)tn_block_data(segment, block);
 }
 
-/* Mark the chunks that the chain from head to tail leads through, and count the revoked on the way. */
+/* Leases first: one that was written, but whose message was not taken, would seem to hold that message
+ * as soon as another process has it. Whoever does this may die as well: then the next is told again. */
+void tn_ring_inherited(const tn_queue *queue, const tn_lock *lock) {
+    tn_ring *ring = queue->ring;
+    uint64_t taken = atomic_load(&ring->get_count);
+    for (uint32_t i = 0; lock == &ring->get_lock && i < queue->leases; i++) {
+        tn_lease *lease = &ring->lease[i];
+        if (atomic_load(&lease->seq) >= taken) atomic_store(&lease->busy, 0);
+    }
+    atomic_store(&ring->orphans, 1);
+}
+
+static void mark(const tn_queue *queue, uint8_t *linked, uint32_t index) {
+    if (index < tn_blocks_used(queue->segment)) linked[index] = 1;
+}
+
+/* Mark the chunks that the chain from head to tail leads through and the blocks of the messages in it,
+ * and count the revoked on the way. */
 static bool walk_chain(const tn_queue *queue, uint8_t *linked, uint64_t *revoked) {
     tn_ring *ring = queue->ring;
     uint64_t seq = atomic_load(&ring->get_count), put = atomic_load(&ring->put_count);
@@ -20,56 +37,55 @@ static bool walk_chain(const tn_queue *queue, uint8_t *linked, uint64_t *revoked
     *revoked = end.revoked;
     uint32_t last = ring->tail[put & 1].chunk;
     if (tn_chunk_at(queue, end.chunk) == NULL || tn_chunk_at(queue, last) == NULL) return false;
-    linked[end.chunk] = linked[last] = 1;
+    mark(queue, linked, end.chunk);
+    mark(queue, linked, last);
     for (; seq < put; seq++) {
-        uint32_t left;
-        tn_record *record = tn_next_record(queue, &end, &left);
-        if (record == NULL || record->seq != seq) return false;
-        linked[end.chunk] = 1;
-        *revoked += (record->flags & TN_REVOKED) != 0;
-        end.offset += (uint32_t)tn_record_size(record->length, record->blocks);
+        uint32_t left, index;
+        tn_record record;
+        const uint8_t *indexes = tn_next_record(queue, &end, &left, &record);
+        if (indexes == NULL || record.seq != seq) return false;
+        mark(queue, linked, end.chunk);
+        for (uint32_t i = 0; i < record.blocks; i++) {
+            memcpy(&index, indexes + i * sizeof index, sizeof index);
+            mark(queue, linked, index);
+        }
+        *revoked += (record.flags & TN_REVOKED) != 0;
+        end.offset += (uint32_t)tn_record_size(record.length, record.blocks);
     }
     return true;
 }
 
-static bool is_orphan(const tn_queue *queue, const tn_block *block, bool linked) {
-    tn_ring *ring = queue->ring;
-    if (atomic_load(&block->ring) != queue->index) return false;
-    switch (tn_state_of(block)) {
-    case TN_CHUNK:
-        return !linked;
-    case TN_SENT: {
-        uint64_t seq = atomic_load(&block->seq);
-        return seq >= atomic_load(&ring->put_count) || seq < atomic_load(&ring->get_count);
-    }
-    default:
-        return false;
-    }
+static bool belongs(const tn_queue *queue, const tn_block *block) {
+    tn_state state = tn_state_of(block);
+    return (state == TN_CHUNK || state == TN_SENT) && atomic_load(&block->ring) == queue->index;
 }
 
 /* With all three locks: nobody is in the middle of anything, so what does not fit is left over. */
 static void collect_locked(tn_queue *queue) {
     tn_segment *segment = queue->segment;
-    uint32_t used = atomic_load(&segment->header->blocks_used);
-    uint8_t *linked = calloc(segment->header->blocks_limit, 1);
+    uint32_t used = tn_blocks_used(segment);
+    uint8_t *linked = calloc(used, 1);
     uint64_t revoked;
-    if (linked != NULL && walk_chain(queue, linked, &revoked)) {
+    if (linked == NULL) return;
+    if (walk_chain(queue, linked, &revoked)) {
         TN_STEP(collecting);
         atomic_store(&queue->ring->revoked, revoked);
         for (uint32_t i = 0; i < used; i++) {
-            if (is_orphan(queue, tn_block_at(segment, i), linked[i])) tn_block_free_locked(segment, i);
+            if (!linked[i] && belongs(queue, tn_block_at(segment, i))) tn_block_free_locked(segment, i);
         }
     }
     free(linked);
+    atomic_store(&queue->ring->orphans, 0);
 }
 
 void tn_ring_collect(tn_queue *queue) {
     tn_ring *ring = queue->ring;
     if (tn_lock_always(&ring->put_lock).result != TN_OK) return;
-    if (tn_lock_always(&ring->get_lock).result == TN_OK) {
+    tn_acquired got = tn_lock_always(&ring->get_lock);
+    if (got.result == TN_OK) {
+        if (got.owner_died) tn_ring_inherited(queue, &ring->get_lock);
         if (tn_arena_lock(queue->segment)) {
             collect_locked(queue);
-            atomic_store(&ring->orphans, 0);
             tn_arena_unlock(queue->segment);
         }
         tn_lock_release(&ring->get_lock);
@@ -78,13 +94,14 @@ void tn_ring_collect(tn_queue *queue) {
     /* The dead may have owed a wake. */
     tn_event_wake_all(&ring->items);
     tn_event_wake_all(&ring->space);
+    tn_event_wake_all(&ring->drained);
     tn_event_wake_all(&ring->finished);
 }
 
-static void look_at_lock(tn_ring *ring, tn_lock *lock) {
+static void look_at_lock(const tn_queue *queue, tn_lock *lock) {
     tn_acquired got = tn_lock_try(lock);
     if (got.result != TN_OK) return;
-    if (got.owner_died) atomic_store(&ring->orphans, 1);
+    if (got.owner_died) tn_ring_inherited(queue, lock);
     tn_lock_release(lock);
 }
 
@@ -94,17 +111,18 @@ static void repair(tn_segment *segment, uint32_t index) {
     tn_queue queue;
     if (tn_reference_take(segment, index, &reference) != TN_OK) return;
     if (tn_ring_open(segment, index, &queue) == TN_OK) {
-        look_at_lock(queue.ring, &queue.ring->put_lock);
-        look_at_lock(queue.ring, &queue.ring->get_lock);
+        look_at_lock(&queue, &queue.ring->put_lock);
+        look_at_lock(&queue, &queue.ring->get_lock);
         if (atomic_load(&queue.ring->orphans)) tn_ring_collect(&queue);
         tn_event_wake_all(&queue.ring->items);
         tn_event_wake_all(&queue.ring->space);
+        tn_event_wake_all(&queue.ring->drained);
     }
     tn_block_release(segment, reference);
 }
 
 void tn_rings_repair(tn_segment *segment) {
-    uint32_t used = atomic_load(&segment->header->blocks_used);
+    uint32_t used = tn_blocks_used(segment);
     for (uint32_t i = 0; i < used; i++) {
         if (tn_state_of(tn_block_at(segment, i)) == TN_RING) repair(segment, i);
     }
@@ -113,7 +131,7 @@ void tn_rings_repair(tn_segment *segment) {
 /* With the arena lock held, when the last reference is gone: nobody can reach the ring any more. What
  * is in it goes with it, references to other rings included. */
 static void destroy(tn_segment *segment, uint32_t index) {
-    uint32_t used = atomic_load(&segment->header->blocks_used);
+    uint32_t used = tn_blocks_used(segment);
     for (uint32_t i = 0; i < used; i++) {
         tn_block *block = tn_block_at(segment, i);
         tn_state state = tn_state_of(block);
@@ -132,7 +150,7 @@ void tn_ring_referenced(tn_segment *segment, uint32_t index, int change) {
 }
 
 void tn_rings_count_references(tn_segment *segment) {
-    uint32_t used = atomic_load(&segment->header->blocks_used);
+    uint32_t used = tn_blocks_used(segment);
     for (uint32_t i = 0; i < used; i++) {
         tn_ring *ring = ring_of(segment, i);
         if (ring != NULL) ring->references = 0;

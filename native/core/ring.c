@@ -19,6 +19,7 @@ static tn_result initialise(tn_ring *ring, uint64_t birth, uint32_t self, uint32
     if (result == TN_OK) result = tn_lock_init(&ring->get_lock);
     tn_event_init(&ring->items);
     tn_event_init(&ring->space);
+    tn_event_init(&ring->drained);
     tn_event_init(&ring->finished);
     ring->birth = birth;
     ring->self = self;
@@ -47,13 +48,18 @@ tn_result tn_ring_create(tn_segment *segment, uint64_t max_items, uint64_t max_b
     result = initialise(ring, 1 + atomic_fetch_add(&segment->header->births, 1), index, chunk);
     tn_block *first = tn_block_at(segment, chunk);
     memset(tn_block_data(segment, first), 0, TN_CHUNK_START);
-    if (result != TN_OK || !tn_arena_lock(segment)) return TN_SYSTEM_ERROR;
+    if (result == TN_OK && !tn_arena_lock(segment)) result = TN_CORRUPT;
+    if (result != TN_OK) {
+        tn_block_release(segment, index);
+        tn_block_release(segment, chunk);
+        return result;
+    }
     /* In this order, and under one lock: a ring that nobody refers to yet is destroyed when the arena
      * is rebuilt after a death, and its chunks with it. */
     atomic_store(&block->status, tn_status(TN_RING, 0));
     atomic_store(&first->ring, index);
     atomic_store(&first->status, tn_status(TN_CHUNK, 0));
-    result = tn_reference_take_locked(segment, index, reference);
+    result = tn_reference_take_locked(segment, index, segment->slot, reference);
     if (result != TN_OK) tn_ring_referenced(segment, index, 0);
     tn_arena_unlock(segment);
     return result == TN_OK ? tn_ring_open(segment, index, queue) : result;
@@ -64,9 +70,9 @@ tn_result tn_ring_open(tn_segment *segment, uint32_t index, tn_queue *queue) {
     if (block == NULL || tn_state_of(block) != TN_RING) return TN_CORRUPT;
     tn_ring *ring = (tn_ring *)tn_block_data(segment, block);
     if (ring == NULL || ring->self != index) return TN_CORRUPT;
-    if (sizeof(tn_ring) + ring->leases * sizeof(tn_lease) > atomic_load(&block->length)) return TN_CORRUPT;
-    *queue = (tn_queue){segment, ring, index};
-    return TN_OK;
+    *queue = (tn_queue){segment, ring, index, ring->leases};
+    uint64_t size = sizeof(tn_ring) + queue->leases * sizeof(tn_lease);
+    return size <= tn_block_length(segment, block) ? TN_OK : TN_CORRUPT;
 }
 
 /* ---- locks ---- */
@@ -77,7 +83,7 @@ static tn_result lock_end(tn_queue *queue, tn_lock *lock, bool wait, int64_t dea
      * longer only where its holder was stopped. */
     if (wait && deadline != TN_FOREVER && deadline < tn_now() + GRACE) deadline = tn_now() + GRACE;
     tn_acquired got = wait ? tn_lock_acquire(lock, deadline) : tn_lock_try(lock);
-    if (got.result == TN_OK && got.owner_died) atomic_store(&queue->ring->orphans, 1);
+    if (got.result == TN_OK && got.owner_died) tn_ring_inherited(queue, lock);
     return got.result;
 }
 
@@ -117,8 +123,11 @@ bool tn_ring_full(const tn_queue *queue) {
     return !has_room(queue, 1);
 }
 
+/* In this order: a put_count read first may be old by the time that the get_count is read, and they would
+ * be found equal though there was always something in the queue. */
 static bool is_empty(const tn_ring *ring) {
-    return atomic_load(&ring->put_count) == atomic_load(&ring->get_count);
+    uint64_t taken = atomic_load(&ring->get_count);
+    return atomic_load(&ring->put_count) == taken;
 }
 
 /* ---- sending ---- */
@@ -126,11 +135,11 @@ static bool is_empty(const tn_ring *ring) {
 /* Make a new chunk the next one of the chain. Nothing shows it until the message in it is committed. */
 static tn_result link_chunk(tn_queue *queue, tn_end *end) {
     uint32_t index;
-    tn_result result = tn_block_take(queue->segment, TN_CHUNK_SIZE, &index);
-    if (result != TN_OK) return result;
-    tn_block *block = tn_block_at(queue->segment, index);
     tn_chunk *last = tn_chunk_at(queue, end->chunk);
     if (last == NULL) return TN_CORRUPT;
+    tn_result result = tn_block_try(queue->segment, TN_CHUNK_SIZE, &index);
+    if (result != TN_OK) return result;
+    tn_block *block = tn_block_at(queue->segment, index);
     atomic_store(&block->ring, queue->index);
     atomic_store(&block->status, tn_status(TN_CHUNK, 0));
     last->next = index;
@@ -176,6 +185,7 @@ static tn_result append(tn_queue *queue, const tn_outgoing *message, uint64_t *t
     uint64_t seq = atomic_load_explicit(&ring->put_count, memory_order_relaxed);
     tn_end end = ring->tail[seq & 1];
     uint64_t size = tn_record_size(message->payload_in_block ? 0 : message->length, message->block_count);
+    if (!tn_is_place(end.offset)) return TN_CORRUPT;
     if (end.offset + size > TN_CHUNK_SIZE) {
         tn_result result = link_chunk(queue, &end);
         if (result != TN_OK) return result;
@@ -194,15 +204,26 @@ static tn_result append(tn_queue *queue, const tn_outgoing *message, uint64_t *t
     return TN_OK;
 }
 
+static tn_result locked_append(tn_queue *queue, const tn_outgoing *message, uint64_t *ticket, bool wait,
+                               int64_t deadline, bool *contended) {
+    tn_result result = lock_end(queue, &queue->ring->put_lock, wait, deadline);
+    *contended = result != TN_OK;
+    if (result != TN_OK) return result;
+    result = append(queue, message, ticket);
+    unlock_end(queue, &queue->ring->put_lock);
+    return result;
+}
+
 static tn_result send_once(tn_queue *queue, const tn_outgoing *message, uint64_t *ticket, bool wait,
                            int64_t deadline, bool *contended) {
     tn_ring *ring = queue->ring;
     if (message->block_count > TN_MOST_BLOCKS || message->length > TN_INLINE) return TN_TOO_MANY;
-    tn_result result = lock_end(queue, &ring->put_lock, wait, deadline);
-    *contended = result != TN_OK;
-    if (result != TN_OK) return result;
-    result = append(queue, message, ticket);
-    unlock_end(queue, &ring->put_lock);
+    tn_result result = locked_append(queue, message, ticket, wait, deadline, contended);
+    if (result == TN_NO_MEMORY) {
+        /* For the next chunk. What there is to reclaim takes locks that come before put_lock. */
+        tn_arena_reclaim(queue->segment);
+        result = locked_append(queue, message, ticket, wait, deadline, contended);
+    }
     if (result != TN_OK) return result;
     tn_event_wake_one(&ring->items);
     bool bounded = ring->max_items != 0 || ring->max_bytes != 0;
@@ -226,26 +247,31 @@ static void write_lease(tn_ring *ring, int index, const tn_record *record) {
     atomic_store_explicit(&lease->busy, 1, memory_order_release);
 }
 
-/* The message is taken: its blocks become this process's, or free if it had been revoked. */
-static void hand_over(tn_queue *queue, const tn_record *record, const uint8_t *indexes, tn_incoming *message) {
-    bool revoked = record->flags & TN_REVOKED;
+static bool is_part_of(const tn_queue *queue, const tn_record *record, const tn_block *block) {
+    return block != NULL && tn_state_of(block) == TN_SENT && atomic_load(&block->ring) == queue->index &&
+           atomic_load(&block->seq) == record->seq && tn_block_sound(queue->segment, block);
+}
+
+/* The message is taken: its blocks become this process's, or free if nobody is to have it because it had
+ * been revoked. False: some are missing, and then it has none. */
+static bool hand_over(tn_queue *queue, const tn_record *record, const uint8_t *indexes, tn_incoming *message) {
     message->block_count = 0;
     for (uint32_t i = 0; i < record->blocks; i++) {
         uint32_t index;
         memcpy(&index, indexes + i * sizeof index, sizeof index);
         tn_block *block = tn_block_at(queue->segment, index);
-        if (block == NULL || tn_state_of(block) != TN_SENT || atomic_load(&block->ring) != queue->index ||
-            atomic_load(&block->seq) != record->seq) {
-            continue;
-        }
+        if (!is_part_of(queue, record, block)) continue;
         atomic_store(&block->status, tn_status(TN_HELD, queue->segment->slot));
-        if (revoked) {
-            tn_block_release(queue->segment, index);
-        } else {
-            message->blocks[message->block_count++] = index;
-        }
+        message->blocks[message->block_count++] = index;
         TN_STEP(handed_over);
     }
+    bool whole = message->block_count == record->blocks;
+    if (whole && !(record->flags & TN_REVOKED)) return true;
+    for (uint32_t i = 0; i < message->block_count; i++) {
+        tn_block_release(queue->segment, message->blocks[i]);
+    }
+    message->block_count = 0;
+    return whole;
 }
 
 static void leave_chunk(tn_queue *queue, uint32_t index) {
@@ -253,7 +279,6 @@ static void leave_chunk(tn_queue *queue, uint32_t index) {
     if (!tn_arena_lock(queue->segment)) return;
     tn_block_free_locked(queue->segment, index);
     tn_arena_unlock(queue->segment);
-    tn_janitor_call(queue->segment);
 }
 
 /* With get_lock held. TN_TIMED_OUT: the ring is empty. A revoked message is passed over. */
@@ -265,31 +290,28 @@ static tn_result take(tn_queue *queue, tn_incoming *message, int lease) {
         if (atomic_load_explicit(&ring->put_count, memory_order_acquire) == seq) return TN_TIMED_OUT;
         tn_end end = ring->head[seq & 1];
         uint32_t left = TN_NO_BLOCK;
-        tn_record *record = tn_next_record(queue, &end, &left);
-        if (record == NULL || record->seq != seq) return TN_CORRUPT;
-        bool revoked = record->flags & TN_REVOKED;
-        const uint8_t *indexes = (const uint8_t *)(record + 1);
+        tn_record record;
+        const uint8_t *indexes = tn_next_record(queue, &end, &left, &record);
+        if (indexes == NULL || record.seq != seq) return TN_CORRUPT;
+        bool revoked = record.flags & TN_REVOKED;
         if (!revoked) {
-            message->length = record->length;
-            message->kind = record->kind;
-            message->tag = record->tag;
-            message->payload_in_block = record->flags & TN_PAYLOAD_IN_BLOCK;
-            memcpy(message->payload, indexes + record->blocks * sizeof(uint32_t), record->length);
-            if (lease >= 0) write_lease(ring, lease, record);
+            message->length = record.length;
+            message->kind = record.kind;
+            message->tag = record.tag;
+            message->payload_in_block = record.flags & TN_PAYLOAD_IN_BLOCK;
+            memcpy(message->payload, indexes + record.blocks * sizeof(uint32_t), record.length);
+            if (lease >= 0) write_lease(ring, lease, &record);
             TN_STEP(leased);
         }
-        end.offset += (uint32_t)tn_record_size(record->length, record->blocks);
-        end.bytes += record->bytes;
+        end.offset += (uint32_t)tn_record_size(record.length, record.blocks);
+        end.bytes += record.bytes;
         end.revoked += revoked;
         ring->head[(seq + 1) & 1] = end;
         atomic_store_explicit(&ring->get_count, seq + 1, memory_order_release);
         TN_STEP(taken);
-        hand_over(queue, record, indexes, message);
+        bool whole = hand_over(queue, &record, indexes, message);
         if (left != TN_NO_BLOCK) leave_chunk(queue, left);
-        if (!revoked) {
-            bool whole = message->block_count == record->blocks;
-            return whole ? TN_OK : TN_CORRUPT;
-        }
+        if (!revoked) return whole ? TN_OK : TN_CORRUPT;
     }
 }
 
@@ -308,7 +330,9 @@ static tn_result recv_once(tn_queue *queue, tn_incoming *message, int lease, boo
     unlock_end(queue, &ring->get_lock);
     if (result == TN_TIMED_OUT && atomic_load(&ring->shut) && is_empty(ring)) return TN_SHUT;
     if (result != TN_OK) return result;
+    tn_janitor_call(queue->segment);
     if (is_empty(ring)) {
+        tn_event_wake_all(&ring->drained);
         tn_event_wake_all(&ring->space);
     } else {
         tn_event_wake_one(&ring->space);
@@ -341,7 +365,8 @@ static bool can_send(const tn_queue *queue, uint64_t bytes) {
 
 static bool is_finished(const tn_queue *queue, uint64_t unused) {
     (void)unused;
-    return atomic_load(&queue->ring->done_count) >= atomic_load(&queue->ring->put_count);
+    uint64_t done = atomic_load(&queue->ring->done_count); /* first, as in is_empty */
+    return done >= atomic_load(&queue->ring->put_count) || atomic_load(&queue->ring->shut) > 1;
 }
 
 /* Watch without sleeping, for what comes within microseconds. Yields, as there may be more processes
@@ -361,7 +386,7 @@ static void spin(tn_event *event, tn_condition condition, const tn_queue *queue,
     tn_event_spin_end(event);
 }
 
-/* TN_OK: the condition held a moment ago. TN_INTERRUPTED: look for signals, then call again. */
+/* TN_OK: look again, the condition may hold. TN_INTERRUPTED: look for signals, then call again. */
 static tn_result wait_for(tn_event *event, tn_condition condition, const tn_queue *queue, uint64_t argument,
                           int64_t deadline) {
     if (condition(queue, argument)) return TN_OK;
@@ -396,9 +421,22 @@ tn_result tn_ring_recv(tn_queue *queue, tn_incoming *message, int lease, int64_t
     }
 }
 
+/* The same, until the condition is seen to hold. */
+static tn_result wait_until(tn_event *event, tn_condition condition, const tn_queue *queue, int64_t deadline) {
+    tn_result result;
+    do {
+        result = wait_for(event, condition, queue, 0, deadline);
+    } while (result == TN_OK && !condition(queue, 0));
+    return result;
+}
+
 tn_result tn_ring_wait(tn_queue *queue, bool wanted, int64_t deadline) {
-    tn_event *event = wanted ? &queue->ring->items : &queue->ring->space;
-    return wait_for(event, wanted ? can_take : has_nothing, queue, 0, deadline);
+    tn_ring *ring = queue->ring;
+    if (!wanted) return wait_until(&ring->drained, has_nothing, queue, deadline);
+    tn_result result = wait_until(&ring->items, can_take, queue, deadline);
+    /* It takes nothing, so the wake that it may have had is still owed to one who does. */
+    if (result == TN_OK) tn_event_wake_one(&ring->items);
+    return result;
 }
 
 /* ---- the rest ---- */
@@ -408,7 +446,7 @@ tn_result tn_ring_revoke(tn_queue *queue, uint64_t ticket, bool *revoked) {
     *revoked = false;
     tn_acquired got = tn_lock_always(&ring->get_lock);
     if (got.result != TN_OK) return got.result;
-    if (got.owner_died) atomic_store(&ring->orphans, 1);
+    if (got.owner_died) tn_ring_inherited(queue, &ring->get_lock);
     tn_record *record = tn_ticketed(queue, ticket);
     if (record != NULL && !(record->flags & TN_REVOKED)) {
         record->flags |= TN_REVOKED;
@@ -416,7 +454,11 @@ tn_result tn_ring_revoke(tn_queue *queue, uint64_t ticket, bool *revoked) {
         *revoked = true;
     }
     unlock_end(queue, &ring->get_lock);
-    if (*revoked) tn_event_wake_all(&ring->space);
+    if (*revoked) {
+        atomic_fetch_add(&ring->done_count, 1); /* nobody will call task_done() for it */
+        tn_event_wake_all(&ring->finished);
+        tn_event_wake_all(&ring->space);
+    }
     return TN_OK;
 }
 
@@ -431,22 +473,27 @@ tn_result tn_ring_task_done(tn_queue *queue) {
 }
 
 tn_result tn_ring_join(tn_queue *queue, int64_t deadline) {
-    return wait_for(&queue->ring->finished, is_finished, queue, 0, deadline);
+    return wait_until(&queue->ring->finished, is_finished, queue, deadline);
 }
 
+/* Under put_lock, so that no message is committed after a receiver has seen the end. If its holder was
+ * stopped, the ring is shut all the same. */
 void tn_ring_shutdown(tn_queue *queue, bool immediate) {
     tn_ring *ring = queue->ring;
     uint32_t shut = immediate ? 2 : 1, before = atomic_load(&ring->shut);
+    tn_result locked = lock_end(queue, &ring->put_lock, true, tn_now() + TN_SECOND);
     while (before < shut && !atomic_compare_exchange_weak(&ring->shut, &before, shut)) {
     }
     if (immediate) atomic_store(&ring->done_count, atomic_load(&ring->put_count));
+    if (locked == TN_OK) unlock_end(queue, &ring->put_lock);
     tn_event_wake_all(&ring->items);
     tn_event_wake_all(&ring->space);
+    tn_event_wake_all(&ring->drained);
     tn_event_wake_all(&ring->finished);
 }
 
 tn_lease *tn_ring_lease(const tn_queue *queue, int index) {
-    return index >= 0 && (uint32_t)index < queue->ring->leases ? &queue->ring->lease[index] : NULL;
+    return index >= 0 && (uint32_t)index < queue->leases ? &queue->ring->lease[index] : NULL;
 }
 
 bool tn_lease_read(const tn_queue *queue, int index, uint64_t *tag, uint64_t *progress, int64_t *since) {

@@ -17,8 +17,10 @@
  *
  * What a dead process can leave behind is a block that nobody answers for: a chunk not yet linked or
  * already left, a payload marked SENT for a message that was never committed, or of one that it
- * took. Whoever acquires its lock next sets `orphans`, and tn_ring_collect compares the chain and the
- * counts with the states of all blocks.
+ * took. Whoever acquires its lock next sets `orphans`, and tn_ring_collect frees the ring's blocks that
+ * its chain of messages does not lead to. Not by their seq: that of a message which was never committed
+ * is given to the next one. For the same reason a lease that was written, but whose message was not
+ * taken, is emptied before anybody else can take that message.
  *
  * Lock order: put_lock, get_lock, arena. Everything read from shared memory is checked before use.
  */
@@ -71,8 +73,9 @@ typedef struct {
     tn_end head[2];
     _Alignas(TN_CACHE_LINE) _Atomic uint64_t get_count;
     _Atomic uint64_t revoked; /* messages ever taken back; under get_lock */
-    _Alignas(TN_CACHE_LINE) tn_event items; /* something to take */
-    _Alignas(TN_CACHE_LINE) tn_event space; /* something was taken */
+    _Alignas(TN_CACHE_LINE) tn_event items;   /* something to take */
+    _Alignas(TN_CACHE_LINE) tn_event space;   /* something was taken */
+    _Alignas(TN_CACHE_LINE) tn_event drained; /* nothing is left */
     _Alignas(TN_CACHE_LINE) tn_event finished;
     _Atomic uint64_t done_count; /* task_done() */
     tn_lease lease[];
@@ -104,6 +107,7 @@ typedef struct {
     tn_segment *segment;
     tn_ring *ring;
     uint32_t index;
+    uint32_t leases; /* checked against the size of the ring's block */
 } tn_queue;
 
 enum { TN_NO_LEASE = -1 };

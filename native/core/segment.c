@@ -16,18 +16,24 @@
 #include "blocks.h"
 #include "ring.h"
 
-/* The start time tells a reused pid from the process that registered. 0: the process is gone. */
+/* From its fork to its registration a child takes a millisecond; one that was killed never does it. */
+static const int64_t EXPECTED_FOR = 10 * TN_SECOND;
+
+enum { GONE = 0, UNKNOWN = 1 };
+
+/* The start time tells a reused pid from the process that registered. UNKNOWN where /proc does not say,
+ * for want of a descriptor for instance: then the pid itself has to do. */
 static uint64_t born(uint32_t pid) {
     char path[64], text[512];
     snprintf(path, sizeof path, "/proc/%u/stat", pid);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return errno == ENOENT ? 0 : 1; /* no /proc: the pid itself has to do */
+    if (fd < 0) return UNKNOWN;
     ssize_t n = read(fd, text, sizeof text - 1);
     close(fd);
-    if (n <= 0) return 0;
+    if (n <= 0) return UNKNOWN;
     text[n] = 0;
     char *field = strrchr(text, ')'); /* the name before it may hold anything */
-    if (field == NULL) return 1;
+    if (field == NULL) return UNKNOWN;
     char state = field[2];
     uint64_t threads = 0, start = 1;
     field += 2;
@@ -37,13 +43,16 @@ static uint64_t born(uint32_t pid) {
         if (field != NULL && i + 1 == 22) start = strtoull(field + 1, NULL, 10);
     }
     /* A zombie is dead, unless only its first thread has ended. */
-    if ((state == 'Z' || state == 'X') && threads <= 1) return 0;
-    return start ? start : 1;
+    if ((state == 'Z' || state == 'X') && threads <= 1) return GONE;
+    return start > UNKNOWN ? start : UNKNOWN;
 }
 
 static bool alive(uint32_t pid, uint64_t registered) {
+    if (pid == TN_EXPECTED) return tn_now() - (int64_t)registered < EXPECTED_FOR;
     if (kill((pid_t)pid, 0) != 0 && errno == ESRCH) return false;
-    return born(pid) == registered;
+    uint64_t now = born(pid);
+    if (now == GONE) return false;
+    return now == registered || now == UNKNOWN || registered == UNKNOWN;
 }
 
 static uint8_t *map_once(const tn_segment *segment) {
@@ -54,7 +63,21 @@ static uint8_t *map_once(const tn_segment *segment) {
     return base;
 }
 
+static uint64_t page_up(uint64_t n) {
+    return (n + 4095) & ~UINT64_C(4095);
+}
+
+/* The same in every process, as it depends on the size alone. */
+static void lay_out(tn_segment *segment) {
+    uint64_t most = segment->size >> TN_SMALLEST_CLASS;
+    segment->blocks_limit = most < (1u << 22) ? (uint32_t)most : 1u << 22;
+    segment->slots_at = page_up(sizeof(tn_header));
+    segment->blocks_at = page_up(segment->slots_at + TN_SLOTS * sizeof(tn_slot));
+    segment->data_at = page_up(segment->blocks_at + segment->blocks_limit * sizeof(tn_block));
+}
+
 static tn_result map(tn_segment *segment) {
+    lay_out(segment);
     segment->base = map_once(segment);
     segment->views = segment->base == NULL ? NULL : map_once(segment);
     segment->header = (tn_header *)segment->base;
@@ -70,20 +93,11 @@ void tn_segment_unmap(tn_segment *segment) {
     segment->base = segment->views = NULL;
 }
 
-static uint64_t page_up(uint64_t n) {
-    return (n + 4095) & ~UINT64_C(4095);
-}
-
-static tn_result lay_out(tn_segment *segment) {
+static tn_result initialise(tn_segment *segment) {
     tn_header *header = segment->header;
     header->size = segment->size;
     if (getrandom(header->id, sizeof header->id, 0) != sizeof header->id) return TN_SYSTEM_ERROR;
-    uint64_t most = segment->size >> TN_SMALLEST_CLASS;
-    header->blocks_limit = most < (1u << 22) ? (uint32_t)most : 1u << 22;
-    header->slots_at = page_up(sizeof(tn_header));
-    header->blocks_at = page_up(header->slots_at + TN_SLOTS * sizeof(tn_slot));
-    header->data_at = page_up(header->blocks_at + header->blocks_limit * sizeof(tn_block));
-    header->data_used = header->data_at;
+    header->data_used = segment->data_at;
     for (int i = 0; i < TN_CLASSES; i++) header->hot[i] = header->cold[i] = TN_NO_BLOCK;
     tn_result result = tn_lock_init(&header->registry);
     if (result == TN_OK) result = tn_lock_init(&header->arena);
@@ -92,7 +106,8 @@ static tn_result lay_out(tn_segment *segment) {
 }
 
 tn_result tn_segment_create(tn_segment *segment, uint64_t size) {
-    *segment = (tn_segment){.fd = memfd_create("tines", MFD_CLOEXEC | MFD_ALLOW_SEALING)};
+    *segment = (tn_segment){.child_slot = TN_NO_SLOT};
+    segment->fd = memfd_create("tines", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (segment->fd < 0) return TN_SYSTEM_ERROR;
     tn_result result = TN_NO_MEMORY;
     for (segment->size = size; segment->size >= TN_LEAST_SIZE; segment->size /= 2) {
@@ -101,7 +116,7 @@ tn_result tn_segment_create(tn_segment *segment, uint64_t size) {
         if (result != TN_NO_MEMORY) break;
     }
     if (result == TN_OK) fcntl(segment->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW);
-    if (result == TN_OK) result = lay_out(segment);
+    if (result == TN_OK) result = initialise(segment);
     if (result == TN_OK) result = tn_segment_register(segment);
     if (result != TN_OK) close(segment->fd);
     return result;
@@ -110,13 +125,12 @@ tn_result tn_segment_create(tn_segment *segment, uint64_t size) {
 tn_result tn_segment_attach(tn_segment *segment, int fd) {
     struct stat status;
     if (fstat(fd, &status) != 0) return TN_SYSTEM_ERROR;
-    *segment = (tn_segment){.fd = fd, .size = (uint64_t)status.st_size};
+    *segment = (tn_segment){.fd = fd, .size = (uint64_t)status.st_size, .child_slot = TN_NO_SLOT};
     if (segment->size < TN_LEAST_SIZE) return TN_CORRUPT;
     tn_result result = map(segment);
     if (result != TN_OK) return result;
     tn_header *header = segment->header;
-    if (header->magic != TN_MAGIC || header->size != segment->size ||
-        header->data_at > segment->size || header->blocks_at >= header->data_at) {
+    if (header->magic != TN_MAGIC || header->size != segment->size) {
         tn_segment_unmap(segment);
         return TN_CORRUPT;
     }
@@ -124,7 +138,28 @@ tn_result tn_segment_attach(tn_segment *segment, int fd) {
 }
 
 static tn_slot *slot_at(const tn_segment *segment, uint32_t index) {
-    return (tn_slot *)(segment->base + segment->header->slots_at) + index;
+    return (tn_slot *)(segment->base + segment->slots_at) + index;
+}
+
+static uint32_t slots_used(const tn_segment *segment) {
+    uint32_t used = atomic_load(&segment->header->slots_used);
+    return used < TN_SLOTS ? used : TN_SLOTS;
+}
+
+/* Counts the forks that led to this process. In C, as it has to be right before anything else runs in
+ * the child: what Python collects there early must not be given back in the parent's name. */
+static _Atomic uint32_t forks = 1;
+
+static void forked(void) {
+    atomic_fetch_add(&forks, 1);
+}
+
+static void watch_forks(void) {
+    pthread_atfork(NULL, NULL, forked);
+}
+
+bool tn_segment_registered(const tn_segment *segment) {
+    return segment->registered == atomic_load(&forks);
 }
 
 /* Slots need no repair: each is made valid, and free, by the one store of its pid. */
@@ -132,46 +167,73 @@ static bool lock_registry(tn_segment *segment) {
     return tn_lock_always(&segment->header->registry).result == TN_OK;
 }
 
+/* With the registry locked: set the first free slot to these, or return TN_NO_SLOT. */
+static uint32_t fill_slot(tn_segment *segment, uint32_t pid, uint64_t since) {
+    uint32_t used = slots_used(segment), index = 0;
+    while (index < used && atomic_load(&slot_at(segment, index)->pid) != 0) index++;
+    if (index == TN_SLOTS) return TN_NO_SLOT;
+    atomic_store(&slot_at(segment, index)->born, since);
+    atomic_store(&slot_at(segment, index)->pid, pid);
+    if (index == used) atomic_store(&segment->header->slots_used, used + 1);
+    return index;
+}
+
+void tn_segment_expect_child(tn_segment *segment) {
+    segment->child_slot = TN_NO_SLOT;
+    if (!lock_registry(segment)) return;
+    segment->child_expected_since = (uint64_t)tn_now();
+    segment->child_slot = fill_slot(segment, TN_EXPECTED, segment->child_expected_since);
+    tn_lock_release(&segment->header->registry);
+}
+
+/* With the registry locked: the slot that the parent set aside, if it was not given up meanwhile. */
+static uint32_t claim_slot(tn_segment *segment, uint32_t pid, uint64_t since) {
+    uint32_t index = segment->child_slot;
+    segment->child_slot = TN_NO_SLOT;
+    if (index >= TN_SLOTS) return TN_NO_SLOT;
+    tn_slot *slot = slot_at(segment, index);
+    if (atomic_load(&slot->pid) != TN_EXPECTED) return TN_NO_SLOT;
+    if (atomic_load(&slot->born) != segment->child_expected_since) return TN_NO_SLOT;
+    atomic_store(&slot->born, since); /* a start time counts from boot in ticks: expired, if it dies here */
+    atomic_store(&slot->pid, pid);
+    return index;
+}
+
 tn_result tn_segment_register(tn_segment *segment) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, watch_forks);
+    if (tn_segment_registered(segment)) return TN_OK;
     uint32_t pid = (uint32_t)getpid();
     if (!lock_registry(segment)) return TN_CORRUPT;
-    uint32_t used = atomic_load(&segment->header->slots_used), index = 0;
-    while (index < used && atomic_load(&slot_at(segment, index)->pid) != 0) index++;
-    tn_result result = index < TN_SLOTS ? TN_OK : TN_TOO_MANY;
-    if (result == TN_OK) {
-        tn_slot *slot = slot_at(segment, index);
-        atomic_store(&slot->born, born(pid));
-        atomic_store(&slot->pid, pid);
-        if (index == used) atomic_store(&segment->header->slots_used, used + 1);
-        segment->slot = index;
-    }
+    uint64_t since = born(pid);
+    uint32_t index = claim_slot(segment, pid, since);
+    if (index == TN_NO_SLOT) index = fill_slot(segment, pid, since);
     tn_lock_release(&segment->header->registry);
-    return result;
+    if (index == TN_NO_SLOT) return TN_TOO_MANY;
+    segment->slot = index;
+    segment->registered = atomic_load(&forks);
+    return TN_OK;
 }
 
-static void release_all_of(tn_segment *segment, uint32_t slot) {
-    if (!tn_arena_lock(segment)) return;
-    uint32_t used = atomic_load(&segment->header->blocks_used);
-    for (uint32_t i = 0; i < used; i++) {
-        tn_block *block = tn_block_at(segment, i);
-        if (atomic_load(&block->status) == tn_status(TN_HELD, slot)) tn_block_free_locked(segment, i);
-    }
-    tn_arena_unlock(segment);
-}
-
-int tn_segment_sweep(tn_segment *segment, uint32_t pid) {
+/* With the registry locked. */
+static int sweep_locked(tn_segment *segment, uint32_t pid) {
     int died = 0;
-    if (!lock_registry(segment)) return 0;
     atomic_store(&segment->header->last_sweep, tn_now());
-    uint32_t used = atomic_load(&segment->header->slots_used);
+    uint32_t used = slots_used(segment);
     for (uint32_t i = 0; i < used; i++) {
         tn_slot *slot = slot_at(segment, i);
         uint32_t owner = atomic_load(&slot->pid);
         if (owner == 0 || (pid != 0 && owner != pid) || alive(owner, atomic_load(&slot->born))) continue;
-        release_all_of(segment, i);
+        tn_blocks_inherit(segment, i);
         atomic_store(&slot->pid, 0);
         died++;
     }
+    return died;
+}
+
+static int sweep(tn_segment *segment, uint32_t pid, tn_acquired registry) {
+    if (registry.result != TN_OK) return 0;
+    int died = sweep_locked(segment, pid);
     tn_lock_release(&segment->header->registry);
     if (died) {
         tn_rings_repair(segment);
@@ -180,10 +242,14 @@ int tn_segment_sweep(tn_segment *segment, uint32_t pid) {
     return died;
 }
 
+int tn_segment_sweep(tn_segment *segment, uint32_t pid) {
+    return sweep(segment, pid, tn_lock_always(&segment->header->registry));
+}
+
 void tn_segment_sweep_sometimes(tn_segment *segment) {
     int64_t last = atomic_load(&segment->header->last_sweep), now = tn_now();
     if (now - last < TN_SECOND) return;
     if (atomic_compare_exchange_strong(&segment->header->last_sweep, &last, now)) {
-        tn_segment_sweep(segment, 0);
+        sweep(segment, 0, tn_lock_try(&segment->header->registry)); /* taken: another is at it */
     }
 }

@@ -1,6 +1,6 @@
 /* The segment: one sparse memory file for a whole program, mapped by each of its processes.
  *
- *   0            header: identity, arena lock, free lists
+ *   0            header: identity, locks, free lists
  *   slots        one per attached process: pid and start time, so that deaths are seen
  *   descriptors  one per block, 64 bytes each
  *   data         blocks: ring headers, ring chunks, payloads
@@ -8,6 +8,9 @@
  * The file is a memfd: it has no name, so a crash leaves nothing behind, and it reaches children by
  * fork or as a file descriptor. Its size is address space only; pages are taken on first touch and
  * given back (a hole is punched) when what they held has been idle for a moment.
+ *
+ * Where the parts lie follows from the size of the file alone. Each process works it out for itself and
+ * keeps it in private memory, so nothing that is written over in the segment can lead outside of it.
  */
 #ifndef TINES_SEGMENT_H
 #define TINES_SEGMENT_H
@@ -22,16 +25,18 @@
 #define TN_NO_BLOCK UINT32_MAX
 
 typedef struct {
-    _Atomic uint32_t pid; /* 0: free */
-    _Atomic uint64_t born; /* start time of that pid, so that a reused pid is not taken for it */
+    _Atomic uint32_t pid;  /* 0: free. TN_EXPECTED: for a child that is being forked */
+    _Atomic uint64_t born; /* start time of that pid, so that a reused pid is not taken for it; of an
+                            * expected child, since when it is */
 } tn_slot;
+
+#define TN_EXPECTED UINT32_MAX
+#define TN_NO_SLOT UINT32_MAX
 
 typedef struct {
     uint64_t magic;
     uint64_t size;
     uint8_t id[16];
-    uint64_t slots_at, blocks_at, data_at; /* offsets */
-    uint32_t blocks_limit;
     _Alignas(TN_CACHE_LINE) tn_lock registry; /* slots; order: registry, put, get, arena */
     _Atomic uint32_t slots_used;              /* high-water mark */
     _Atomic int64_t last_sweep;
@@ -49,8 +54,13 @@ typedef struct {
     uint8_t *base;  /* where the core looks */
     uint8_t *views; /* the same once more, for the blocks that Python sees: see tn_view_detach */
     uint64_t size;
+    uint64_t slots_at, blocks_at, data_at; /* offsets */
+    uint32_t blocks_limit;
     tn_header *header;
-    uint32_t slot;   /* this process's */
+    uint32_t slot;          /* this process's, if it is the one that registered */
+    uint32_t registered;    /* in which process of a line of forks; see tn_segment_registered */
+    uint32_t child_slot;    /* of the child that is being forked, or TN_NO_SLOT */
+    uint64_t child_expected_since;
     _Atomic uint64_t fresh; /* bytes taken from the system since the last look at what is left */
 } tn_segment;
 
@@ -62,8 +72,13 @@ tn_result tn_segment_create(tn_segment *segment, uint64_t size);
 /* Map the segment behind a descriptor, which stays the caller's. */
 tn_result tn_segment_attach(tn_segment *segment, int fd);
 void tn_segment_unmap(tn_segment *segment); /* the descriptor stays open */
-/* Take a slot for this process; again after fork, in the child. */
+/* Take a slot for this process, once; again after fork, in the child. */
 tn_result tn_segment_register(tn_segment *segment);
+/* Before a fork: set a slot aside for the child, so that things can be held in its name. What was held
+ * for a child that never came, or was killed before it could register, is free again after a while. */
+void tn_segment_expect_child(tn_segment *segment);
+/* False in a child that was forked and has not registered yet: what its parent held is not its own. */
+bool tn_segment_registered(const tn_segment *segment);
 
 /* A checked place: NULL if [offset, offset + length) is not inside the segment. */
 static inline void *tn_at(const tn_segment *segment, uint64_t offset, uint64_t length) {

@@ -7,8 +7,7 @@ they also serve as types. What costs time to import is imported on first use.
 
 from __future__ import annotations
 
-import sys
-from multiprocessing import SUBDEBUG, SUBWARNING  # type: ignore[attr-defined]
+from multiprocessing import SUBDEBUG, SUBWARNING  # type: ignore[attr-defined]  # noqa: F401
 
 from tines import context
 from tines.context import (

@@ -14,7 +14,11 @@ import multiprocessing.context as _std
 import sys
 from multiprocessing import (
     get_all_start_methods as _get_all_start_methods,
+)
+from multiprocessing import (
     get_start_method as _get_start_method,
+)
+from multiprocessing import (
     set_start_method as _set_start_method,
 )
 from multiprocessing.context import (
@@ -27,14 +31,15 @@ from multiprocessing.context import (
     set_spawning_popen,
 )
 
-from tines.process.base import CONCRETE, Process, SpawnProcess
+from tines.process.base import Process, SpawnProcess
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from typing import Any
+    from typing import Any, ClassVar, Literal, overload
 
     from tines.pool import Pool
+    from tines.process.base import ManagedProcess
     from tines.queues import JoinableQueue, Queue, SimpleQueue
 
 __all__ = [
@@ -56,6 +61,9 @@ __all__ = [
 
 class BaseContext(_std.BaseContext):
     """What all contexts share."""
+
+    if TYPE_CHECKING:
+        Process: ClassVar[type[ManagedProcess]]
 
     def Queue(self, maxsize: int = 0, *, max_bytes: int = 0) -> Queue[Any]:  # type: ignore[override]  # noqa: N802
         """Return a queue for many producers and consumers.
@@ -117,11 +125,10 @@ class BaseContext(_std.BaseContext):
         return available_cpus()
 
     def set_forkserver_preload(self, module_names: list[str], *, on_error: str = "warn") -> None:
-        """Name the modules that the fork server imports before it forks, ``"__main__"`` for the
-        main module, which alone is the default. For servers started from now on.
+        """Say what a fork server that is started from now on imports before it forks.
 
         Args:
-            module_names: Names of modules.
+            module_names: Names of modules; ``"__main__"`` is the main one, and the default.
             on_error: What a module that fails to import leads to: ``"warn"`` prints the traceback,
                 ``"ignore"`` does nothing, ``"fail"`` lets every start fail.
         """
@@ -146,13 +153,15 @@ class BaseContext(_std.BaseContext):
 class DefaultContext(BaseContext, _std.DefaultContext):
     """The context of the program's default start method."""
 
-    Process = Process  # type: ignore[assignment]
+    Process = Process
 
     def __init__(self) -> None:
         """Make it; its only state is the standard library's."""
 
-    def get_context(self, method: str | None = None) -> BaseContext:
-        """Return the context of a start method; without one, of the default, which is then fixed."""
+    def get_context(  # type: ignore[override]
+        self, method: str | None = None
+    ) -> BaseContext:
+        """Return the context of a start method; without one, of the default, now fixed."""
         return super().get_context(_get_start_method() if method is None else method)
 
     def set_start_method(self, method: str | None, force: bool = False) -> None:
@@ -161,9 +170,19 @@ class DefaultContext(BaseContext, _std.DefaultContext):
             self.get_context(method)
         _set_start_method(method, force)
 
-    def get_start_method(self, allow_none: bool = False) -> str | None:  # type: ignore[override]
-        """Return the default start method."""
-        return _get_start_method(allow_none)
+    if TYPE_CHECKING:
+
+        @overload  # type: ignore[override]
+        def get_start_method(self, allow_none: Literal[False] = False) -> str: ...
+        @overload
+        def get_start_method(self, allow_none: bool) -> str | None: ...
+        def get_start_method(self, allow_none: bool = False) -> str | None:
+            """Return the default start method, and fix it unless ``allow_none``."""
+    else:
+
+        def get_start_method(self, allow_none=False):
+            """Return the default start method, and fix it unless ``allow_none``."""
+            return _get_start_method(allow_none)
 
     def get_all_start_methods(self) -> list[str]:
         """Return the start methods of this system, the default first."""
@@ -174,7 +193,7 @@ class SpawnContext(BaseContext, _std.SpawnContext):
     """Starts a fresh interpreter."""
 
     _name = "spawn"
-    Process = SpawnProcess  # type: ignore[assignment]
+    Process = SpawnProcess
 
 
 _contexts: dict[str, BaseContext] = {"spawn": SpawnContext()}
@@ -186,17 +205,17 @@ if sys.platform != "win32":
         """Forks this process."""
 
         _name = "fork"
-        Process = ForkProcess  # type: ignore[assignment]
+        Process = ForkProcess
 
     class ForkServerContext(BaseContext, _std.ForkServerContext):
         """Forks a warm, single-threaded server."""
 
         _name = "forkserver"
-        Process = ForkServerProcess  # type: ignore[assignment]
+        Process = ForkServerProcess
 
     _contexts["fork"] = ForkContext()
     _contexts["forkserver"] = ForkServerContext()
-    __all__ += ["ForkContext", "ForkProcess", "ForkServerContext", "ForkServerProcess"]  # noqa: PLE0604
+    __all__ += ["ForkContext", "ForkProcess", "ForkServerContext", "ForkServerProcess"]
 
 default = DefaultContext()
 """The default context: the functions of the package are its methods."""

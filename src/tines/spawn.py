@@ -1,4 +1,4 @@
-"""Starting fresh interpreters: the standard library's own settings, which our start methods obey."""
+"""Settings of the start methods: the standard library's own, which ours obey."""
 
 from __future__ import annotations
 

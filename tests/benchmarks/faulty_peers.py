@@ -100,6 +100,18 @@ class _Dying(_Sound):
         return item
 
 
+class _Leaking(_Sound):
+    """Keeps all that was received."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: list[Any] = []
+
+    def get(self) -> Any:
+        self.kept.append(super().get())
+        return self.kept[-1]
+
+
 class _QueuePeer(Peer):
     module = "multiprocessing"
     offers = frozenset({Feature.QUEUE, Feature.SHARED_QUEUE, Feature.BATCHES})
@@ -170,6 +182,7 @@ PEERS = (
     _QueuePeer("slow", _Slow),
     _QueuePeer("hanging", _Hanging),
     _QueuePeer("dying", _Dying),
+    _QueuePeer("leaking", _Leaking),
     _PoolPeer("forgetful", _ForgetfulPool),
     _PoolPeer("parent_dies", _ParentDies),
     _Orphaning("orphaning", StandardPool),

@@ -8,9 +8,10 @@ import sys
 from dataclasses import replace
 
 import pytest
-from benchmarks import load, runner, subjects
 from benchmarks.model import Run, Status
 from benchmarks.plan import Case
+
+from benchmarks import load, runner, subjects
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="the queue subjects fork"),
@@ -97,6 +98,15 @@ def test_a_process_that_is_left_behind_is_found_and_ended() -> None:
     result = run("pool", "apply 2", "orphaning")
     assert result.status is Status.OK
     assert result.left_behind == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_memory_that_a_queue_keeps_is_seen() -> None:
+    burst = {"count": 32, "size": 2**20}
+    sound, leaking = (run("memory", "burst", peer, **burst) for peer in ("sound", "leaking"))
+    assert sound.status is leaking.status is Status.OK
+    assert leaking.metrics["held"] > 31
+    assert sound.metrics["held"] < 31
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

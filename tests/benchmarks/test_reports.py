@@ -7,7 +7,6 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
-from benchmarks import goals, subjects
 from benchmarks.cli import main
 from benchmarks.model import Metric, Run, Status
 from benchmarks.numbers import Estimate, percentile
@@ -16,6 +15,8 @@ from benchmarks.plan import make_plan
 from benchmarks.report import documents, figures, tables
 from benchmarks.results import Results, VariantInfo
 from benchmarks.summary import tables as summarise
+
+from benchmarks import goals, subjects
 
 RATE = Metric("rate", "messages/s", "higher")
 INFO = VariantInfo("queue_small", "Queue", "Text.", "1-1", "one to one", (RATE,))
@@ -139,6 +140,21 @@ class TestGoals:
         one.runs = [Run("skew", "heavy tail", "tines", 0, Status.OK, {"makespan": 1.07})]
         assert not goals.check(summarise(one), [goal])[0].reached
 
+    @pytest.mark.parametrize(("large", "reached"), [(105.0, True), (120.0, False)])
+    def test_a_bar_between_two_variants(self, large: float, reached: bool) -> None:
+        metric = Metric("median", "ms", "lower")
+        one = results()
+        one.variants = [
+            VariantInfo("startup", "Start-up", "", name, name, (metric,))
+            for name in ("small", "large")
+        ]
+        one.runs = [
+            Run("startup", name, "tines", 0, Status.OK, {"median": value})
+            for name, value in (("small", 100.0), ("large", large))
+        ]
+        goal = goals.Goal("startup", "large", 0.9, versus="tines", against="small")
+        assert goals.check(summarise(one), [goal])[0].reached is reached
+
     def test_every_goal_names_a_variant_a_metric_and_peers_that_exist(self) -> None:
         known = catalogue()
         for goal in goals.GOALS:
@@ -146,6 +162,7 @@ class TestGoals:
             variant = variants[goal.variant]
             for peer in filter(None, (goal.peer, goal.versus)):
                 assert variant.needs <= known[peer].offers, goal
+            assert not goal.against or goal.against in variants
             if goal.metric:
                 assert goal.metric in {metric.name for metric in variant.metrics}
 
@@ -201,13 +218,14 @@ class TestDocuments:
         hang = one_run("a<b", 0, 0, status=Status.HANG, metrics={}, detail="no | result")
         made = results(*three("stdlib", 90, 100, 110), *three("tines", 640, 650, 660), hang)
         written = documents.write([made], tmp_path)
-        assert len(written) == 3
+        assert len(written) == 4
         page = (tmp_path / "docs/benchmarks.md").read_text()
         assert "| **tines** | 650 | ±2 % | 6.5x |" in page
         assert "no \\| result" in page
         assert "0123456789ab" in page
         assert "| ray | No module named 'ray' |" in page
         readme = (tmp_path / "README.md").read_text()
+        assert "(docs/benchmarks/headline.svg)" in readme
         assert "| Queue: one to one | messages/s | 650 | 100 | 6.5x |" in readme
         chart = ET.parse(tmp_path / "docs/benchmarks/queue_small.svg").getroot()
         namespace = "{http://www.w3.org/2000/svg}"
@@ -241,6 +259,12 @@ class TestChoosing:
         groups = list(plan.groups())
         assert [group[0].variant.name for group in groups] == ["1-1", "4-4"]
         assert groups[0][0].params["seconds"] < 1
+
+    def test_quick_compares_start_methods_in_start_up_only(self) -> None:
+        plan = make_plan(["pool", "startup"], [], "*", 1, quick=True)
+        for group in plan.groups():
+            spawned = any(case.peer.endswith("_spawn") for case in group)
+            assert spawned is (group[0].subject == "startup")
 
     @pytest.mark.parametrize("arguments", [["wrong"], ["--peers", "wrong"], ["--rounds", "-1"]])
     def test_bad_arguments(self, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:

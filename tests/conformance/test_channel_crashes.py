@@ -203,9 +203,8 @@ def test_killed_consumers_leave_each_message_accounted_for(
     """Workers die at random: each task is answered, under a dead one's lease, or still queued."""
     chance = random.Random(311)
     tasks, results = transport.channel(leases=1), transport.channel()
-    count, kills = 1500, 12
-    for n in range(count):
-        tasks.send(b"", tag=n)
+    kills, each = 12, 120
+    count = kills * each
     answered: list[int] = []
     lost: list[int] = []
 
@@ -213,7 +212,9 @@ def test_killed_consumers_leave_each_message_accounted_for(
         while (message := results.recv(0)) is not None:
             answered.append(message[1])
 
-    for _ in range(kills):
+    for round_ in range(kills):
+        for n in range(round_ * each, (round_ + 1) * each):
+            tasks.send(b"", tag=n)
         worker = fork(work_under_lease, tasks, results, 0)
         for _ in range(chance.randrange(1, 60)):
             message = results.recv(WAIT)
@@ -238,11 +239,12 @@ def test_killed_receivers_lose_at_most_what_they_took(
 ) -> None:
     """Without leases a message dies only with a process whose ``recv`` had returned it."""
     channel, received = transport.channel(), transport.channel()
-    count, kills = 1000, 10
-    for n in range(count):
-        channel.send(b"", tag=n)
+    kills, each = 10, 100
+    count = kills * each
     tags: list[int] = []
-    for _ in range(kills):
+    for round_ in range(kills):
+        for n in range(round_ * each, (round_ + 1) * each):
+            channel.send(b"", tag=n)
         child = fork(receive_for_ever, channel, received)
         tags += [must(received.recv(WAIT))[1] for _ in range(15)]
         kill(child)

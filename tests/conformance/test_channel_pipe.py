@@ -53,7 +53,12 @@ def own(ready: Channel, how: str) -> None:
     full.send(b"")
     ready.send(pickle.dumps((empty, full, go)))
     go.recv(WAIT)
-    if how == "killed":
+    if how == "leaves a child":
+        pid = os.fork()
+        if pid == 0:
+            signal.pause()
+        ready.send(b"", tag=pid)
+    if how != "ends":
         os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -80,7 +85,7 @@ def blocked(channels: bytes, report: Channel, call: str) -> None:
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
-@pytest.mark.parametrize("how", ["killed", "ends"])
+@pytest.mark.parametrize("how", ["killed", "leaves a child", "ends"])
 def test_the_owners_end_is_an_error_for_everybody(
     fork: Start, finish: Finish, until: Until, how: str
 ) -> None:
@@ -106,6 +111,8 @@ def test_the_owners_end_is_an_error_for_everybody(
     with pytest.raises(TransportError, match=f"pid {owner.pid}"):
         go.qsize()
     assert time.monotonic() - began < 10
+    if how == "leaves a child":
+        os.kill(must(ready.recv(WAIT))[1], signal.SIGKILL)
     # A handle of a channel that is gone still unpickles; only its use fails.
     orphan = pickle.loads(channels)[0]
     with pytest.raises(TransportError):

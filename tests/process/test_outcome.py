@@ -255,7 +255,9 @@ def test_functions_of_an_interactive_session(how):
     """As in a REPL or a notebook: there is no file that a child could import."""
     arguments = ["-c", SESSION] if how == "-c" else [how]
     # What is typed ends a block by an empty line.
-    typed = SESSION.replace("\n\n", "\n").replace("\nclass", "\n\nclass").replace("\ndef", "\n\ndef")
+    typed = (
+        SESSION.replace("\n\n", "\n").replace("\nclass", "\n\nclass").replace("\ndef", "\n\ndef")
+    )
     typed = typed.replace("\nfor", "\n\nfor").replace("\nprint", "\n\nprint")
     done = subprocess.run(
         [sys.executable, *arguments],

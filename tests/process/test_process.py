@@ -27,7 +27,9 @@ class Event(list):
 
 def set_attribute(process_name, connection):
     current = mp.current_process()
-    connection.send((current.name, process_name, current.daemon, mp.parent_process().pid, os.getpid()))
+    connection.send(
+        (current.name, process_name, current.daemon, mp.parent_process().pid, os.getpid())
+    )
 
 
 def exit_with(how):
@@ -165,8 +167,9 @@ def test_the_sentinel_is_ready_when_the_child_has_ended(ctx):
 
 
 def leave_a_grandchild(connection):
-    grandchild = subprocess.Popen([sys.executable, "-c", f"import time; time.sleep({LONG})"],
-                                  close_fds=False)
+    grandchild = subprocess.Popen(
+        [sys.executable, "-c", f"import time; time.sleep({LONG})"], close_fds=False
+    )
     connection.send(grandchild.pid)
     os._exit(3)
 
@@ -288,9 +291,7 @@ def start_child(ctx_name, connection):
 
 def test_a_daemonic_process_may_have_children(ctx):
     reader, writer = ctx.Pipe(duplex=False)
-    process = ctx.Process(
-        target=start_child, args=(ctx.get_start_method(), writer), daemon=True
-    )
+    process = ctx.Process(target=start_child, args=(ctx.get_start_method(), writer), daemon=True)
     process.start()
     assert reader.recv() == "grandchild"
     assert reader.recv() is True  # and is daemonic itself, unless it was made otherwise

@@ -73,11 +73,15 @@ class Chunk(Task):
 
 
 def encode_items(
-    reference: Reference, items: list[Any], kind: int, timed: bool
+    reference: Reference, items: list[Any], kind: int, *, timed: bool, measure: bool = False
 ) -> tuple[int, Any, Any]:
-    """Encode a chunk; a single item travels as a call, whose result needs no list around it."""
+    """Encode a chunk.
+
+    A single item travels as a call, whose result needs no list around it, unless its duration is
+    wanted (``measure``), which only chunks report.
+    """
     number, carrier = reference
-    if len(items) == 1:
+    if len(items) == 1 and not measure:
         arguments = tuple(items[0]) if kind == messages.STAR else (items[0],)
         kind = messages.CALL
         _, data, buffers = pickling.encode((number, carrier, arguments, {}))

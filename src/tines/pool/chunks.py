@@ -55,6 +55,6 @@ class Guide:
         return 2 * self._workers
 
     @property
-    def quick(self) -> bool:
-        """Whether the items are known to be too short to be worth taking back."""
-        return bool(self._items) and self._seconds < 1e-3 * self._items
+    def measures(self) -> bool:
+        """Whether it sizes by measurement."""
+        return not self._fixed

@@ -150,7 +150,7 @@ class IMapIterator(Waitable):
         """Encode a chunk."""
         assert chunk.items is not None
         timed = self.options.timeout is not None
-        return encode_items(self._reference, chunk.items, messages.EACH, timed)
+        return encode_items(self._reference, chunk.items, messages.EACH, timed=timed)
 
     def arrived(self, chunk: Chunk, kind: int, data: Any, buffers: Any) -> None:
         """Keep results as they came. Idempotent for whole outcomes."""

@@ -84,7 +84,10 @@ class MapResult(ApplyResult):
     def encode(self, chunk: Chunk) -> tuple[int, Any, Any]:
         """Encode a chunk."""
         items = self._items[chunk.start : chunk.stop]
-        return encode_items(self._reference, items, self._kind, self.options.timeout is not None)
+        timed = self.options.timeout is not None
+        return encode_items(
+            self._reference, items, self._kind, timed=timed, measure=self._guide.measures
+        )
 
     def arrived(self, chunk: Chunk, kind: int, data: Any, buffers: Any) -> None:
         """Take results of a chunk. Only the collector thread calls this."""

@@ -12,7 +12,7 @@ user's runs; then the standard library's own takes over.
 from __future__ import annotations
 
 import multiprocessing.context as std_context
-import multiprocessing.process as std
+import multiprocessing.process as _process
 import os
 import sys
 
@@ -27,11 +27,27 @@ if TYPE_CHECKING:
 __all__ = ["CONCRETE", "ManagedProcess", "Process"]
 
 _SET_BY_INIT = frozenset(
-    ("_args", "_closed", "_config", "_identity", "_kwargs", "_name", "_parent_pid", "_popen", "_target")
+    (
+        "_args",
+        "_closed",
+        "_config",
+        "_identity",
+        "_kwargs",
+        "_name",
+        "_parent_pid",
+        "_popen",
+        "_target",
+    )
 )
 
 
-class ManagedProcess(std.BaseProcess):
+# Of the standard library's private names these are used: ``_children`` and ``_cleanup`` here,
+# ``_default_context`` below. ``_children`` is another set in each child, so it is never kept.
+std: Any = _process
+_default_context = std_context._default_context
+
+
+class ManagedProcess(_process.BaseProcess):
     """What all process classes of tines share.
 
     Args:
@@ -62,8 +78,8 @@ class ManagedProcess(std.BaseProcess):
 
     own_group: bool = False
     """Whether the child leads a process group of its own, which ``terminate()``, ``kill()`` and
-    ``interrupt()`` then signal as a whole, processes included that the child started by other means.
-    Such a child gets no Ctrl-C from the terminal."""
+    ``interrupt()`` then signal as a whole, with what the child has started by other means. Such a
+    child gets no Ctrl-C from the terminal."""
 
     def __init__(
         self,
@@ -85,7 +101,7 @@ class ManagedProcess(std.BaseProcess):
             args = tuple(args)
         except TypeError:
             raise TypeError(
-                f"args={args!r} is not a sequence of arguments: write args=({args!r},) for one argument"
+                f"args={args!r} is no sequence of arguments: for one, write args=({args!r},)"
             ) from None
         super().__init__(group, target, name, args, kwargs or {}, daemon=daemon)
         if returns is not None:
@@ -93,7 +109,19 @@ class ManagedProcess(std.BaseProcess):
         self._box: Box | None = None
         self._outcome: Outcome | None = None
 
-    if not TYPE_CHECKING:
+    if TYPE_CHECKING:
+        _check_closed: Callable[[], None]
+        _closed: bool
+        _parent_pid: int
+        _popen: Any
+        _sentinel: int
+        _target: Callable[..., object] | None
+        _args: tuple[Any, ...]
+        _kwargs: dict[str, Any]
+
+        @staticmethod
+        def _Popen(process_obj: Any) -> Any: ...  # noqa: N802
+    else:
 
         def __getattr__(self, name):
             if name in _SET_BY_INIT and "_popen" not in self.__dict__:
@@ -104,7 +132,7 @@ class ManagedProcess(std.BaseProcess):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def run(self) -> Any:
-        """Call ``target`` in the child; a subclass may override it. What it returns is the result."""
+        """Call ``target``, in the child. A subclass may override it; it returns the result."""
         if self._target:
             return self._target(*self._args, **self._kwargs)
         return None
@@ -158,7 +186,9 @@ class ManagedProcess(std.BaseProcess):
         """Raise ``KeyboardInterrupt`` in the child: ``SIGINT``. Not on Windows."""
         started = self._started("interrupt")
         if sys.platform == "win32":
-            raise NotImplementedError("interrupt() needs SIGINT, which Windows cannot send to one process")
+            raise NotImplementedError(
+                "interrupt() needs SIGINT, which Windows cannot send to one process"
+            )
         started.interrupt()
 
     def close(self) -> None:
@@ -175,7 +205,7 @@ class ManagedProcess(std.BaseProcess):
 
         Raises:
             WaitTimeout: the child is still running after ``timeout`` seconds.
-            ProcessLostError: the child ended without an outcome: killed, crashed, or ``sys.exit()``.
+            ProcessLostError: the child ended without an outcome: it was killed, or by itself.
             ValueError: this process was not made with ``returns=True``.
         """
         value, error = self._get_outcome("result", timeout)
@@ -216,14 +246,16 @@ class ManagedProcess(std.BaseProcess):
         if text is None:
             from tines.errors import WaitTimeout
 
-            raise WaitTimeout(f"{self.name} (pid {self.pid}) did not give its stacks in {timeout} s")
+            raise WaitTimeout(
+                f"{self.name} (pid {self.pid}) did not give its stacks in {timeout} s"
+            )
         return text
 
     def _check_owner(self, verb: str) -> None:
         if self._parent_pid != os.getpid():
             _misuse(
-                f"cannot {verb} {self.name} here (pid {os.getpid()}): only the process that made it "
-                f"(pid {self._parent_pid}) can"
+                f"cannot {verb} {self.name} here (pid {os.getpid()}): only the process that "
+                f"made it (pid {self._parent_pid}) can"
             )
 
     def _started(self, verb: str) -> Any:
@@ -297,19 +329,19 @@ def _misuse(message: str) -> NoReturn:
     raise StartError(message)
 
 
-class Process(ManagedProcess, std_context.Process):
+class Process(ManagedProcess, std_context.Process):  # noqa: D101
     __doc__ = ManagedProcess.__doc__
 
     @staticmethod
-    def _Popen(process_obj: ManagedProcess) -> Any:  # noqa: N802
-        return CONCRETE[std_context._default_context.get_start_method()]._Popen(process_obj)
+    def _Popen(process_obj: Any) -> Any:  # noqa: N802
+        return CONCRETE[_default_context.get_start_method()]._Popen(process_obj)
 
 
 class SpawnProcess(ManagedProcess, std_context.SpawnProcess):
     """A process that is started as a fresh interpreter."""
 
     @staticmethod
-    def _Popen(process_obj: ManagedProcess) -> Any:  # noqa: N802
+    def _Popen(process_obj: Any) -> Any:  # noqa: N802
         from tines.process.popen_spawn import Popen
 
         return Popen(process_obj)
@@ -324,7 +356,7 @@ if sys.platform != "win32":
         """A process that is forked from this one."""
 
         @staticmethod
-        def _Popen(process_obj: ManagedProcess) -> Any:  # noqa: N802
+        def _Popen(process_obj: Any) -> Any:  # noqa: N802
             from tines.process.popen_fork import Popen
 
             return Popen(process_obj)
@@ -333,7 +365,7 @@ if sys.platform != "win32":
         """A process that is forked from a warm, single-threaded server."""
 
         @staticmethod
-        def _Popen(process_obj: ManagedProcess) -> Any:  # noqa: N802
+        def _Popen(process_obj: Any) -> Any:  # noqa: N802
             from tines.process.popen_forkserver import Popen
 
             return Popen(process_obj)

@@ -96,7 +96,7 @@ class Box:
         return shared_file.read_message(self._fd, at=_OUTCOME)
 
     def dump(self) -> str | None:
-        """Return what ``faulthandler`` has written since stacks were last asked for, if anything."""
+        """Return what ``faulthandler`` has written since stacks were last asked for."""
         return self._text(self._seen)
 
     def ask_for_stacks(self, pid: int, send: Callable[[int], None], timeout: float) -> str | None:

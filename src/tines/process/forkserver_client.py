@@ -18,8 +18,19 @@ import threading
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
-__all__ = ["EXIT_CODE", "HELLO", "MAX_FDS", "adopt", "command_line", "inherited", "receive", "request", "stop"]
+__all__ = [
+    "EXIT_CODE",
+    "HELLO",
+    "MAX_FDS",
+    "adopt",
+    "command_line",
+    "inherited",
+    "receive",
+    "request",
+    "stop",
+]
 
 MAX_FDS = 253
 """The most descriptors that one message can carry (``SCM_MAX_FD`` of Linux)."""
@@ -128,7 +139,7 @@ def request(
         fds: Further descriptors for the child.
 
     Returns:
-        Its pid, a pidfd where the system has them, and the descriptor that its exit code will come from.
+        Its pid, a pidfd where the system has them, and where its exit code will come from.
 
     Raises:
         StartError: the server does not start, or its children die at once.
@@ -138,17 +149,16 @@ def request(
         raise ValueError(f"a child can be given at most {MAX_FDS - 5} descriptors, not {len(fds)}")
     for _ in range(_RETRIES):
         status, child_end = socket.socketpair()
-        with child_end:
-            with _client.lock:
-                way = _client.connected()
-                passed = [payload_fd, liveness_fd, child_end.fileno(), tracker_fd, way.fileno()]
-                try:
-                    socket.send_fds(way, [b"j"], [*passed, *fds])
-                except (BrokenPipeError, ConnectionResetError):
-                    dead = _client.disconnect()
-                    status.close()
-                    _collect(dead)
-                    continue
+        with child_end, _client.lock:
+            way = _client.connected()
+            passed = [payload_fd, liveness_fd, child_end.fileno(), tracker_fd, way.fileno()]
+            try:
+                socket.send_fds(way, [b"j"], [*passed, *fds])
+            except (BrokenPipeError, ConnectionResetError):
+                dead = _client.disconnect()
+                status.close()
+                _collect(dead)
+                continue
         hello, given = receive(status, HELLO.size, 1)
         if hello:
             return HELLO.unpack(hello)[0], given[0] if given else None, status.detach()
@@ -160,7 +170,7 @@ def request(
     from tines.errors import StartError
 
     raise StartError(
-        f"the fork server could not start a child, in {_RETRIES} attempts: see what it wrote to stderr"
+        f"the fork server could not start a child, in {_RETRIES} attempts: it says why on stderr"
     )
 
 
@@ -186,8 +196,9 @@ def _start_server(preload: Sequence[str], on_error: str) -> tuple[socket.socket,
     try:
         shared_file.write_message(settings_fd, [pickle.dumps(settings)])
         passed = [server.fileno(), settings_fd]
-        command = command_line(*passed, True)
-        pid = util.spawnv_passfds(spawn.get_executable(), command, passed)  # type: ignore[attr-defined]
+        command = command_line(server.fileno(), settings_fd, True)
+        executable: Any = spawn.get_executable()
+        pid = util.spawnv_passfds(executable, command, passed)
     except BaseException:
         client.close()
         raise

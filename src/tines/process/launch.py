@@ -10,6 +10,7 @@ Functions and classes of an interactive session, and lambdas, travel by value.
 
 from __future__ import annotations
 
+import multiprocessing
 import multiprocessing.process as std
 import os
 import pickle
@@ -46,7 +47,7 @@ def preparation(name: str) -> dict[str, Any]:
     if getattr(std.current_process(), "_inheriting", False):
         from tines.errors import StartError
 
-        raise StartError(_UNGUARDED.format(method=spawn.get_start_method()))
+        raise StartError(_UNGUARDED.format(method=multiprocessing.get_start_method()))
     data = spawn.get_preparation_data(name)
     main_path = data.get("init_main_from_path")
     if main_path is not None and os.path.basename(main_path).startswith("<"):
@@ -102,7 +103,7 @@ def prepare(data: dict[str, Any]) -> None:
 
 
 def run(payload_fd: int, liveness_fd: int) -> int:
-    """Run in the child: unpack what :func:`pack` wrote and run the process; return its exit code."""
+    """Unpack, in the child, what :func:`pack` wrote, and run it; return the exit code."""
     message = shared_file.read_message(payload_fd)
     os.close(payload_fd)
     if message is None:

@@ -20,6 +20,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+_util: Any = util
+
 __all__ = ["HAVE_PIDFD", "UNKNOWN", "Popen", "ready"]
 
 UNKNOWN = 255
@@ -82,7 +84,7 @@ class Popen(std.Popen):
             os.kill(self.pid, signal.SIGKILL)
             os.waitpid(self.pid, 0)
             raise
-        self.finalizer = util.Finalize(self, util.close_fds, (self.sentinel,))
+        self.finalizer = util.Finalize(self, _util.close_fds, (self.sentinel,))
 
     def poll(self, flag: int = os.WNOHANG) -> int | None:
         """Return the exit code, or ``None`` while the child runs."""
@@ -125,7 +127,7 @@ class Popen(std.Popen):
             return
         try:
             if self._has_pidfd:
-                signal.pidfd_send_signal(self.sentinel, signum)  # type: ignore[attr-defined]
+                signal.pidfd_send_signal(self.sentinel, signum)
             else:
                 os.kill(self.pid, signum)
         except ProcessLookupError:

@@ -7,14 +7,18 @@ import multiprocessing.util as util
 import os
 import sys
 
-# The box is for the child, which is not to import anything.
-from tines.process import box as box, liveness, popen
+import tines.process.box  # noqa: F401  (for the child, which is not to import anything)
+from tines.process import liveness, popen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 __all__ = ["Popen"]
+
+# Its ``_exit_function`` and ``atexit``'s private names are what the standard library uses here.
+_util: Any = util
+_atexit: Any = atexit
 
 
 class Popen(popen.Popen):
@@ -50,12 +54,12 @@ def _run_child(process_obj: Any, liveness_fd: int) -> NoReturn:
     runs_atexit = sys.version_info >= (3, 13)
     try:
         if runs_atexit:
-            atexit._clear()
-            atexit.register(util._exit_function)
+            _atexit._clear()
+            atexit.register(_util._exit_function)
         code = process_obj._bootstrap(parent_sentinel=liveness_fd)
     finally:
         try:
             if runs_atexit:
-                atexit._run_exitfuncs()
+                _atexit._run_exitfuncs()
         finally:
             os._exit(code)

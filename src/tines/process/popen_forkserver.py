@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Popen"]
 
+_util: Any = util
+
 
 class _Inherited:
     """Stands, in the pickle of a process, for a descriptor its child is given."""
@@ -48,7 +50,7 @@ class Popen(popen.Popen):
     def _launch(self, process_obj: Any) -> None:
         from multiprocessing import resource_tracker
 
-        tracker_fd = resource_tracker.getfd()
+        tracker_fd: Any = resource_tracker.getfd()
         payload_fd = launch.pack(process_obj, self)
         try:
             self.pid, pidfd, self._status_fd = forkserver_client.request(
@@ -58,7 +60,9 @@ class Popen(popen.Popen):
             os.close(payload_fd)
         self._has_pidfd = pidfd is not None
         self.sentinel = self._status_fd if pidfd is None else pidfd
-        self.finalizer = util.Finalize(self, util.close_fds, tuple({self._status_fd, self.sentinel}))
+        self.finalizer = util.Finalize(
+            self, _util.close_fds, tuple({self._status_fd, self.sentinel})
+        )
 
     def wait(self, timeout: float | None = None) -> int | None:
         """Wait for the end of the child; return its exit code, or ``None`` if it still runs."""

@@ -1,7 +1,7 @@
 """Start a child as a fresh interpreter.
 
-On Windows, and in a frozen program, it is the standard library that does it; the child finds its way
-to our process class when it unpickles it.
+On Windows, and in a frozen program, it is the standard library that does it; the child finds our
+process class when it unpickles it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["Popen", "interpreter", "spawn_main"]
+__all__ = ["Popen", "interpreter"]
 
 
 def interpreter(module: str, function: str, arguments: tuple[Any, ...]) -> list[str]:
@@ -31,27 +31,17 @@ def interpreter(module: str, function: str, arguments: tuple[Any, ...]) -> list[
     return [os.fsdecode(spawn.get_executable()), *options, "-c", program, "--multiprocessing-fork"]
 
 
-def spawn_main(payload_fd: int, liveness_fd: int, tracker_fd: int) -> None:
-    """Run in the new interpreter."""
-    from multiprocessing import resource_tracker
-
-    from tines.process import launch
-
-    resource_tracker._resource_tracker._fd = tracker_fd  # type: ignore[attr-defined]
-    sys.exit(launch.run(payload_fd, liveness_fd))
-
-
 if sys.platform == "win32":
-    from multiprocessing.popen_spawn_win32 import Popen as Popen
+    from multiprocessing.popen_spawn_win32 import Popen
 elif getattr(sys, "frozen", False):
-    from multiprocessing.popen_spawn_posix import Popen as Popen
+    from multiprocessing.popen_spawn_posix import Popen
 else:
     import multiprocessing.util as util
     from multiprocessing.popen_spawn_posix import _DupFd
 
-    from tines.process import launch, liveness, popen
+    from tines.process import launch, liveness, popen, spares
 
-    class Popen(popen.Popen):
+    class Popen(popen.Popen):  # type: ignore[no-redef]
         """A child in an interpreter of its own."""
 
         method = "spawn"
@@ -68,27 +58,38 @@ else:
             return fd
 
         def _launch(self, process_obj: Any) -> None:
-            from multiprocessing import resource_tracker, spawn
+            from multiprocessing import resource_tracker
 
-            tracker_fd = resource_tracker.getfd()
+            tracker_fd: Any = resource_tracker.getfd()
             liveness_fd = liveness.read_end()
             payload_fd = launch.pack(process_obj, self)
-            sentinel = child_end = None
-            passed = [payload_fd, liveness_fd, tracker_fd, *self._fds]
             try:
-                if not popen.HAVE_PIDFD:
-                    sentinel, child_end = os.pipe()
-                    passed.append(child_end)
-                command = interpreter(
-                    __name__, "spawn_main", (payload_fd, liveness_fd, tracker_fd)
-                )
-                self.pid = util.spawnv_passfds(spawn.get_executable(), command, set(passed))
+                arguments = (payload_fd, liveness_fd, tracker_fd)
+                spare = spares.take()
+                if spare is not None and spare.give(arguments, self._fds):
+                    self.pid = spare.pid
+                    self._watch()
+                else:
+                    self._start_interpreter(arguments)
+            finally:
+                os.close(payload_fd)
+            spares.replenish()
+
+        def _start_interpreter(self, arguments: tuple[int, int, int]) -> None:
+            from multiprocessing import spawn
+
+            # Only for systems without pidfds: ends when the child does.
+            sentinel, child_end = (None, None) if popen.HAVE_PIDFD else os.pipe()
+            passed = {*arguments, *self._fds, *(() if child_end is None else (child_end,))}
+            try:
+                executable: Any = spawn.get_executable()
+                command = interpreter("tines.process.child", "spawn_main", arguments)
+                self.pid = util.spawnv_passfds(executable, command, sorted(passed))
                 self._watch(sentinel)
             except BaseException:
                 if sentinel is not None:
                     os.close(sentinel)
                 raise
             finally:
-                os.close(payload_fd)
                 if child_end is not None:
                     os.close(child_end)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Iterator
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from tines.errors import WaitTimeout
 
@@ -64,8 +64,9 @@ def _as_completed(
 ) -> Iterator[AnyProcess]:
     while running:
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
-        for sentinel in connection.wait(list(running), left):
-            process = running.pop(sentinel)  # type: ignore[call-overload]
+        ended: list[Any] = connection.wait(list(running), left)
+        for sentinel in ended:
+            process = running.pop(sentinel)
             process.join()
             yield process
         if running and deadline is not None and time.monotonic() >= deadline:

@@ -23,7 +23,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, Union, runtime_checkable
 
-__all__ = ["Buffer", "Channel", "ChannelStatistics", "Lease", "Message", "Transport"]
+__all__ = [
+    "Buffer",
+    "Channel",
+    "ChannelStatistics",
+    "Lease",
+    "Message",
+    "Outgoing",
+    "Shared",
+    "Transport",
+    "check_bounds",
+    "check_kind_and_tag",
+]
 
 # Anything with the buffer protocol; ``collections.abc.Buffer`` is 3.12 and later.
 Buffer = Any
@@ -35,6 +46,29 @@ Message = tuple[int, int, Buffer, Sequence[Buffer]]
 
 # What ``send_many`` takes: a message without the receiver's guarantees.
 Outgoing = Union[Message, tuple[int, int, Buffer, Sequence[Buffer]]]
+
+
+def check_kind_and_tag(kind: int, tag: int) -> None:
+    """Refuse what does not fit a message.
+
+    Raises:
+        ValueError: ``kind`` or ``tag`` is out of range.
+    """
+    if not 0 <= kind <= 255:
+        raise ValueError(f"kind={kind} is not in 0..255")
+    if not 0 <= tag < 2**64:
+        raise ValueError(f"tag={tag} is not in 0..2**64-1")
+
+
+def check_bounds(max_items: int, max_bytes: int, leases: int) -> None:
+    """Refuse bounds that no channel can have.
+
+    Raises:
+        ValueError: one of them is negative.
+    """
+    for name, value in (("max_items", max_items), ("max_bytes", max_bytes), ("leases", leases)):
+        if value < 0:
+            raise ValueError(f"{name}={value!r} must not be negative; 0 means none")
 
 
 class Lease(NamedTuple):

@@ -19,11 +19,19 @@ import select
 import struct
 import sys
 import threading
+import weakref
 from collections.abc import Sequence
 from multiprocessing.context import get_spawning_popen
+from multiprocessing.reduction import DupFd
 from typing import Any
 
-from tines.transport.contract import Buffer, ChannelStatistics, Lease
+from tines.transport.contract import (
+    Buffer,
+    ChannelStatistics,
+    Lease,
+    check_bounds,
+    check_kind_and_tag,
+)
 
 if not sys.platform.startswith("linux"):
     raise ImportError(f"the ring transport needs Linux, and this is {sys.platform}")
@@ -123,6 +131,8 @@ class RingChannel:
         timeout: float | None = None,
     ) -> int:
         """See :meth:`tines.transport.contract.Channel.send_many`."""
+        for kind, tag, _, _ in messages:
+            check_kind_and_tag(kind, tag)
         send = self.send
         sent = 0
         for kind, tag, data, buffers in messages:
@@ -142,13 +152,17 @@ class RingChannel:
 
     def fileno(self) -> int:
         """See :meth:`tines.transport.contract.Channel.fileno`."""
-        if self._readiness is None or self._readiness.pid != os.getpid():
-            self._readiness = _Readiness(self._ring)
-        return self._readiness.fileno()
+        if self._ring.closed:
+            raise ValueError("the queue is closed in this process")
+        readiness = self._readiness
+        if readiness is None or readiness.pid != os.getpid():
+            readiness = self._readiness = _Readiness(self._ring)
+            weakref.finalize(self, readiness.close).atexit = False
+        return readiness.fileno()
 
     def close(self) -> None:
         """See :meth:`tines.transport.contract.Channel.close`."""
-        if self._readiness is not None and self._readiness.pid == os.getpid():
+        if self._readiness is not None:
             self._readiness.close()
         self._readiness = None
         self._ring.close()
@@ -170,15 +184,19 @@ def _descriptor_for(popen: Any, segment: _native.Segment) -> Any:
     """Pass the segment's descriptor to a child that is being started, once."""
     passed = popen.__dict__.setdefault("_tines_segments", {})
     if segment.id not in passed:
-        passed[segment.id] = popen.duplicate_for_child(segment.fd)
+        passed[segment.id] = DupFd(segment.fd)
     return passed[segment.id]
 
 
-def _open_spawned(handle: bytes, fd: int) -> RingChannel:
-    """Open a channel in a spawned child. Several channels share one descriptor: only the first attaches."""
-    identity, _, _ = _HANDLE.unpack(handle)
+def _attach(identity: bytes, descriptor: Any) -> None:
+    """Map the segment in a started child, unless an earlier channel has brought it already."""
     if all(segment.id != identity for segment in _program.existing()):
-        _program.attach(identity, fd)
+        _program.attach(identity, descriptor.detach())
+
+
+def _open_spawned(handle: bytes, descriptor: Any) -> RingChannel:
+    identity, _, _ = _HANDLE.unpack(handle)
+    _attach(identity, descriptor)
     return _open_received(handle)
 
 
@@ -227,56 +245,52 @@ class _Readiness:
             os.read(self.fileno(), 8)
 
     def close(self) -> None:
-        self._closed = True
-        self._thread.join()
+        if not self._closed and self.pid == os.getpid():
+            self._closed = True
+            self._thread.join()
 
 
 _has_eventfd = hasattr(os, "eventfd")
 
 
-class RingShared:
-    """One payload for many readers; see :class:`tines.transport.contract.Shared`."""
+class _Opened:
+    """One payload as a process sees it: mapped at the first ``open``, and kept."""
 
-    def __init__(self, blocks: list[Any], segment: _native.Segment) -> None:
-        self._blocks = blocks
+    def __init__(self, segment: _native.Segment, places: list[tuple[int, bytes | None]]) -> None:
         self._segment = segment
-        self._owner = os.getpid()
+        self._places = places
+        self._views: list[Buffer] = []
+        self._viewer = 0
 
     def open(self) -> tuple[Buffer, Sequence[Buffer]]:
         """Map each buffer copy-on-write: read, it is shared; written, it is this process's own."""
-        first, *rest = [_map_private(self._segment, place) for place in self._places()]
-        return first, rest
+        if self._viewer != os.getpid():  # not opened yet, or what was is the parent's
+            self._viewer = os.getpid()
+            self._views = [_map_private(self._segment, place) for place in self._places]
+        return self._views[0], self._views[1:]
+
+    def close(self) -> None:
+        """Do nothing: what is shared is the maker's to give back."""
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        popen = get_spawning_popen()
+        descriptor = None if popen is None else _descriptor_for(popen, self._segment)
+        return _open_shared, (self._segment.id, self._places, descriptor)
+
+
+class RingShared(_Opened):
+    """The same in the process that made it, and that gives it back."""
+
+    def __init__(self, segment: _native.Segment, blocks: list[_native.Block | bytes]) -> None:
+        places = [(-1, each) if isinstance(each, bytes) else (each.index, None) for each in blocks]
+        super().__init__(segment, places)
+        self._blocks = blocks
+        self._owner = os.getpid()
 
     def close(self) -> None:
         """See :meth:`tines.transport.contract.Shared.close`."""
         if self._owner == os.getpid():
             self._blocks = []
-
-    def _places(self) -> list[tuple[int, bytes | None]]:
-        return [
-            (-1, block) if isinstance(block, bytes) else (block.index, None)
-            for block in self._blocks
-        ]
-
-    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
-        popen = get_spawning_popen()
-        fd = None if popen is None else _descriptor_for(popen, self._segment)
-        return _open_shared, (self._segment.id, self._places(), fd)
-
-
-class _Opened:
-    """A :class:`RingShared` in a process that did not make it."""
-
-    def __init__(self, segment: _native.Segment, places: list[tuple[int, bytes | None]]) -> None:
-        self._segment = segment
-        self._places = places
-
-    def open(self) -> tuple[Buffer, Sequence[Buffer]]:
-        first, *rest = [_map_private(self._segment, place) for place in self._places]
-        return first, rest
-
-    def close(self) -> None:
-        """The maker's to give back."""
 
 
 def _map_private(segment: _native.Segment, place: tuple[int, bytes | None]) -> Buffer:
@@ -285,10 +299,10 @@ def _map_private(segment: _native.Segment, place: tuple[int, bytes | None]) -> B
 
 
 def _open_shared(
-    identity: bytes, places: list[tuple[int, bytes | None]], fd: int | None
+    identity: bytes, places: list[tuple[int, bytes | None]], descriptor: Any
 ) -> _Opened:
-    if fd is not None and all(segment.id != identity for segment in _program.existing()):
-        _program.attach(identity, fd)
+    if descriptor is not None:
+        _attach(identity, descriptor)
     return _Opened(_program.find(identity), places)
 
 
@@ -305,12 +319,13 @@ class RingTransport:
 
     def channel(self, *, max_items: int = 0, max_bytes: int = 0, leases: int = 0) -> RingChannel:
         """See :meth:`tines.transport.contract.Transport.channel`."""
+        check_bounds(max_items, max_bytes, leases)
         return RingChannel(_program.home().ring(max_items, max_bytes, leases))
 
     def share(self, data: Buffer, buffers: Sequence[Buffer] = ()) -> RingShared:
         """See :meth:`tines.transport.contract.Transport.share`."""
         segment = _program.home()
-        return RingShared([_keep(segment, each) for each in (data, *buffers)], segment)
+        return RingShared(segment, [_keep(segment, each) for each in (data, *buffers)])
 
     def reap(self, pid: int) -> None:
         """See :meth:`tines.transport.contract.Transport.reap`."""
@@ -318,7 +333,7 @@ class RingTransport:
             segment.sweep(pid)
 
 
-def _keep(segment: _native.Segment, buffer: Buffer) -> Any:
+def _keep(segment: _native.Segment, buffer: Buffer) -> _native.Block | bytes:
     """A block for a large buffer; a small one travels inside the handle."""
     view = memoryview(buffer)
     return segment.block(buffer) if view.nbytes >= 4096 else view.tobytes()

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tines.transport.contract import Buffer
+from tines.transport.contract import Buffer, check_bounds
 from tines.transport.pipe import registry as _registry
 from tines.transport.pipe.channel import PipeChannel, PipeShared, made, shared
 from tines.transport.pipe.state import ChannelState, Parcel
@@ -36,9 +36,7 @@ class PipeTransport:
             ValueError: a negative bound.
             TransportError: this process cannot serve channels: no descriptors or threads left.
         """
-        for name, value in (("max_items", max_items), ("max_bytes", max_bytes), ("leases", leases)):
-            if value < 0:
-                raise ValueError(f"{name}={value!r} must not be negative; 0 means none")
+        check_bounds(max_items, max_bytes, leases)
         registry = _registry.current()
         registry.sweep()
         broker = registry.broker()

@@ -14,7 +14,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from tines.errors import TransportError
-from tines.transport.contract import Buffer, ChannelStatistics, Lease, Message, Outgoing
+from tines.transport.contract import (
+    Buffer,
+    ChannelStatistics,
+    Lease,
+    Message,
+    Outgoing,
+    check_kind_and_tag,
+)
 from tines.transport.pipe import registry as _registry
 from tines.transport.pipe.client import Watch
 from tines.transport.pipe.local import LocalWatch
@@ -68,7 +75,7 @@ class PipeChannel:
         timeout: float | None = None,
     ) -> int:
         """Append one message; see the contract."""
-        _check(kind, tag)
+        check_kind_and_tag(kind, tag)
         endpoint = self._reach()
         parcel = _parcel(endpoint, kind, tag, data, buffers)
         return parcel.ticket if endpoint.send([parcel], _seconds(timeout)) else -1
@@ -78,7 +85,7 @@ class PipeChannel:
         endpoint = self._reach()
         parcels = []
         for kind, tag, data, buffers in messages:
-            _check(kind, tag)
+            check_kind_and_tag(kind, tag)
             parcels.append(_parcel(endpoint, kind, tag, data, buffers))
         return endpoint.send(parcels, _seconds(timeout)) if parcels else 0
 
@@ -213,13 +220,6 @@ def _parcel(
     if endpoint.copies:
         return Parcel.copied(kind, tag, data, buffers)
     return Parcel.borrowed(kind, tag, data, buffers)
-
-
-def _check(kind: int, tag: int) -> None:
-    if not 0 <= kind <= 255:
-        raise ValueError(f"kind={kind!r} is out of range: it must be 0 to 255")
-    if not 0 <= tag < 1 << 64:
-        raise ValueError(f"tag={tag!r} is out of range: it must be 0 to 2**64 - 1")
 
 
 def _seconds(timeout: float | None) -> float:

@@ -1,0 +1,64 @@
+"""The command ``tines``: one module for each subcommand, imported when it is asked for."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code.
+
+    Args:
+        argv: The arguments without the program's name; those of this process by default.
+    """
+    arguments = _parser().parse_args(argv)
+    try:
+        code: int = arguments.run(arguments)
+        return code
+    except BrokenPipeError:
+        # The reader (``| head``) has gone. Nothing more is to be said, at exit either.
+        sys.stdout = None
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    from tines import __version__
+
+    parser = argparse.ArgumentParser(prog="tines", description="Look at tines and its processes.")
+    parser.add_argument("--version", action="version", version=f"tines {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    doctor = commands.add_parser(
+        "doctor",
+        help="say what tines finds here: interpreter, transport, cores, limits, extras",
+        description="Say what tines finds on this machine, and what is the matter with it.",
+    )
+    doctor.add_argument("--json", action="store_true", help="print it as JSON")
+    doctor.set_defaults(run=_doctor)
+
+    stacks = commands.add_parser(
+        "stacks",
+        help="print the stacks of running processes, which go on",
+        description="Print the stacks of all threads of a running process that tines started. "
+        "It is not disturbed, and answers also where it hangs in C code. Linux only.",
+    )
+    stacks.add_argument("pid", type=int, help="a process that tines started, or its parent")
+    stacks.add_argument("--timeout", type=float, default=5.0, help="seconds to wait for an answer")
+    stacks.set_defaults(run=_stacks)
+    return parser
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from tines.cli import doctor
+
+    return doctor.run(as_json=arguments.json)
+
+
+def _stacks(arguments: argparse.Namespace) -> int:
+    from tines.cli import stacks
+
+    return stacks.run(arguments.pid, timeout=arguments.timeout)

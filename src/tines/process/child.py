@@ -1,0 +1,63 @@
+"""Where a new interpreter begins: as a spawned child, or as a spare that becomes one.
+
+It imports what a child needs and nothing else, as each child pays for it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from multiprocessing import resource_tracker
+
+from tines.process import launch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["spawn_main", "wait_for_job"]
+
+
+def spawn_main(payload_fd: int, liveness_fd: int, tracker_fd: int) -> None:
+    """Run in a new interpreter that was started for one child."""
+    resource_tracker._resource_tracker._fd = tracker_fd  # type: ignore[attr-defined]
+    sys.exit(launch.run(payload_fd, liveness_fd))
+
+
+def wait_for_job(job_fd: int) -> None:
+    """Run in a spare (:mod:`tines.process.spares`): be ready, wait, and become the child."""
+    import signal
+    import socket
+    import struct
+    from multiprocessing import spawn  # noqa: F401
+
+    import tines.process.box
+    from tines.process import forkserver_client
+
+    # What is typed at the terminal is not for a process that does nothing yet.
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    number = struct.calcsize("=i")
+    with socket.socket(fileno=job_fd) as source:
+        job, fds = forkserver_client.receive(
+            source, forkserver_client.MAX_FDS * number, forkserver_client.MAX_FDS
+        )
+    if not job:
+        os._exit(0)
+    signal.signal(signal.SIGINT, handler)
+    numbers = struct.unpack(f"={len(job) // number}i", job)
+    _renumber(fds, numbers)
+    spawn_main(*numbers[:3])
+
+
+def _renumber(fds: Sequence[int], numbers: Sequence[int]) -> None:
+    """Give received descriptors the numbers they have in the parent, as spawning would."""
+    import fcntl
+
+    # Out of the way first: a number that is wanted may be taken by another one that was received.
+    beyond = max(*fds, *numbers) + 1
+    moved = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, beyond) for fd in fds]
+    for fd in fds:
+        os.close(fd)
+    for fd, number in zip(moved, numbers, strict=True):
+        os.dup2(fd, number, inheritable=True)
+        os.close(fd)

@@ -1,0 +1,206 @@
+"""Interpreters that are started in advance, for the ``spawn`` start method.
+
+Most of the time that a spawned child takes goes by before it has heard what to do: the interpreter
+starts, runs ``site`` and imports the standard library's machinery. A program that has started two
+children will start more, so from then on up to ``LIMIT`` interpreters have that behind them and wait.
+
+What ``spawn`` means stays as it is: each child is a new process with an interpreter of its own, used
+once. All that a child inherits at its start, though, a spare has inherited earlier. So each carries a
+fingerprint of that: environment, executable, standard streams, limits, user, signal dispositions,
+affinity, directory root and so on. A spare is used only if this process's is still the same, and
+is thrown away if not.
+
+A spare waits on a socket whose other end this process alone holds, and ends when that does.
+``TINES_SPARES=0`` does without; so does a process that may use one core only, which it would slow
+down, and a system without pidfds.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import os
+import signal
+import socket
+import struct
+import threading
+from multiprocessing import spawn, util
+
+from tines.process import forkserver_client, popen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+__all__ = ["LIMIT", "replenish", "take"]
+
+LIMIT = 2
+"""How many wait at most: one would be the bottleneck of a program that starts without a pause."""
+
+_STARTS_BEFORE = 2
+
+_INHERITED = (
+    b"Umask:",
+    b"Uid:",
+    b"Gid:",
+    b"Groups:",
+    b"NSpgid:",
+    b"NSsid:",
+    b"SigBlk:",
+    b"SigIgn:",
+    b"CapEff:",
+    b"CapBnd:",
+    b"NoNewPrivs:",
+    b"Seccomp:",
+    b"Cpus_allowed:",
+    b"Mems_allowed:",
+)
+
+_util: Any = util
+
+
+class Spare:
+    """One waiting interpreter: a child of this process."""
+
+    def __init__(self, fingerprint: object) -> None:
+        from tines.process.popen_spawn import interpreter
+
+        self.fingerprint = fingerprint
+        self._socket, theirs = socket.socketpair()
+        executable: Any = spawn.get_executable()
+        with theirs:
+            command = interpreter("tines.process.child", "wait_for_job", (theirs.fileno(),))
+            self.pid: int = _util.spawnv_passfds(executable, command, [theirs.fileno()])
+
+    def give(self, arguments: tuple[int, int, int], fds: Sequence[int]) -> bool:
+        """Say what to run; false if it cannot.
+
+        Args:
+            arguments: Descriptors, as for :func:`tines.process.child.spawn_main`.
+            fds: Further descriptors, which must have the same numbers in the child.
+        """
+        everything = [*arguments, *fds]
+        if len(everything) > forkserver_client.MAX_FDS:
+            self.discard()
+            return False
+        job = struct.pack(f"={len(everything)}i", *everything)
+        with self._socket:
+            try:
+                socket.send_fds(self._socket, [job], everything)
+            except OSError:
+                self.discard()
+                return False
+        return True
+
+    def forget(self) -> None:
+        """Close, in a forked child, what belongs to its parent."""
+        self._socket.close()
+
+    def discard(self) -> None:
+        """End it now."""
+        self._socket.close()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self.pid, 0)
+
+
+_lock = threading.RLock()
+_spares: collections.deque[Spare] = collections.deque()
+_starts = 0
+_wanted: bool | None = None
+
+
+def take() -> Spare | None:
+    """Return a spare that is as a new interpreter would be now; the caller gives it a job."""
+    with _lock:
+        if not _spares:
+            return None
+        now = _fingerprint()
+        while _spares:
+            spare = _spares.popleft()
+            if spare.fingerprint == now:
+                return spare
+            spare.discard()
+    return None
+
+
+def replenish() -> None:
+    """Note a start; begin to start spares, if more children are likely to follow."""
+    global _starts, _wanted
+    with _lock:
+        _starts += 1
+        if _starts < _STARTS_BEFORE:
+            return
+        if _wanted is None:
+            _wanted = _is_wanted()
+            if _wanted:
+                # At exit, when the children were joined.
+                util.Finalize(None, _discard_all, exitpriority=-100)
+        while _wanted and len(_spares) < LIMIT:
+            fingerprint = _fingerprint()
+            if fingerprint is None:
+                _wanted = False
+            else:
+                _spares.append(Spare(fingerprint))
+
+
+def _is_wanted() -> bool:
+    from tines._config import available_cpus
+
+    return popen.HAVE_PIDFD and os.environ.get("TINES_SPARES") != "0" and available_cpus() > 1
+
+
+def _discard_all() -> None:
+    global _wanted
+    with _lock:
+        _wanted = False
+        while _spares:
+            _spares.popleft().discard()
+
+
+def _after_fork_in_child() -> None:
+    global _starts, _wanted
+    while _spares:
+        _spares.popleft().forget()
+    _starts, _wanted = 0, None
+    _lock.release()
+
+
+os.register_at_fork(
+    before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_after_fork_in_child
+)
+
+
+def _fingerprint() -> object:
+    """Return everything a new interpreter would inherit, or ``None`` if that cannot be told."""
+    import resource
+
+    try:
+        with open("/proc/thread-self/status", "rb") as status:
+            inherited = [line for line in status if line.startswith(_INHERITED)]
+    except OSError:
+        return None
+    streams: list[object] = []
+    for fd in (0, 1, 2):
+        try:
+            stat = os.fstat(fd)
+            streams.append((stat.st_dev, stat.st_ino, os.get_inheritable(fd)))
+        except OSError:
+            streams.append(None)
+    root = os.stat("/")
+    return (
+        inherited,
+        streams,
+        (root.st_dev, root.st_ino),
+        os.getpriority(os.PRIO_PROCESS, 0),
+        [resource.getrlimit(getattr(resource, name)) for name in _limits(resource)],
+        dict(os.environb),
+        spawn.get_executable(),
+        _util._args_from_interpreter_flags(),
+    )
+
+
+def _limits(resource: Any) -> list[str]:
+    return [name for name in dir(resource) if name.startswith("RLIMIT_")]

@@ -1,0 +1,47 @@
+"""Processes are killed at every step of the core, and at random; nobody else may notice.
+
+Each message that was sent must be received whole by exactly one, or lie under the lease of a dead one;
+nothing may hang, and nothing may be leaked. ``programs/journal.py`` keeps the account.
+"""
+
+from __future__ import annotations
+
+import pytest
+from conftest import Run
+
+STEPS = (
+    "put_locked reserved chunk_linked half_written before_commit after_commit get_locked leased taken "
+    "handed_over chunk_left allocating allocated freeing freed before_wake collecting populated inheriting"
+).split()
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_kill_at_one_step_is_felt_by_nobody(run: Run, step: str) -> None:
+    assert "killed=" in run("kill_steps", step, 1, 4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", STEPS)
+def test_kills_at_many_passes_of_a_step(run: Run, step: str) -> None:
+    run("kill_steps", step, 2, 3, 5, 7, 11, 17, 23, 31, 47)
+
+
+def test_the_list_of_steps_is_complete(run: Run) -> None:
+    assert run("list_steps").split() == STEPS
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_random_kills(run: Run, seed: int) -> None:
+    assert "lost=0 twice=0" in run("random_kills", seed, 3)
+
+
+@pytest.mark.slow
+def test_random_kills_for_longer(run: Run) -> None:
+    run("random_kills", 3, 30)
+
+
+@pytest.mark.parametrize("fault", ["lost", "twice", "torn", "leak"])
+def test_the_account_finds_a_planted_fault(run: Run, fault: str) -> None:
+    """The tests above can fail: each kind of fault is found when it is there."""
+    with pytest.raises(AssertionError, match={"torn": "torn", "leak": "leaked"}.get(fault, fault)):
+        run("random_kills", 1, 1, fault)

@@ -1,0 +1,246 @@
+"""Interpreters that wait: used only where a new one would be the same, and never left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+import subprocess
+import sys
+
+import pytest
+
+import tines as mp
+from tines.process import popen
+
+pytestmark = pytest.mark.skipif(not popen.HAVE_PIDFD, reason="there are no spares here")
+
+if popen.HAVE_PIDFD:
+    from tines.process import spares
+
+SPAWN = mp.get_context("spawn")
+
+
+def pid():
+    return os.getpid()
+
+
+def inherited():
+    """What a child was born with."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return (
+        mask,
+        os.environ.get("TINES_TEST"),
+        resource.getrlimit(resource.RLIMIT_CORE),
+        signal.getsignal(signal.SIGUSR1) == signal.SIG_IGN,
+        os.nice(0),
+        os.fstat(0).st_ino,
+    )
+
+
+@pytest.fixture(autouse=True)
+def afterwards():
+    yield
+    spares._discard_all()
+    spares._wanted, spares._starts = None, 0
+
+
+def ready():
+    """Have spares, as in a program that has started some children; return their pids.
+
+    No fixture: pytest changes the environment between a fixture and its test.
+    """
+    spares._discard_all()
+    spares._wanted, spares._starts = True, spares._STARTS_BEFORE
+    run(pid)
+    return waiting()
+
+
+def run(target, *args):
+    process = SPAWN.Process(target=target, args=args, returns=True)
+    process.start()
+    try:
+        return process.result(60)
+    finally:
+        process.close()
+
+
+def waiting():
+    return [spare.pid for spare in spares._spares]
+
+
+def test_a_spare_becomes_the_child_and_is_replaced():
+    first, second = ready()
+    assert run(pid) == first
+    assert run(pid) == second
+    assert len(waiting()) == spares.LIMIT and not {first, second} & set(waiting())
+
+
+@contextlib.contextmanager
+def environment():
+    os.environ["TINES_TEST"] = "changed"
+    yield
+    del os.environ["TINES_TEST"]
+
+
+@contextlib.contextmanager
+def umask():
+    before = os.umask(0o31)
+    yield
+    os.umask(before)
+
+
+@contextlib.contextmanager
+def limit():
+    soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (4096 if soft != 4096 else 0, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_CORE, (soft, hard))
+
+
+@contextlib.contextmanager
+def ignored_signal():
+    before = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGUSR1, before)
+
+
+@contextlib.contextmanager
+def standard_input():
+    saved = os.dup(0)
+    reader, writer = os.pipe()
+    os.dup2(reader, 0)
+    yield
+    os.dup2(saved, 0)
+    for fd in (saved, reader, writer):
+        os.close(fd)
+
+
+@pytest.mark.parametrize("change", [environment, umask, limit, ignored_signal, standard_input])
+def test_a_child_is_as_if_it_had_been_started_now(change):
+    before = ready()
+    with change():
+        expected = list(inherited())
+        process = SPAWN.Process(target=inherited_and_pid, returns=True)
+        process.start()
+        *born_with, child = process.result(60)
+        if change is standard_input:
+            expected[-1] = born_with[-1]  # the standard library gives each child /dev/null
+        assert born_with == expected
+        assert child not in before
+    for pid in before:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def inherited_and_pid():
+    return (*inherited(), os.getpid())
+
+
+def test_a_spare_that_was_killed_is_no_loss():
+    for pid_of_spare in ready():
+        os.kill(pid_of_spare, signal.SIGKILL)
+        os.waitid(os.P_PID, pid_of_spare, os.WEXITED | os.WNOWAIT)
+    assert run(pid) not in (0, os.getpid())
+
+
+def echo(connection, files):
+    for fd, text in files:
+        assert os.read(fd, 100) == text
+    connection.send(os.getpid())
+
+
+class Descriptor:
+    """Refers to a descriptor by its bare number, as code does that knows only ``spawn``."""
+
+    def __init__(self, fd):
+        self.fd = fd
+
+    def __reduce__(self):
+        from multiprocessing.context import get_spawning_popen
+
+        return int, (get_spawning_popen().duplicate_for_child(self.fd),)
+
+
+def test_descriptors_keep_their_numbers():
+    expected = ready()[0]
+    ends, files = [], []
+    for number in range(40):
+        reader, writer = os.pipe()
+        ends += [reader, writer]
+        os.write(writer, b"%d" % number)
+        files.append((Descriptor(reader), b"%d" % number))
+    receiver, sender = SPAWN.Pipe(duplex=False)
+    process = SPAWN.Process(target=echo, args=(sender, list(reversed(files))))
+    process.start()
+    process.join()
+    for fd in ends:
+        os.close(fd)
+    assert process.exitcode == 0
+    assert receiver.recv() == expected
+
+
+def fork_and_look():
+    return waiting()
+
+
+def test_a_forked_child_leaves_the_spares_to_its_parent():
+    before = ready()
+    process = mp.get_context("fork").Process(target=fork_and_look, returns=True)
+    process.start()
+    assert process.result(30) == []
+    assert waiting() == before
+
+
+PROGRAM = """
+import os, sys
+import tines as mp
+from tines.process import spares
+
+def nothing():
+    pass
+
+if __name__ == "__main__":
+    for _ in range({starts}):
+        process = mp.get_context("spawn").Process(target=nothing)
+        process.start()
+        process.join()
+    print(*(spare.pid for spare in spares._spares), flush=True)
+    {end}
+"""
+
+
+@pytest.mark.parametrize(
+    ("starts", "variable", "expected"), [(1, "", 0), (2, "", spares.LIMIT), (5, "0", 0)]
+)
+@pytest.mark.parametrize("end", ["pass", "os._exit(0)"])
+def test_a_program_has_some_only_when_it_starts_several(tmp_path, starts, variable, expected, end):
+    path = tmp_path / "program.py"
+    path.write_text(PROGRAM.format(starts=starts, end=end))
+    done = subprocess.run(
+        [sys.executable, str(path)],
+        env=os.environ | {"TINES_SPARES": variable},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    pids = list(map(int, done.stdout.split()))
+    if mp.cpu_count() > 1:
+        assert len(pids) == expected
+    for each in pids:
+        popen_is_gone(each)
+
+
+def popen_is_gone(pid_of_spare):
+    """Wait for a process that is not ours; at once if it has ended already."""
+    try:
+        fd = os.pidfd_open(pid_of_spare)
+    except ProcessLookupError:
+        return
+    try:
+        assert popen.ready(fd, 5)
+    finally:
+        os.close(fd)

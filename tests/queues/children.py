@@ -1,0 +1,80 @@
+"""What the queue tests run in other processes; at module level, so that spawn finds it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import Any
+
+from tines.queues import JoinableQueue, Queue
+
+
+def echo(requests: Queue[Any], replies: Queue[Any]) -> None:
+    for item in requests:
+        replies.put(item)
+
+
+def put_range(queue: Queue[Any], who: int, count: int) -> None:
+    for i in range(count):
+        queue.put((who, i))
+
+
+def collect(queue: Queue[Any], results: Queue[Any]) -> None:
+    results.put([item for item in queue])
+
+
+def put_and_die(queue: Queue[Any], items: list[Any]) -> None:
+    for item in items:
+        queue.put(item)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def put_large(queue: Queue[Any], size: int) -> None:
+    queue.put(bytearray(size))
+
+
+def put_one(queue: Queue[Any], item: Any) -> None:
+    queue.put(item)
+
+
+def work_through(queue: JoinableQueue[Any], done: Queue[Any]) -> None:
+    for item in queue:
+        done.put(item)
+        queue.task_done()
+
+
+def get_after(queue: Queue[Any], delay: float) -> None:
+    time.sleep(delay)  # the time is what the parent measures
+    queue.get()
+
+
+def change_in_place(queue: Queue[Any], replies: Queue[Any]) -> None:
+    array = queue.get()
+    array += 1
+    replies.put(float(array.sum()))
+
+
+class Carrier:
+    """An object that keeps a queue, pickled to another process as a whole."""
+
+    def __init__(self, queue: Queue[Any]) -> None:
+        self.queue = queue
+
+    def answer(self, value: Any) -> None:
+        self.queue.put(value)
+
+
+def use_carrier(carriers: Queue[Carrier]) -> None:
+    carriers.get().answer("through a carried queue")
+
+
+class BreaksOnArrival:
+    """Pickles; does not unpickle."""
+
+    def __reduce__(self) -> Any:
+        return (_refuse, ())
+
+
+def _refuse() -> None:
+    raise LookupError("made to fail where it arrives")

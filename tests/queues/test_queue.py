@@ -1,0 +1,274 @@
+"""The standard library's queue semantics, on both transports."""
+
+from __future__ import annotations
+
+import pickle
+import queue as standard
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tines.errors import DecodeError, EncodeError, QueueShutDown
+from tines.queues import JoinableQueue, Queue, SimpleQueue
+
+from children import BreaksOnArrival
+
+MakeQueue = Callable[..., Queue[Any]]
+
+
+def test_items_come_in_the_order_put(make_queue: MakeQueue) -> None:
+    queue = make_queue()
+    for i in range(1000):
+        queue.put(i)
+    assert [queue.get() for _ in range(1000)] == list(range(1000))
+
+
+def test_sizes_are_exact(make_queue: MakeQueue) -> None:
+    queue = make_queue(2)
+    assert (queue.qsize(), queue.empty(), queue.full()) == (0, True, False)
+    queue.put("a")
+    assert (queue.qsize(), queue.empty(), queue.full()) == (1, False, False)
+    queue.put("b")
+    assert (queue.qsize(), queue.empty(), queue.full()) == (2, False, True)
+    queue.get()
+    assert (queue.qsize(), queue.empty(), queue.full()) == (1, False, False)
+
+
+@pytest.mark.parametrize("arguments", [{"block": False}, {"timeout": 0}, {"timeout": -1}])
+def test_get_from_empty_does_not_wait(make_queue: MakeQueue, arguments: dict[str, Any]) -> None:
+    with pytest.raises(standard.Empty):
+        make_queue().get(**arguments)
+
+
+@pytest.mark.parametrize("arguments", [{"block": False}, {"timeout": 0}, {"timeout": -1}])
+def test_put_on_full_does_not_wait(make_queue: MakeQueue, arguments: dict[str, Any]) -> None:
+    queue = make_queue(1)
+    queue.put(1)
+    with pytest.raises(standard.Full):
+        queue.put(2, **arguments)
+    assert queue.get() == 1
+
+
+def test_nowait_forms(make_queue: MakeQueue) -> None:
+    queue = make_queue(1)
+    with pytest.raises(standard.Empty):
+        queue.get_nowait()
+    queue.put_nowait("x")
+    with pytest.raises(standard.Full):
+        queue.put_nowait("y")
+    assert queue.get_nowait() == "x"
+
+
+@pytest.mark.parametrize("timeout", [0.05, 0.3])
+def test_timeouts_are_kept(make_queue: MakeQueue, timeout: float) -> None:
+    queue = make_queue(1)
+    began = time.monotonic()
+    with pytest.raises(standard.Empty):
+        queue.get(timeout=timeout)
+    waited_to_get = time.monotonic() - began
+    queue.put(1)
+    began = time.monotonic()
+    with pytest.raises(standard.Full):
+        queue.put(2, timeout=timeout)
+    waited_to_put = time.monotonic() - began
+    for waited in (waited_to_get, waited_to_put):
+        assert timeout <= waited < timeout + 0.5
+
+
+def test_a_waiting_get_wakes_on_put(make_queue: MakeQueue) -> None:
+    queue = make_queue()
+    got: list[Any] = []
+    thread = threading.Thread(target=lambda: got.append(queue.get(timeout=20)))
+    thread.start()
+    queue.put("woken")
+    thread.join()
+    assert got == ["woken"]
+
+
+def test_a_waiting_put_wakes_on_get(make_queue: MakeQueue) -> None:
+    queue = make_queue(1)
+    queue.put(1)
+    thread = threading.Thread(target=lambda: queue.put(2, timeout=20))
+    thread.start()
+    assert queue.get() == 1
+    thread.join()
+    assert queue.get() == 2
+
+
+def test_max_bytes_bounds_what_is_queued(make_queue: MakeQueue) -> None:
+    queue = make_queue(max_bytes=100_000)
+    queue.put(bytes(60_000))
+    with pytest.raises(standard.Full):
+        queue.put(bytes(60_000), block=False)
+    queue.put(b"small")
+    assert len(queue.get()) == 60_000
+    queue.put(bytes(60_000), block=False)
+
+
+def test_one_item_larger_than_max_bytes_passes_alone(make_queue: MakeQueue) -> None:
+    queue = make_queue(max_bytes=1000)
+    queue.put(bytes(50_000), timeout=5)
+    with pytest.raises(standard.Full):
+        queue.put(1, block=False)
+    assert len(queue.get()) == 50_000
+
+
+@pytest.mark.parametrize("bad", ["3", 2.5, None, True])
+def test_maxsize_has_to_be_a_whole_number(make_queue: MakeQueue, bad: Any) -> None:
+    with pytest.raises(TypeError, match=r"maxsize=.*whole number"):
+        make_queue(bad)
+
+
+def test_a_negative_maxsize_is_unbounded_as_in_the_standard_library(make_queue: MakeQueue) -> None:
+    queue = make_queue(-1)
+    for i in range(100):
+        queue.put_nowait(i)
+    assert not queue.full()
+
+
+def test_a_negative_max_bytes_is_refused(make_queue: MakeQueue) -> None:
+    with pytest.raises(ValueError, match="max_bytes=-1"):
+        make_queue(max_bytes=-1)
+
+
+def test_what_cannot_be_pickled_is_refused_in_the_caller(make_queue: MakeQueue) -> None:
+    queue = make_queue()
+    with pytest.raises(EncodeError, match="generator") as refused:
+        queue.put(i for i in range(3))
+    assert isinstance(refused.value, (TypeError, pickle.PicklingError))
+    queue.put("the queue goes on")
+    assert queue.get() == "the queue goes on"
+
+
+def test_lambdas_and_closures_travel(make_queue: MakeQueue) -> None:
+    queue = make_queue()
+    offset = 5
+    queue.put(lambda x: x + offset)
+    assert queue.get()(1) == 6
+
+
+def test_what_does_not_unpickle_costs_one_get(make_queue: MakeQueue) -> None:
+    queue = make_queue()
+    queue.put(BreaksOnArrival())
+    queue.put("next")
+    with pytest.raises(DecodeError, match="made to fail where it arrives"):
+        queue.get()
+    assert queue.get() == "next"
+
+
+def test_get_many_keeps_the_others_when_one_does_not_unpickle(make_queue: MakeQueue) -> None:
+    queue = make_queue()
+    queue.put_many([1, BreaksOnArrival(), 3])
+    with pytest.raises(DecodeError) as failure:
+        queue.get_many(10)
+    assert failure.value.received == [1, 3]
+
+
+def test_put_many_and_get_many(make_queue: MakeQueue) -> None:
+    queue = make_queue()
+    assert queue.put_many(range(10)) == 10
+    assert queue.get_many(4) == [0, 1, 2, 3]
+    assert queue.get_many(100) == [4, 5, 6, 7, 8, 9]
+    with pytest.raises(standard.Empty):
+        queue.get_many(1, timeout=0)
+    with pytest.raises(ValueError, match="max_items=0"):
+        queue.get_many(0)
+
+
+def test_put_many_says_how_many_fitted(make_queue: MakeQueue) -> None:
+    queue = make_queue(3)
+    assert queue.put_many(range(10), timeout=0) == 3
+    assert queue.get_many(10) == [0, 1, 2]
+
+
+def test_a_closed_queue_refuses(make_queue: MakeQueue) -> None:
+    queue = make_queue()
+    queue.put(1)
+    queue.close()
+    queue.close()
+    queue.join_thread()
+    for use in (lambda: queue.put(1), queue.get, queue.qsize, queue.empty, queue.full):
+        with pytest.raises(ValueError, match="is closed"):
+            use()
+
+
+def test_join_thread_wants_a_closed_queue(make_queue: MakeQueue) -> None:
+    queue = make_queue()
+    queue.cancel_join_thread()
+    with pytest.raises(ValueError, match="close"):
+        queue.join_thread()
+
+
+def test_iteration_ends_at_shutdown(make_queue: MakeQueue) -> None:
+    queue = make_queue()
+    queue.put_many("abc")
+    queue.shutdown()
+    assert list(queue) == ["a", "b", "c"]
+    with pytest.raises(QueueShutDown):
+        queue.put("d")
+    with pytest.raises(QueueShutDown):
+        queue.get()
+
+
+def test_immediate_shutdown_drops_what_is_queued(make_queue: MakeQueue) -> None:
+    queue = make_queue()
+    queue.put_many("abc")
+    queue.shutdown(immediate=True)
+    assert list(queue) == []
+
+
+def test_statistics_count(make_queue: MakeQueue) -> None:
+    queue = make_queue()
+    queue.put_many(range(5))
+    queue.get()
+    statistics = queue.statistics()
+    assert (statistics.depth, statistics.sent, statistics.received) == (4, 5, 1)
+    assert statistics.bytes > 0
+
+
+def test_join_waits_for_task_done(make_joinable: Callable[..., JoinableQueue[Any]]) -> None:
+    queue = make_joinable()
+    queue.join()
+    queue.put(1)
+    joined = threading.Event()
+    thread = threading.Thread(target=lambda: (queue.join(), joined.set()))
+    thread.start()
+    queue.get()
+    assert not joined.is_set()
+    queue.task_done()
+    thread.join()
+    assert joined.is_set()
+    with pytest.raises(ValueError, match="task_done"):
+        queue.task_done()
+
+
+def test_simple_queue(make_simple: Callable[[], SimpleQueue[Any]]) -> None:
+    queue = make_simple()
+    assert queue.empty()
+    queue.put([1, 2])
+    assert not queue.empty()
+    assert queue.get() == [1, 2]
+    queue.close()
+    with pytest.raises(ValueError, match="closed"):
+        queue.put(1)
+
+
+def test_many_threads_of_one_process(make_queue: MakeQueue) -> None:
+    queue, results = make_queue(10), make_queue()
+    producers = [
+        threading.Thread(target=lambda w=w: [queue.put((w, i)) for i in range(300)])
+        for w in range(4)
+    ]
+    consumers = [
+        threading.Thread(target=lambda: [results.put(item) for item in queue]) for _ in range(4)
+    ]
+    for thread in producers + consumers:
+        thread.start()
+    for thread in producers:
+        thread.join()
+    queue.shutdown()
+    for thread in consumers:
+        thread.join()
+    assert sorted(results.get_many(2000)) == [(w, i) for w in range(4) for i in range(300)]

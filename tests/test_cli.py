@@ -1,0 +1,136 @@
+"""The command line: ``tines doctor`` and ``tines stacks``."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+import tines as mp
+from tines import cli
+from tines.cli import doctor
+
+
+def test_doctor_prints_every_section(capsys):
+    assert cli.main(["doctor"]) == 0
+    out = capsys.readouterr().out
+    for section in ("interpreter", "transport", "processes", "cores", "memory", "limits", "extras"):
+        assert f"\n{section}\n" in out
+    assert sys.executable in out and out.endswith("\n") and "None" not in out
+
+
+def test_doctor_json(capsys):
+    assert cli.main(["doctor", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["processes"]["start methods"][0] == mp.get_all_start_methods()[0]
+    assert report["transport"]["name"] in ("ring", "pipe")
+    assert report["cores"]["usable"] == mp.cpu_count()
+
+
+@pytest.mark.parametrize(
+    ("native", "code", "expected"),
+    [("off", 0, '"pipe"'), ("yes", 1, "TINES_NATIVE='yes'")],
+)
+def test_doctor_says_why_this_transport(native, code, expected):
+    done = subprocess.run(
+        [sys.executable, "-m", "tines", "doctor", "--json"],
+        env=os.environ | {"TINES_NATIVE": native},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == code, done.stderr
+    assert expected in done.stdout
+
+
+def sick(report):
+    report["transport"] = {"name": "pipe", "why": "there is no compiler"}
+    report["tines"]["TINES_NATIVE"] = None
+    report["cores"] = {"usable": 2, "machine": 64, "affinity": 64}
+    report["limits"]["open files"] = {"soft": 256, "hard": None}
+    report["memory"] = {
+        "total": 2**34,
+        "available": 2**33,
+        "cgroup limit": 2**29,
+        "/dev/shm free": 2**20,
+    }
+    report["extras"]["cloudpickle"] = None
+    return report
+
+
+def test_advice():
+    healthy = doctor.examine()
+    report = sick(copy.deepcopy(healthy))
+    hints = doctor.advice(report)
+    for fragment in (
+        "no compiler",
+        "2 of the machine's 64",
+        "ulimit -n 4096",
+        "--shm-size",
+        "512 MB",
+        "pip install cloudpickle",
+    ):
+        assert any(fragment in hint for hint in hints), fragment
+    report["transport"]["name"] = None
+    assert "No transport" in doctor.advice(report)[0]
+
+
+def test_mistakes_are_told(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        cli.main([])
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["docter"])
+    assert "doctor" in capsys.readouterr().err
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    done = subprocess.run(
+        f"{sys.executable} -m tines doctor | true",
+        shell=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stderr == ""
+
+
+def nap():
+    time.sleep(1000)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs real-time signals and /proc")
+class TestStacks:
+    @pytest.mark.parametrize("method", mp.get_all_start_methods())
+    def test_of_a_child_and_of_all_children(self, method, capfd):
+        processes = [mp.get_context(method).Process(target=nap) for _ in range(2)]
+        for process in processes:
+            process.start()
+            assert "in nap" in process.stacks()
+        try:
+            assert cli.main(["stacks", str(processes[0].pid)]) == 0
+            out = capfd.readouterr().out
+            assert out.count("in nap") == 1 and f"process {processes[0].pid}" in out
+            assert cli.main(["stacks", str(os.getpid())]) == 0
+            assert capfd.readouterr().out.count("in nap") >= 2
+            assert all(process.is_alive() for process in processes)
+            assert "in nap" in processes[1].stacks()  # the parent still sees its own
+        finally:
+            for process in processes:
+                process.kill()
+                process.join()
+
+    def test_of_a_stranger(self, capfd):
+        sleeper = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+        try:
+            assert cli.main(["stacks", str(sleeper.pid)]) == 1
+            assert "started" in capfd.readouterr().err
+            assert sleeper.poll() is None
+        finally:
+            sleeper.communicate(b"\n")
+        assert sleeper.returncode == 0
+        assert cli.main(["stacks", str(sleeper.pid)]) == 2

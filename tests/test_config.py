@@ -1,0 +1,78 @@
+"""What is read from the environment and the system."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tines import _config
+
+V2 = "/sys/fs/cgroup/cpu.max"
+V1 = "/sys/fs/cgroup/cpu"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(None, "AUTO"), ("", "AUTO"), ("auto", "AUTO"), ("require", "REQUIRE"), ("off", "OFF")],
+)
+def test_native(monkeypatch, value, expected):
+    monkeypatch.delenv("TINES_NATIVE", raising=False)
+    if value is not None:
+        monkeypatch.setenv("TINES_NATIVE", value)
+    assert _config.native() is _config.Native[expected]
+
+
+def test_a_wrong_value_names_the_right_ones(monkeypatch):
+    monkeypatch.setenv("TINES_NATIVE", "yes")
+    with pytest.raises(ValueError, match=r"TINES_NATIVE='yes'.*'require' or 'off'"):
+        _config.native()
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """A machine with these cores and these files."""
+
+    def make(cores, files):
+        def read(path):
+            if str(path) in files:
+                return files[str(path)]
+            raise FileNotFoundError(path)
+
+        monkeypatch.setattr(Path, "read_text", read)
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("cores", "files", "expected"),
+    [
+        (8, {}, 8),
+        (8, {V2: "max 100000\n"}, 8),
+        (8, {V2: "150000 100000\n"}, 2),
+        (8, {V2: "200000 100000\n"}, 2),
+        (8, {V2: "10000 100000\n"}, 1),
+        (2, {V2: "400000 100000\n"}, 2),
+        (8, {f"{V1}/cpu.cfs_quota_us": "-1", f"{V1}/cpu.cfs_period_us": "100000"}, 8),
+        (8, {f"{V1}/cpu.cfs_quota_us": "300000", f"{V1}/cpu.cfs_period_us": "100000"}, 3),
+        (8, {V2: "nonsense"}, 8),
+    ],
+)
+def test_cores(machine, cores, files, expected):
+    machine(cores, files)
+    assert _config.available_cpus() == expected
+
+
+def test_without_affinity_the_machines_cores_count(monkeypatch, machine):
+    machine(8, {})
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 5)
+    assert _config.available_cpus() == 5
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert _config.available_cpus() == 1
+
+
+def test_on_this_machine():
+    assert 1 <= _config.available_cpus() <= (os.cpu_count() or 1)

@@ -1,0 +1,246 @@
+"""``tines`` has the names of ``multiprocessing`` on every interpreter; differences explained."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import multiprocessing
+import pkgutil
+import subprocess
+import sys
+
+import pytest
+
+import tines as mp
+
+SUBMODULES = [
+    "connection",
+    "context",
+    "dummy",
+    "dummy.connection",
+    "managers",
+    "pool",
+    "process",
+    "queues",
+    "reduction",
+    "shared_memory",
+    "sharedctypes",
+    "spawn",
+    "synchronize",
+    "util",
+]
+
+OWN = {
+    "DecodeError",
+    "EncodeError",
+    "PoolBrokenError",
+    "ProcessLostError",
+    "QueueShutDown",
+    "ResultEncodeError",
+    "StartError",
+    "TaskCancelledError",
+    "TaskTimeoutError",
+    "TinesError",
+    "TransportError",
+    "WaitTimeout",
+    "WorkerLostError",
+    "as_completed",
+    "wait",
+}
+
+# Classes here, methods of the default context there: they are called with the same, and serve in
+# annotations and isinstance() as well.
+CLASSES = {"JoinableQueue", "Pool", "Queue", "SimpleQueue"}
+
+
+def test_all_names_are_here_and_no_others():
+    assert set(mp.__all__) - OWN == set(multiprocessing.__all__)
+    assert len(mp.__all__) == len(set(mp.__all__))
+    assert list(mp.__all__) == sorted(mp.__all__)
+
+
+@pytest.mark.parametrize("name", sorted(mp.__all__))
+def test_every_name_can_be_had(name):
+    pytest.importorskip(
+        {"Pool": "tines.pool"}.get(name, "tines.queues" if "Queue" in name else "os")
+    )
+    value = getattr(mp, name)
+    assert name in dir(mp)
+    if name in CLASSES:
+        assert isinstance(value, type)
+    elif name not in OWN:
+        assert type(value) is type(getattr(multiprocessing, name))
+
+
+@pytest.mark.parametrize(
+    "name", ["AuthenticationError", "BufferTooShort", "ProcessError", "TimeoutError"]
+)
+def test_errors_are_the_standard_librarys_own(name):
+    assert getattr(mp, name) is getattr(multiprocessing, name)
+
+
+def test_there_is_one_set_of_processes():
+    assert mp.current_process() is multiprocessing.current_process()
+    assert mp.parent_process() is multiprocessing.parent_process()
+    assert issubclass(mp.Process, multiprocessing.Process)
+    process = mp.Process(target=int)
+    process.start()
+    assert process in multiprocessing.active_children()
+    process.join()
+    assert multiprocessing.active_children() == mp.active_children()
+
+
+@pytest.mark.parametrize("name", SUBMODULES)
+def test_submodules_have_the_standard_librarys_names(name):
+    theirs = importlib.import_module(f"multiprocessing.{name}")
+    try:
+        ours = importlib.import_module(f"tines.{name}")
+    except ImportError as error:
+        pytest.skip(str(error))
+    public = getattr(theirs, "__all__", ()) or [
+        name
+        for name, value in vars(theirs).items()
+        if not name.startswith("_") and getattr(value, "__module__", "") == theirs.__name__
+    ]
+    for entry in public:
+        if not entry.startswith("_"):
+            assert getattr(ours, entry) is not None
+    for entry in ours.__all__:
+        assert getattr(ours, entry) is not None
+
+
+@pytest.mark.parametrize("name", sorted(set(multiprocessing.__all__) - CLASSES))
+def test_signatures_accept_what_the_standard_library_accepts(name):
+    theirs, ours = getattr(multiprocessing, name), getattr(mp, name)
+    if not callable(theirs):
+        return
+    try:
+        wanted = inspect.signature(theirs).parameters.values()
+    except ValueError:
+        return
+    given = inspect.signature(ours).parameters
+    names = [parameter.name for parameter in wanted if parameter.kind is not parameter.VAR_KEYWORD]
+    assert list(given)[: len(names)] == names
+
+
+class TestContexts:
+    def test_methods_are_those_of_the_interpreter(self):
+        assert mp.get_all_start_methods() == multiprocessing.get_all_start_methods()
+
+    def test_contexts_are_ours_and_the_standard_librarys_kind(self):
+        for method in mp.get_all_start_methods():
+            context = mp.get_context(method)
+            assert context is mp.get_context(method) and context.get_context() is context
+            assert context.get_start_method() == method
+            assert isinstance(context, type(multiprocessing.get_context(method)))
+            assert context.Process.__module__.startswith("tines")
+            with pytest.raises(ValueError, match="concrete"):
+                context.set_start_method("spawn")
+
+    def test_an_unknown_method_names_those_there_are(self):
+        with pytest.raises(ValueError, match=r"'thread'.*'spawn'"):
+            mp.get_context("thread")
+        with pytest.raises(ValueError, match="'thread'"):
+            mp.set_start_method("thread", force=True)
+
+    @pytest.mark.parametrize("set_by", [mp, multiprocessing])
+    def test_there_is_one_default_in_a_program(self, set_by):
+        program = f"""if True:
+            import multiprocessing
+            import tines
+            assert tines.get_start_method(allow_none=True) is None
+            {set_by.__name__}.set_start_method("spawn")
+            assert tines.get_start_method() == multiprocessing.get_start_method() == "spawn"
+            assert tines.get_context().Process is tines.context.SpawnProcess
+            for package in (tines, multiprocessing):
+                try:
+                    package.set_start_method("fork")
+                except RuntimeError as error:
+                    assert "already" in str(error)
+                else:
+                    raise SystemExit("set twice")
+            tines.set_start_method(None, force=True)
+            assert multiprocessing.get_start_method(allow_none=True) is None
+        """
+        subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+    def test_objects_are_bound_to_the_context(self):
+        for method in mp.get_all_start_methods():
+            context = mp.get_context(method)
+            lock = context.Lock()
+            assert (
+                lock._is_fork_ctx == (method == "fork") if hasattr(lock, "_is_fork_ctx") else True
+            )
+            with lock, context.Value("i", 3).get_lock():
+                pass
+
+
+def add_one(value, names, connection, lock):
+    with lock, value.get_lock():
+        value.value += 1
+    names.append(mp.current_process().name)
+    connection.send(mp.parent_process().name)
+
+
+@pytest.mark.parametrize("method", mp.get_all_start_methods())
+def test_everything_works_together(method):
+    context = mp.get_context(method)
+    with context.Manager() as manager:
+        names, value, lock = manager.list(), context.Value("i", 1), context.RLock()
+        reader, writer = context.Pipe(duplex=False)
+        process = context.Process(target=add_one, args=(value, names, writer, lock), name="anna")
+        process.start()
+        assert reader.recv() == mp.current_process().name
+        process.join()
+        assert process.exitcode == 0
+        assert value.value == 2 and list(names) == ["anna"]
+        assert type(manager._process).__module__.startswith("tines")
+
+
+def test_cpu_count_is_what_may_be_used():
+    assert 1 <= mp.cpu_count() <= multiprocessing.cpu_count()
+
+
+def modules():
+    for module in pkgutil.walk_packages(mp.__path__, "tines."):
+        if not module.name.endswith("__main__"):
+            yield module.name
+
+
+@pytest.mark.parametrize("name", list(modules()))
+def test_every_module_imports_alone(name):
+    """Each in a fresh interpreter: none relies on what another happened to import before."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"import {name}"], capture_output=True, text=True, timeout=60
+    )
+    if "No module named 'tines." in done.stderr or "_native" in done.stderr:
+        pytest.skip(done.stderr.splitlines()[-1])
+    assert done.returncode == 0, done.stderr
+
+
+IMPORT_TIME = """
+import subprocess, sys
+def cost(name):
+    out = subprocess.run([sys.executable, "-I", "-S", "-X", "importtime", "-c",
+                          f"import sys; sys.path[:0] = {sys.argv[1:]!r}; import {name}"],
+                         capture_output=True, text=True, check=True).stderr
+    return int(out.splitlines()[-1].split("|")[1])
+best = [min(cost(name) for _ in range(7)) for name in ("multiprocessing", "tines")]
+print(best[1] / best[0], best)
+"""
+
+
+@pytest.mark.slow
+def test_import_time():
+    """`import tines` costs at most 1.3 times `import multiprocessing`."""
+    for _ in range(3):
+        out = subprocess.run(
+            [sys.executable, "-c", IMPORT_TIME, *[entry for entry in sys.path if entry]],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+        ).stdout
+        if float(out.split()[0]) <= 1.3:
+            return
+    pytest.fail(f"ratio and microseconds: {out}")
