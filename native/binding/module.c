@@ -1,6 +1,7 @@
 /* The module `tines._native`: functions, fork hooks, initialisation. */
 #include "binding.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <sys/prctl.h>
 
@@ -70,13 +71,29 @@ static PyObject *attach_segment(PyObject *module, PyObject *arg) {
     return segment_attach(PyModule_GetState(module), fd);
 }
 
-static PyObject *before_fork(PyObject *module, PyObject *unused) {
-    (void)unused;
-    module_state *state = PyModule_GetState(module);
+/* Python's hooks only announce a fork: another thread may run between them and the fork itself, receive
+ * or make something, or fork as well. The work is done within fork(), where the GIL is not let go of. */
+static _Thread_local module_state *about_to_fork;
+
+static void prepare_fork(void) {
+    module_state *state = about_to_fork;
+    about_to_fork = NULL;
+    if (state == NULL) return; /* not Python's, or on its way to an exec */
     tn_janitor_stop();
     segments_before_fork(state);
     blocks_before_fork(state);
     rings_before_fork(state);
+}
+
+static void watch_forks(void) {
+    pthread_atfork(prepare_fork, NULL, NULL);
+}
+
+static PyObject *before_fork(PyObject *module, PyObject *unused) {
+    (void)unused;
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, watch_forks);
+    about_to_fork = PyModule_GetState(module);
     Py_RETURN_NONE;
 }
 

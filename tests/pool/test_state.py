@@ -94,7 +94,7 @@ class World(RuleBasedStateMachine):
     """Events in random order."""
 
     @initialize(
-        processes=st.integers(1, 3), max_restarts=st.sampled_from([1, 5, 1000]), seed=st.integers(0, 1000)
+        processes=st.integers(1, 3), max_restarts=st.sampled_from([1000, 3]), seed=st.integers(0, 1000)
     )
     def begin(self, processes: int, max_restarts: int, seed: int) -> None:
         options = PoolOptions(processes=processes, max_restarts=max_restarts)
@@ -308,7 +308,6 @@ class World(RuleBasedStateMachine):
         assert any(isinstance(one, Fail) and isinstance(one.failure, Cancelled) for one in answer)
         self.do(answer)
 
-    @precondition(lambda self: self.state.next_deadline() is not None)
     @rule(seconds=st.sampled_from([0.1, 1.0, 5.0]))
     def pass_time(self, seconds: float) -> None:
         self.now += seconds

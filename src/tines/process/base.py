@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tines.process.box import Box
     from tines.process.outcome import Outcome
 
-__all__ = ["CONCRETE", "ManagedProcess", "Process"]
+__all__ = ["CONCRETE", "ManagedProcess", "Process", "at_start"]
 
 _SET_BY_INIT = frozenset(
     (
@@ -45,6 +45,20 @@ _SET_BY_INIT = frozenset(
 # ``_default_context`` below. ``_children`` is another set in each child, so it is never kept.
 std: Any = _process
 _default_context = std_context._default_context
+
+
+_at_start: list[Callable[[], Callable[[], None] | None]] = []
+
+
+def at_start(prepare: Callable[[], Callable[[], None] | None]) -> None:
+    """Have every child set something up before it runs; for other rooms (logging).
+
+    Args:
+        prepare: Called in the parent at each start. What it returns, unless ``None``, is called in
+            the child; it must pickle.
+    """
+    if prepare not in _at_start:
+        _at_start.append(prepare)
 
 
 class ManagedProcess(_process.BaseProcess):
@@ -106,6 +120,7 @@ class ManagedProcess(_process.BaseProcess):
         super().__init__(group, target, name, args, kwargs or {}, daemon=daemon)
         if returns is not None:
             self.returns = returns
+        self._setups: list[Callable[[], None]] = []
         self._box: Box | None = None
         self._outcome: Outcome | None = None
 
@@ -149,6 +164,8 @@ class ManagedProcess(_process.BaseProcess):
             _misuse(f"{self.name} was started before: a process runs once, make a new one")
         self._check_owner("start")
         std._cleanup()
+        if _at_start:
+            self._setups = [setup for prepare in _at_start if (setup := prepare()) is not None]
         if self.returns or self.keep_dump or sys.platform == "linux":
             from tines.process.box import Box
 
@@ -309,6 +326,8 @@ class ManagedProcess(_process.BaseProcess):
                 self._box.install(crashes=self.returns or self.keep_dump)
             if self.returns:
                 self._keep_outcome()
+            for setup in self._setups:
+                setup()
         except BaseException:
             sys.excepthook(*sys.exc_info())
             return 1

@@ -31,7 +31,6 @@ def wait_for_job(job_fd: int) -> None:
     import struct
     from multiprocessing import spawn  # noqa: F401
 
-    import tines.process.box
     from tines.process import forkserver_client
 
     # What is typed at the terminal is not for a process that does nothing yet.

@@ -1,14 +1,15 @@
 """Interpreters that are started in advance, for the ``spawn`` start method.
 
-Most of the time that a spawned child takes goes by before it has heard what to do: the interpreter
-starts, runs ``site`` and imports the standard library's machinery. A program that has started two
-children will start more, so from then on up to ``LIMIT`` interpreters have that behind them and wait.
+Most of the time that a spawned child takes goes by before it has heard what to do: the
+interpreter starts, runs ``site`` and imports the standard library's machinery. A program that has
+started two children will start more, so from then on up to ``LIMIT`` interpreters have that behind
+them and wait.
 
-What ``spawn`` means stays as it is: each child is a new process with an interpreter of its own, used
-once. All that a child inherits at its start, though, a spare has inherited earlier. So each carries a
-fingerprint of that: environment, executable, standard streams, limits, user, signal dispositions,
-affinity, directory root and so on. A spare is used only if this process's is still the same, and
-is thrown away if not.
+What ``spawn`` means stays as it is: each child is a new process with an interpreter of its own,
+used once. All that a child inherits at its start, though, a spare has inherited earlier. So each
+carries a fingerprint of that: environment, executable, standard streams, limits, user, signal
+dispositions, affinity, root directory and so on. A spare is used only if this process's is still
+the same, and is thrown away if not.
 
 A spare waits on a socket whose other end this process alone holds, and ends when that does.
 ``TINES_SPARES=0`` does without; so does a process that may use one core only, which it would slow

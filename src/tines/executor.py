@@ -1,0 +1,264 @@
+"""``ProcessPoolExecutor``: the interface of ``concurrent.futures`` on a pool that outlives its workers.
+
+A dead worker fails the one future it was running, with an error that is both ``WorkerLostError`` and
+``BrokenProcessPool``, so that what catches the standard library's still does; the executor lives on.
+
+Data flow: ``submit`` hands the call to :class:`tines.pool.Pool` and keeps the pool's result inside the
+future; the pool's collector settles the future once that result is there. ``asyncio``'s
+``run_in_executor`` takes this executor like any other.
+"""
+
+from __future__ import annotations
+
+import atexit
+import itertools
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future
+from concurrent.futures.process import BrokenProcessPool
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tines import _config
+from tines.errors import PoolBrokenError, TaskCancelledError, WorkerLostError
+from tines.pool import Pool
+
+if TYPE_CHECKING:
+    from tines.pool import AsyncResult
+
+__all__ = ["BrokenExecutorPool", "FutureLostError", "ProcessPoolExecutor"]
+
+T = TypeVar("T")
+
+
+class FutureLostError(WorkerLostError, BrokenProcessPool):
+    """The worker that ran this future's call is gone; the executor is not."""
+
+
+class BrokenExecutorPool(PoolBrokenError, BrokenProcessPool):
+    """The pool gave up: workers cannot start, or die faster than they finish anything."""
+
+
+class _TaskFuture(Future[T]):
+    """A future that asks the pool whether its call is running, and can withdraw a queued one."""
+
+    _task: AsyncResult | None = None
+
+    def running(self) -> bool:
+        """Return whether a worker is running the call at this moment."""
+        task = self._task
+        return not self.done() and task is not None and task.running()
+
+    def cancel(self) -> bool:
+        """Withdraw the call if it has not started; ``False`` if it has, or is done."""
+        task = self._task
+        if self.done() or task is None:
+            return self.cancelled()
+        if task.running() or not task.cancel():
+            return False
+        super().cancel()
+        return self.cancelled()
+
+
+def _settle(future: _TaskFuture[Any], task: AsyncResult) -> None:
+    """Move a finished task's outcome into its future. Runs in the pool's collector."""
+    future._task = None
+    error = task.exception(0)
+    if isinstance(error, TaskCancelledError):
+        Future.cancel(future)
+    if not future.set_running_or_notify_cancel():
+        return
+    if error is None:
+        future.set_result(task.get(0))
+    else:
+        future.set_exception(_as_the_field_knows_it(error))
+
+
+def _as_the_field_knows_it(error: BaseException) -> BaseException:
+    """Give pool failures the type that users of executors catch, with all their data."""
+    kinds: dict[type, type[BaseException]] = {
+        WorkerLostError: FutureLostError,
+        PoolBrokenError: BrokenExecutorPool,
+    }
+    kind = kinds.get(type(error))
+    if kind is None:
+        return error
+    known = kind.__new__(kind, *error.args)
+    known.args = error.args
+    known.__dict__.update(error.__dict__)
+    known.__cause__ = error.__cause__
+    return known
+
+
+def _run_chunk(fn: Callable[..., Any], chunk: list[tuple[Any, ...]]) -> list[Any]:
+    return [fn(*arguments) for arguments in chunk]
+
+
+# Executors that are not shut down yet: the interpreter waits for their calls, as it does for the
+# standard library's. Registered after the pool's own exit handlers, so it runs before them.
+_open: weakref.WeakSet[ProcessPoolExecutor] = weakref.WeakSet()
+
+
+@atexit.register
+def _finish_at_exit() -> None:
+    for executor in list(_open):
+        executor.shutdown(wait=True)
+
+
+class ProcessPoolExecutor(Executor):
+    """Runs calls in a pool of processes; the standard library's interface in full.
+
+    Args:
+        max_workers: How many processes; as many as there are usable cores, if not given.
+        mp_context: A context, for its start method.
+        initializer: Called in each worker when it starts, with ``initargs``.
+        initargs: Its arguments.
+        max_tasks_per_child: After how many calls a worker is replaced.
+        options: The keyword options of :class:`tines.pool.Pool`: ``retries``, ``timeout`` and so on.
+
+    Raises:
+        ValueError: a number is out of range.
+        TypeError: the initializer is not callable, or there is no such option.
+    """
+
+    def __init__(
+        self,
+        max_workers: int | None = None,
+        mp_context: Any = None,
+        initializer: Callable[..., object] | None = None,
+        initargs: tuple[Any, ...] = (),
+        *,
+        max_tasks_per_child: int | None = None,
+        **options: Any,
+    ) -> None:
+        if max_workers is not None and max_workers <= 0:
+            raise ValueError("max_workers must be greater than 0")
+        if initializer is not None and not callable(initializer):
+            raise TypeError("initializer must be a callable")
+        if max_tasks_per_child is not None:
+            if not isinstance(max_tasks_per_child, int):
+                raise TypeError("max_tasks_per_child must be an integer")
+            if max_tasks_per_child <= 0:
+                raise ValueError("max_tasks_per_child must be >= 1")
+        self._max_workers = max_workers or _config.available_cpus()
+        self._make_pool = lambda: Pool(
+            self._max_workers, initializer, initargs, max_tasks_per_child, mp_context, **options
+        )
+        self._lock = threading.Lock()
+        self._pool: Pool | None = None
+        self._shut_down = False
+        self._pending: set[_TaskFuture[Any]] = set()
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        """Schedule ``fn(*args, **kwargs)`` and return its future.
+
+        Raises:
+            RuntimeError: the executor was shut down.
+            EncodeError: the call cannot be pickled; nothing was scheduled.
+        """
+        future: _TaskFuture[T] = _TaskFuture()
+        with self._lock:
+            if self._shut_down:
+                raise RuntimeError("cannot schedule new futures after shutdown")
+            if self._pool is None:
+                self._pool = self._make_pool()
+                _open.add(self)
+            task = self._pool.apply_async(fn, args, kwargs)
+        future._task = task
+        self._pending.add(future)
+        future.add_done_callback(self._pending.discard)
+        task.add_done_callback(lambda done: _settle(future, done))
+        return future
+
+    def map(
+        self,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+    ) -> Iterator[T]:
+        """Call ``fn`` with items of the iterables, in order.
+
+        Args:
+            fn: What to call.
+            iterables: Read in step; the shortest ends it.
+            timeout: Seconds, from this call on, until an outstanding result raises ``TimeoutError``.
+            chunksize: How many items one task carries.
+            buffersize: How many tasks are submitted ahead of the consumer; ``None`` submits all at
+                once.
+
+        Raises:
+            ValueError: ``chunksize`` or ``buffersize`` is less than 1.
+        """
+        if chunksize < 1:
+            raise ValueError("chunksize must be >= 1.")
+        if buffersize is not None and buffersize < 1:
+            raise ValueError("buffersize must be None or > 0")
+        deadline = None if timeout is None else time.monotonic() + timeout
+        items = zip(*iterables)  # noqa: B905 - the shortest ends it, as in the builtin map
+        chunks = iter(lambda: list(itertools.islice(items, chunksize)), [])
+        futures = deque(
+            self.submit(_run_chunk, fn, chunk) for chunk in itertools.islice(chunks, buffersize)
+        )
+        return self._results(fn, chunks, futures, deadline)
+
+    def _results(
+        self,
+        fn: Callable[..., T],
+        chunks: Iterator[list[tuple[Any, ...]]],
+        futures: deque[Future[list[T]]],
+        deadline: float | None,
+    ) -> Iterator[T]:
+        """Yield in order; submit one more for each that is taken; cancel the rest when left early."""
+        try:
+            while futures:
+                left = None if deadline is None else deadline - time.monotonic()
+                results = futures[0].result(left)
+                futures.popleft()
+                futures.extend(
+                    self.submit(_run_chunk, fn, chunk) for chunk in itertools.islice(chunks, 1)
+                )
+                yield from results
+        finally:
+            for future in futures:
+                future.cancel()
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Take no more calls; with ``wait``, return when all have ended.
+
+        Args:
+            wait: Whether to wait.
+            cancel_futures: Whether to cancel what has not started.
+        """
+        with self._lock:
+            self._shut_down = True
+            pool = self._pool
+        if pool is None:
+            return
+        if cancel_futures:
+            for future in list(self._pending):
+                future.cancel()
+        pool.close()
+        if wait:
+            pool.join()
+            _open.discard(self)
+
+    def terminate_workers(self) -> None:
+        """End the workers at once (3.14); what is pending fails."""
+        self._stop()
+
+    def kill_workers(self) -> None:
+        """End the workers at once, by force where they do not go by themselves (3.14)."""
+        self._stop()
+
+    def _stop(self) -> None:
+        with self._lock:
+            self._shut_down = True
+            pool = self._pool
+        if pool is not None:
+            pool.terminate()
+            pool.join()
+            _open.discard(self)

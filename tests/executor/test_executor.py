@@ -1,0 +1,225 @@
+"""``ProcessPoolExecutor``: the standard interface, and what happens when workers die."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+import pytest
+from tines.errors import EncodeError, WorkerLostError
+from tines.executor import ProcessPoolExecutor
+
+PATIENCE = 30.0
+
+
+def square(x: int) -> int:
+    return x * x
+
+
+def fail(x: object) -> None:
+    raise KeyError(x)
+
+
+def exit_at_once() -> None:
+    os._exit(3)
+
+
+def wait_for(path: str) -> str:
+    with open(path) as fifo:  # returns when the test opens the other end
+        return fifo.read()
+
+
+@pytest.fixture
+def executor() -> Iterator[ProcessPoolExecutor]:
+    with ProcessPoolExecutor(2) as executor:
+        yield executor
+
+
+@pytest.fixture
+def gate(tmp_path: Any) -> Iterator[str]:
+    """A fifo that holds a worker until the test lets it go."""
+    path = str(tmp_path / "gate")
+    os.mkfifo(path)
+    yield path
+
+
+def test_submit_and_result(executor: ProcessPoolExecutor) -> None:
+    assert executor.submit(square, 5).result(PATIENCE) == 25
+    assert executor.submit(int, "ff", base=16).result(PATIENCE) == 255
+
+
+def test_exceptions_arrive_with_their_traceback(executor: ProcessPoolExecutor) -> None:
+    error = executor.submit(fail, "key").exception(PATIENCE)
+    assert isinstance(error, KeyError)
+    assert "in fail" in str(error.__cause__)
+
+
+@pytest.mark.parametrize("chunksize", [1, 3, 100])
+@pytest.mark.parametrize("buffersize", [None, 1, 4])
+def test_map_keeps_order(
+    executor: ProcessPoolExecutor, chunksize: int, buffersize: int | None
+) -> None:
+    results = executor.map(square, range(20), chunksize=chunksize, buffersize=buffersize)
+    assert list(results) == [x * x for x in range(20)]
+    assert list(executor.map(pow, [2, 3, 4], [3, 2])) == [8, 9]
+
+
+def test_map_with_a_buffer_reads_no_further_than_it(executor: ProcessPoolExecutor) -> None:
+    read: list[int] = []
+
+    def items() -> Iterator[int]:
+        for i in range(1000):
+            read.append(i)
+            yield i
+
+    results = executor.map(square, items(), buffersize=3)
+    assert [next(results) for _ in range(5)] == [0, 1, 4, 9, 16]
+    assert len(read) <= 10
+    results.close()  # type: ignore[attr-defined]
+
+
+def test_map_timeout(executor: ProcessPoolExecutor, gate: str) -> None:
+    results = executor.map(wait_for, [gate], timeout=0.05)
+    with pytest.raises(concurrent.futures.TimeoutError):
+        next(results)
+    with open(gate, "w"):
+        pass
+
+
+def test_a_dead_worker_costs_its_own_future_only(executor: ProcessPoolExecutor) -> None:
+    before, dead, after = (
+        executor.submit(square, 2),
+        executor.submit(exit_at_once),
+        executor.submit(square, 3),
+    )
+    error = dead.exception(PATIENCE)
+    assert isinstance(error, BrokenProcessPool)
+    assert isinstance(error, WorkerLostError)
+    assert error.exitcode == 3
+    assert (before.result(PATIENCE), after.result(PATIENCE)) == (4, 9)
+    assert executor.submit(square, 4).result(PATIENCE) == 16
+
+
+def test_a_queued_future_can_be_cancelled_a_done_one_not(
+    executor: ProcessPoolExecutor, gate: str
+) -> None:
+    busy = [executor.submit(wait_for, gate) for _ in range(2)]
+    queued = executor.submit(square, 1)
+    assert queued.cancel()
+    assert queued.cancelled()
+    with pytest.raises(concurrent.futures.CancelledError):
+        queued.result(PATIENCE)
+    for future in busy:
+        while not future.done():
+            with open(gate, "w"):
+                pass
+            concurrent.futures.wait(busy, 0.05)
+        assert not future.cancel()
+
+
+def test_wait_and_as_completed(executor: ProcessPoolExecutor) -> None:
+    futures = [executor.submit(square, i) for i in range(10)]
+    done, pending = concurrent.futures.wait(futures, PATIENCE)
+    assert len(done) == 10
+    assert not pending
+    results = {f.result() for f in concurrent.futures.as_completed(futures, PATIENCE)}
+    assert results == {i * i for i in range(10)}
+
+
+def test_done_callbacks(executor: ProcessPoolExecutor) -> None:
+    called = threading.Event()
+    future = executor.submit(square, 1)
+    future.add_done_callback(lambda done: called.set())
+    assert called.wait(PATIENCE)
+
+
+def test_no_calls_after_shutdown() -> None:
+    executor = ProcessPoolExecutor(1)
+    future = executor.submit(square, 3)
+    executor.shutdown(wait=False)
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        executor.submit(square, 1)
+    assert future.result(PATIENCE) == 9
+    executor.shutdown()
+
+
+def test_shutdown_can_cancel_what_has_not_started(gate: str) -> None:
+    executor = ProcessPoolExecutor(1)
+    running = executor.submit(wait_for, gate)
+    queued = [executor.submit(square, i) for i in range(5)]
+    while not running.running():
+        concurrent.futures.wait([running], 0.01)
+    stopper = threading.Thread(target=lambda: executor.shutdown(cancel_futures=True))
+    for future in queued:
+        future.cancel()
+    stopper.start()
+    with open(gate, "w") as fifo:
+        fifo.write("ended")
+    stopper.join(PATIENCE)
+    assert all(future.cancelled() for future in queued)
+
+
+@pytest.mark.parametrize("stop", ["terminate_workers", "kill_workers"])
+def test_stopping_the_workers(stop: str, gate: str) -> None:
+    executor = ProcessPoolExecutor(1)
+    pending = executor.submit(wait_for, gate)
+    getattr(executor, stop)()
+    with pytest.raises((concurrent.futures.CancelledError, WorkerLostError)):
+        pending.result(PATIENCE)
+    with pytest.raises(RuntimeError):
+        executor.submit(square, 1)
+
+
+def test_an_initializer_that_fails_breaks_the_executor() -> None:
+    with ProcessPoolExecutor(1, initializer=fail, initargs=("no",)) as executor:
+        error = executor.submit(square, 1).exception(PATIENCE)
+    assert isinstance(error, BrokenProcessPool)
+
+
+def test_asyncio_uses_it(executor: ProcessPoolExecutor) -> None:
+    async def main() -> list[int]:
+        loop = asyncio.get_running_loop()
+        return await asyncio.gather(*(loop.run_in_executor(executor, square, i) for i in range(5)))
+
+    assert asyncio.run(main()) == [0, 1, 4, 9, 16]
+
+
+def test_the_interpreter_waits_for_open_calls_at_exit(tmp_path: Any) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        "from tines.executor import ProcessPoolExecutor\n"
+        "def work():\n    print('worked', flush=True)\n"
+        "if __name__ == '__main__':\n    ProcessPoolExecutor(1).submit(work)\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, str(program)], capture_output=True, text=True, timeout=PATIENCE
+    )
+    assert (ended.stdout, ended.returncode) == ("worked\n", 0), ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "says"),
+    [
+        ({"max_workers": 0}, ValueError, "max_workers"),
+        ({"initializer": 5}, TypeError, "initializer"),
+        ({"max_tasks_per_child": 0}, ValueError, "max_tasks_per_child"),
+        ({"max_tasks_per_child": "1"}, TypeError, "max_tasks_per_child"),
+    ],
+)
+def test_bad_arguments(arguments: dict[str, Any], error: type[Exception], says: str) -> None:
+    with pytest.raises(error, match=says):
+        ProcessPoolExecutor(**arguments)
+
+
+def test_what_cannot_be_sent_is_refused_at_once(executor: ProcessPoolExecutor) -> None:
+    with pytest.raises(EncodeError):
+        executor.submit(square, (i for i in range(3)))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="chunksize"):
+        executor.map(square, [1], chunksize=0)
