@@ -20,6 +20,8 @@ native := $(wildcard native/core/*.[ch] native/binding/*.[ch])
 strict_cc = $(CC) -std=c11 -O2 -Wall -Wextra -Werror -pthread -c -o /dev/null \
     -Inative/core -Inative/binding -I$(shell $(bin)/python -c '$(include_dir)')
 include_dir = import sysconfig; print(sysconfig.get_path("include"))
+# The conformance suite runs over both transports anyway.
+without_native = -m "not slow" --ignore=tests/conformance --ignore=tests/benchmarks
 pip := $(bin)/python -m pip --disable-pip-version-check --quiet install
 
 export TINES_BUILD TINES_NATIVE
@@ -38,7 +40,7 @@ demo: $(VENV)/demo.stamp
 
 test: $(VENV)/dev.stamp
 	$(bin)/python -m pytest $(ARGS)
-	TINES_NATIVE=off $(bin)/python -m pytest -m "not slow" $(ARGS)
+	TINES_NATIVE=off $(bin)/python -m pytest $(without_native) $(ARGS)
 
 test-quick: $(VENV)/dev.stamp
 	$(bin)/python -m pytest -m "not slow" $(ARGS)

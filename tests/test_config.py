@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import pytest
 
@@ -36,11 +35,11 @@ def machine(monkeypatch):
 
     def make(cores, files):
         def read(path):
-            if str(path) in files:
-                return files[str(path)]
+            if path in files:
+                return files[path]
             raise FileNotFoundError(path)
 
-        monkeypatch.setattr(Path, "read_text", read)
+        monkeypatch.setattr(_config, "_read", read)
         monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
 
     return make

@@ -8,6 +8,7 @@ import multiprocessing
 import pkgutil
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -83,11 +84,12 @@ def test_there_is_one_set_of_processes():
     assert mp.current_process() is multiprocessing.current_process()
     assert mp.parent_process() is multiprocessing.parent_process()
     assert issubclass(mp.Process, multiprocessing.Process)
-    process = mp.Process(target=int)
+    process = mp.Process(target=time.sleep, args=(1000,))
     process.start()
-    assert process in multiprocessing.active_children()
+    assert process in multiprocessing.active_children() and process in mp.active_children()
+    process.kill()
     process.join()
-    assert multiprocessing.active_children() == mp.active_children()
+    assert process not in multiprocessing.active_children()
 
 
 @pytest.mark.parametrize("name", SUBMODULES)

@@ -51,15 +51,18 @@ tn_result tn_futex_wait(_Atomic uint32_t *word, uint32_t expected, int64_t deadl
 /* Wake up to `count` sleepers; returns how many were woken. */
 int tn_futex_wake(_Atomic uint32_t *word, int count);
 
-/* A read that may race and is checked afterwards (a sequence lock's reader). */
 #if defined(__SANITIZE_THREAD__)
-#define TN_VALIDATED_READ __attribute__((no_sanitize("thread"), noinline))
+#define TN_THREAD_SANITIZER
 #elif defined(__has_feature)
 #if __has_feature(thread_sanitizer)
+#define TN_THREAD_SANITIZER
+#endif
+#endif
+
+/* A read that may race and is checked afterwards (a sequence lock's reader). */
+#ifdef TN_THREAD_SANITIZER
 #define TN_VALIDATED_READ __attribute__((no_sanitize("thread"), noinline))
-#endif
-#endif
-#ifndef TN_VALIDATED_READ
+#else
 #define TN_VALIDATED_READ
 #endif
 

@@ -63,6 +63,10 @@ static uint64_t push_free(tn_segment *segment, uint32_t index, tn_block *block) 
     return block->touched;
 }
 
+static uint64_t end_of(const tn_block *block) {
+    return block->offset + (block->order ? UINT64_C(1) << block->order : 0);
+}
+
 /* The holder of the arena lock died at any instruction: the states are the truth, the rest is made
  * anew from them. */
 static void rebuild(tn_segment *segment) {
@@ -73,8 +77,7 @@ static void rebuild(tn_segment *segment) {
     for (uint32_t i = 0; i < used; i++) {
         tn_block *block = tn_block_at(segment, i);
         tn_state state = tn_state_of(block);
-        uint64_t end = tn_block_data(segment, block) ? block->offset + (UINT64_C(1) << block->order) : 0;
-        if (end > data_used) data_used = end;
+        if (tn_block_data(segment, block) != NULL && end_of(block) > data_used) data_used = end_of(block);
         /* UNUSED below the mark: its taker died before it said that it holds it. */
         if (state == TN_UNUSED) atomic_store(&block->status, tn_status(TN_FREE, 0));
         if (state == TN_UNUSED || state == TN_FREE) cached += push_free(segment, i, block);
@@ -95,6 +98,16 @@ void tn_arena_unlock(tn_segment *segment) {
     tn_lock_release(&segment->header->arena);
 }
 
+/* A high-water mark that was written over would hand out what is in use. */
+static bool marks_agree(const tn_segment *segment, uint32_t used) {
+    uint64_t data_used = segment->header->data_used;
+    if (data_used < segment->data_at || data_used > segment->size) return false;
+    const tn_block *next = tn_block_at(segment, used), *last = used ? tn_block_at(segment, used - 1) : NULL;
+    if (next != NULL && tn_state_of(next) != TN_UNUSED) return false;
+    if (last == NULL) return used == 0;
+    return last->order < ORDERS_END && end_of(last) == data_used;
+}
+
 /* A descriptor from its free list, or a new one with its data from above the marks. */
 static tn_result pick_locked(tn_segment *segment, uint32_t order, uint32_t *index) {
     tn_header *header = segment->header;
@@ -105,6 +118,7 @@ static tn_result pick_locked(tn_segment *segment, uint32_t order, uint32_t *inde
     if (first != TN_NO_BLOCK) {
         block = tn_block_at(segment, first);
         if (block == NULL || block->order != order || tn_state_of(block) != TN_FREE) return TN_CORRUPT;
+        if (!tn_block_sound(segment, block)) return TN_CORRUPT;
         *head = block->next;
         uint64_t cached = atomic_load(&header->cached);
         atomic_store(&header->cached, cached > block->touched ? cached - block->touched : 0);
@@ -113,7 +127,7 @@ static tn_result pick_locked(tn_segment *segment, uint32_t order, uint32_t *inde
     }
     uint64_t size = order ? UINT64_C(1) << order : 0;
     uint32_t used = atomic_load(&header->blocks_used);
-    if (header->data_used < segment->data_at || header->data_used > segment->size) return TN_CORRUPT;
+    if (!marks_agree(segment, used)) return TN_CORRUPT;
     if (used >= segment->blocks_limit || size > segment->size - header->data_used) return TN_NO_MEMORY;
     block = tn_block_at(segment, used);
     block->order = order;
@@ -289,6 +303,7 @@ void tn_blocks_inherit(tn_segment *segment, uint32_t slot) {
     uint32_t index = 0;
     while ((index = inherit_one(segment, slot, index)) < tn_blocks_used(segment)) {
         tn_block *block = tn_block_at(segment, index);
+        if (block == NULL) return;
         TN_STEP(inheriting);
         punch(segment, block, tn_block_length(segment, block));
         tn_block_release(segment, index++);

@@ -34,6 +34,20 @@ static tn_acquired outcome(tn_lock *lock, int error) {
     }
 }
 
+static int lock_until(pthread_mutex_t *mutex, int64_t until) {
+    clockid_t clock = CLOCK_MONOTONIC;
+#ifdef TN_THREAD_SANITIZER
+    /* It knows pthread_mutex_timedlock, but not every version knows pthread_mutex_clocklock. */
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    until += (int64_t)now.tv_sec * TN_SECOND + now.tv_nsec - tn_now();
+    clock = CLOCK_REALTIME;
+#endif
+    struct timespec t = {.tv_sec = until / TN_SECOND, .tv_nsec = until % TN_SECOND};
+    return clock == CLOCK_MONOTONIC ? pthread_mutex_clocklock(mutex, clock, &t)
+                                    : pthread_mutex_timedlock(mutex, &t);
+}
+
 tn_acquired tn_lock_try(tn_lock *lock) {
     return outcome(lock, pthread_mutex_trylock(&lock->mutex));
 }
@@ -48,8 +62,7 @@ tn_acquired tn_lock_acquire(tn_lock *lock, int64_t deadline) {
     int64_t until = tn_now() + TN_LONGEST_SLEEP;
     bool last = deadline <= until;
     if (last) until = deadline;
-    struct timespec t = {.tv_sec = until / TN_SECOND, .tv_nsec = until % TN_SECOND};
-    tn_acquired got = outcome(lock, pthread_mutex_clocklock(&lock->mutex, CLOCK_MONOTONIC, &t));
+    tn_acquired got = outcome(lock, lock_until(&lock->mutex, until));
     if (got.result == TN_TIMED_OUT && !last) got.result = TN_INTERRUPTED;
     return got;
 }

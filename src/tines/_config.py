@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import os
-from pathlib import Path
 
 __all__ = ["Native", "available_cpus", "native"]
 
@@ -52,13 +51,18 @@ def available_cpus() -> int:
 def _cgroup_quota() -> tuple[int, int] | None:
     """Return (quota, period) in microseconds, or ``None`` where nothing is limited."""
     try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        quota, period = _read("/sys/fs/cgroup/cpu.max").split()
         return None if quota == "max" else (int(quota), int(period))
     except (OSError, ValueError):
         pass
     try:
-        base = Path("/sys/fs/cgroup/cpu")
-        v1 = int((base / "cpu.cfs_quota_us").read_text())
-        return None if v1 <= 0 else (v1, int((base / "cpu.cfs_period_us").read_text()))
+        v1 = int(_read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"))
+        return None if v1 <= 0 else (v1, int(_read("/sys/fs/cgroup/cpu/cpu.cfs_period_us")))
     except (OSError, ValueError):
         return None
+
+
+def _read(path: str) -> str:
+    # Not pathlib: each child imports this, and would import that with it.
+    with open(path) as file:
+        return file.read()

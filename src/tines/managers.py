@@ -5,12 +5,18 @@ A manager's server dies with the process that started it, and ``Manager().Pool()
 
 from __future__ import annotations
 
-import multiprocessing.managers as _std
 from collections.abc import Callable
-from multiprocessing.managers import BaseProxy, Namespace, Token
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tines import context
+from tines._std import standard
+
+if TYPE_CHECKING:
+    import multiprocessing.managers as _std
+    from multiprocessing.managers import BaseProxy, Namespace, Token
+else:
+    _std = standard("managers")
+    BaseProxy, Namespace, Token = _std.BaseProxy, _std.Namespace, _std.Token
 
 __all__ = ["BaseManager", "BaseProxy", "Namespace", "SharedMemoryManager", "SyncManager", "Token"]
 

@@ -27,9 +27,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from tines.errors import QueueShutDown, TransportError
 from tines.transport import named
 from tines.transport.contract import Channel, Message, Shared
-from tines.transport.pipe import client, registry
+from tines.transport.pipe import connection, registry
+from tines.transport.pipe.parcel import Parcel
 from tines.transport.pipe.protocol import Decoder, Frame, Op, pack_parcels, unpack_parcels
-from tines.transport.pipe.state import ChannelState, Ended, Parcel, Receiver, Sender
+from tines.transport.pipe.state import ChannelState, Ended, Receiver, Sender
 
 WAIT = 30.0
 Start = Callable[..., Any]
@@ -123,7 +124,7 @@ def test_the_owners_end_is_an_error_for_everybody(
 def test_a_stopped_owner_does_not_stop_others_for_ever(
     fork: Start, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "PATIENCE", 0.3)
+    monkeypatch.setattr(connection, "PATIENCE", 0.3)
     ready = pipe.channel()
     owner = fork(own, ready, "ends")
     empty, full, go = pickle.loads(bytes(must(ready.recv(WAIT))[2]))
@@ -172,6 +173,65 @@ def test_an_owner_that_exits_is_not_kept_alive(tmp_path: Any) -> None:
         check=False,
     )
     assert (result.returncode, result.stdout, result.stderr) == (0, "end\n", "")
+
+
+# -- too little memory
+
+LARGE = 300 * 1024 * 1024
+needs_limit = pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS is not kept elsewhere")
+
+
+def limit_memory() -> None:
+    """Leave this process too little for a large message."""
+    import resource
+
+    with open("/proc/self/statm") as statm:
+        used = int(statm.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + LARGE // 2, resource.RLIM_INFINITY))
+
+
+def own_with_little_memory(ready: Channel, go: Channel) -> None:
+    channel = pipe.channel()
+    ready.send(pickle.dumps(channel))
+    limit_memory()
+    go.recv(WAIT)
+
+
+@needs_limit
+def test_an_owner_without_memory_refuses(fork: Start, finish: Finish) -> None:
+    ready, go = pipe.channel(), pipe.channel()
+    owner = fork(own_with_little_memory, ready, go)
+    channel = pickle.loads(bytes(must(ready.recv(WAIT))[2]))
+    assert channel.send(b"small", tag=1) >= 0
+    with pytest.raises(MemoryError):
+        channel.send(b"", [bytearray(LARGE), b"and another"])
+    assert channel.qsize() == 1
+    assert channel.send(b"small", tag=2) >= 0
+    assert [message[1] for message in channel.recv_many(3, 0)] == [1, 2]
+    go.send(b"")
+    finish(owner)
+
+
+def fail_to_receive(channel: Channel, report: Channel, small: Channel) -> None:
+    limit_memory()
+    try:
+        channel.recv(WAIT)
+    except MemoryError:
+        report.send(b"no memory")
+    report.send(b"received", tag=must(small.recv(WAIT))[1])
+
+
+@needs_limit
+def test_a_receiver_without_memory_takes_nothing(fork: Start, finish: Finish) -> None:
+    channel, report, answer = pipe.channel(), pipe.channel(), pipe.channel()
+    channel.send(b"", [bytearray(LARGE)], tag=7)
+    child = fork(fail_to_receive, channel, report, answer)
+    assert bytes(must(report.recv(WAIT))[2]) == b"no memory"
+    answer.send(b"small", tag=8)
+    assert must(report.recv(WAIT))[1] == 8
+    finish(child)
+    message = must(channel.recv(WAIT))
+    assert (message[1], len(message[3][0])) == (7, LARGE)
 
 
 # -- lifetimes

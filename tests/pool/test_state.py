@@ -391,6 +391,52 @@ TestWorld = World.TestCase
 TestWorld.settings = settings(max_examples=300, stateful_step_count=80, deadline=None)
 
 
+@pytest.mark.parametrize("part", range(4))
+def test_long_random_walks(part: int) -> None:
+    """Hypothesis prefers short histories, which it can explain; these are long and full of deaths."""
+    for seed in range(part * 250, part * 250 + 250):
+        _walk(random.Random(seed))
+
+
+def _walk(rng: random.Random) -> None:
+    world = World()
+    world.begin(rng.randint(1, 3), rng.choice([2, 1000, 1000]), rng.randint(0, 1000))
+
+    def number() -> int:
+        return rng.randrange(21)
+
+    steps = [
+        (4, lambda: world.submit(*_random_task(rng)) if _running(world) else None),
+        (12, lambda: world.take(number())),
+        (12, lambda: world.begin_item(number())),
+        (2, lambda: world.report_part(number())),
+        (3, lambda: world.finish(number(), rng.random() < 0.2)),
+        (1, lambda: world.raise_retryable(number())),
+        (2, lambda: world.kill_busy(number())),
+        (2, lambda: world.kill_in_the_middle(number(), rng.randint(1, 6))),
+        (1, lambda: world.kill_idle(number())),
+        (1, lambda: world.ready(number())),
+        (1, lambda: world.cancel(number())),
+        (2, lambda: world.pass_time(rng.choice([0.1, 1.0, 5.0]))),
+        (0.3, lambda: world.resize(rng.randint(1, 4)) if _running(world) else None),
+        (1, lambda: world.leave(number())),
+        (0.1, lambda: world.close()),
+        (0.02, lambda: world.terminate()),
+    ]
+    weights = [weight for weight, _ in steps]
+    for _, step in rng.choices(steps, weights, k=200):
+        step()
+        world.workers_are_known()
+        world.an_ended_pool_has_nothing_open()
+        world.drained_means_done()
+    world.teardown()
+
+
+def _random_task(rng: random.Random) -> tuple[int, int, float, float | None]:
+    timeout = rng.choice([None, None, 2.0])
+    return rng.randint(1, 6), rng.randint(0, 2), rng.choice([0.0, 1.0]), timeout
+
+
 class One(Task):
     """A call."""
 
@@ -464,6 +510,18 @@ def test_only_the_running_item_of_a_chunk_is_charged() -> None:
     failed = [one.task for one in answer if isinstance(one, Fail)]
     assert sent == [(2, 5), (6, 10)]
     assert [(one.start, one.stop) for one in failed] == [(5, 6)]
+
+
+def test_a_task_that_kills_before_it_begins_is_charged_in_the_end() -> None:
+    state = machine()
+    task = One()
+    for _ in range(UNBEGUN_LIMIT - 1):
+        state.submit(task)
+        assert state.gone(0, KILLED, (task.tag, 0), 0, 0.0)[0] == Send(task)
+    state.submit(task)
+    (failure, _) = state.gone(0, KILLED, (task.tag, 0), 0, 0.0)
+    assert isinstance(failure, Fail)
+    assert isinstance(failure.failure, Lost)
 
 
 def test_idle_deaths_break_the_pool_only_in_quick_succession() -> None:

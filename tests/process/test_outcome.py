@@ -269,6 +269,24 @@ def test_functions_of_an_interactive_session(how):
     assert "done" in done.stdout and "Error" not in done.stderr, done.stderr
 
 
+def test_a_box_with_a_name(ctx, monkeypatch, tmp_path):
+    """The way of Windows, which cannot hand an open file to a child."""
+    from tines.process import box
+
+    monkeypatch.setattr(box, "_BY_NAME", True)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    process = start(ctx, big, 3 * MEGABYTE)
+    assert len(process.result(30)) == 3 * MEGABYTE and process.dump() is None
+    if ctx.get_start_method() != "fork":
+        process = start(ctx, end, "segv")
+        assert "in end" in process.exception(30).dump
+    assert os.listdir(tmp_path)
+    process.close()
+    del process
+    gc.collect()
+    assert os.listdir(tmp_path) == []
+
+
 class TestSharedFile:
     def test_nothing_is_there_before_the_commit(self):
         fd = shared_file.create("test")

@@ -43,7 +43,7 @@ def inherited():
 @pytest.fixture(autouse=True)
 def afterwards():
     yield
-    spares._discard_all()
+    spares.stop()
     spares._wanted, spares._starts = None, 0
 
 
@@ -52,7 +52,7 @@ def ready():
 
     No fixture: pytest changes the environment between a fixture and its test.
     """
-    spares._discard_all()
+    spares.stop()
     spares._wanted, spares._starts = True, spares._STARTS_BEFORE
     run(pid)
     return waiting()

@@ -155,6 +155,9 @@ def _report_survivors(session: _Session) -> None:
     multiprocessing.active_children()  # reaps those that have ended
     # Our own fork server ends when nobody is left who could ask it, and this waits for that.
     client = sys.modules.get("tines.process.forkserver_client")
+    spares = sys.modules.get("tines.process.spares")
+    if spares is not None:
+        spares.stop()  # interpreters in waiting, which live as long as this process
     stopping = threading.Thread(target=client.stop if client else lambda: None, daemon=True)
     stopping.start()
     _, alive = psutil.wait_procs(list(_our_processes(session)), timeout=SETTLE)
@@ -165,6 +168,18 @@ def _report_survivors(session: _Session) -> None:
             process.kill()
             process.wait(SETTLE)
     stopping.join(SETTLE)
+
+
+def _stop_helpers() -> None:
+    """End the processes that tines keeps for as long as this one lives.
+
+    The fork server ends when nobody is left who could ask it, and ``stop`` waits for that: so this
+    runs in a thread, beside the search for those who hold it up.
+    """
+    for name in ("tines.process.spares", "tines.process.forkserver_client"):
+        module = sys.modules.get(name)
+        if module is not None:
+            module.stop()
 
 
 def _our_processes(session: _Session) -> Iterator[psutil.Process]:

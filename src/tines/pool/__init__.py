@@ -1,18 +1,22 @@
 """Pools of worker processes; the names of ``multiprocessing.pool``.
 
-``ThreadPool`` is the standard library's.
+``ThreadPool`` is the standard library's. Each name is imported on first use: a worker imports this
+package too, and needs next to none of it.
 """
 
 from __future__ import annotations
 
-from multiprocessing.pool import ThreadPool
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from multiprocessing.pool import ThreadPool
+    from typing import Any
 
-from tines.pool.facade import Pool
-from tines.pool.failures import MaybeEncodingError
-from tines.pool.iterators import IMapIterator, IMapUnorderedIterator
-from tines.pool.maps import MapResult
-from tines.pool.options import PoolOptions, TaskOptions
-from tines.pool.results import ApplyResult, AsyncResult
+    from tines.pool.facade import Pool
+    from tines.pool.failures import MaybeEncodingError
+    from tines.pool.iterators import IMapIterator, IMapUnorderedIterator
+    from tines.pool.maps import MapResult
+    from tines.pool.options import PoolOptions, TaskOptions
+    from tines.pool.results import ApplyResult, AsyncResult
 
 __all__ = [
     "ApplyResult",
@@ -26,3 +30,36 @@ __all__ = [
     "TaskOptions",
     "ThreadPool",
 ]
+
+_HOMES = {
+    "ApplyResult": "tines.pool.results",
+    "AsyncResult": "tines.pool.results",
+    "IMapIterator": "tines.pool.iterators",
+    "IMapUnorderedIterator": "tines.pool.iterators",
+    "MapResult": "tines.pool.maps",
+    "MaybeEncodingError": "tines.pool.failures",
+    "Pool": "tines.pool.facade",
+    "PoolOptions": "tines.pool.options",
+    "TaskOptions": "tines.pool.options",
+}
+
+_STANDARD = frozenset(("RemoteTraceback", "ThreadPool", "TimeoutError"))
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        from importlib import import_module
+
+        value = getattr(import_module(_HOMES[name]), name)
+    elif name in _STANDARD:
+        from tines._std import standard
+
+        value = getattr(standard("pool"), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

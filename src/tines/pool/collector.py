@@ -119,7 +119,7 @@ class Collector:
     def look(self) -> None:
         """Collect what is there without waiting, unless somebody is collecting anyway."""
         if not self._atomic and threading.get_ident() == _main:
-            self.attend()
+            self.expect(False)
         elif not self._urgent and not self._stopped and self._seat.acquire(False):
             try:
                 self._receive(0.0)
@@ -211,15 +211,19 @@ class Collector:
 
     # Calling the collector thread: any thread.
 
-    def attend(self) -> None:
-        """There is something for the collector thread, if no caller comes first."""
-        if not self._atomic:
-            self.hurry()
-        elif self.parked:
+    def expect(self, express: bool) -> None:
+        """Something was sent, so a result is to come: see that somebody collects it.
+
+        Args:
+            express: A caller may be about to wait for it, and is given time to.
+        """
+        if self.parked and not self._seat.locked():
+            if not express or not self._atomic:
+                self._hasty = True
             self._wake_thread()
 
     def hurry(self) -> None:
-        """The same, and no caller is expected."""
+        """There is something for the collector thread to do now."""
         self._hasty = True
         self._wake_thread()
 

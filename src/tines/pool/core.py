@@ -133,13 +133,6 @@ class Core:
         task.buffers = buffers
         self._send(task, task.kind, data, buffers)
 
-    def attend(self, result: ApplyResult) -> None:
-        """See that a result is collected though nobody waits for it yet."""
-        if result.express:
-            self.collector.attend()
-        elif self.collector.parked:
-            self.collector.hurry()
-
     def _send(self, task: Any, kind: int, data: Any, buffers: Any) -> None:
         """Register a task and send its message; where the pool has ended, let it fail."""
         state = self.state
@@ -166,8 +159,6 @@ class Core:
         except BaseException:
             self.exhausted(job)
             raise
-        if self.collector.parked:
-            self.collector.hurry()
 
     def send_chunks(self, chunks: list[Chunk]) -> None:
         """Send chunks of a job; one that cannot be pickled fails."""
@@ -178,6 +169,8 @@ class Core:
                 chunk.settle_error(error)
                 continue
             self._send(chunk, kind, data, buffers)
+        if chunks:
+            self.collector.expect(chunks[0].express)
 
     def exhausted(self, job: Job) -> None:
         """A job has sent all of its input."""
@@ -313,6 +306,7 @@ class Core:
             task.settle_error(error)
         else:
             self._send(task, kind, data, buffers)
+            self.collector.expect(False)
 
     def _described(self, task: Any) -> Task:
         """Return something with the encoded arguments of a task in it."""

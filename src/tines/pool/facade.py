@@ -152,7 +152,7 @@ class Pool:
             result.configure(self._task_options.changed(dict(options)), callbacks)
         core = self._core
         core.submit(result, func, args, kwds)
-        core.attend(result)
+        core.collector.expect(result.express)
         return result
 
     # Maps.

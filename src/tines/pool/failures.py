@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing.pool as std
 import traceback
 import weakref
 from typing import TYPE_CHECKING
 
+from tines._std import standard
 from tines.errors import (
     PoolBrokenError,
     ResultEncodeError,
@@ -19,7 +19,11 @@ from tines.pool.state import Broken, Cancelled, Failure, Lost, Task, Terminated,
 from tines.wire import pickling
 
 if TYPE_CHECKING:
+    import multiprocessing.pool as std
+
     from tines.pool.functions import Functions
+else:
+    std = standard("pool")
 
 __all__ = ["MaybeEncodingError", "Unfetched", "broken_error", "describe_task", "exception_for", "logger"]
 

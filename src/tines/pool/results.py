@@ -176,7 +176,7 @@ class ApplyResult(Task, Waitable):
         if pool is None or self.settled:
             self._run_done_callbacks()
         else:
-            pool._core.collector.attend()
+            pool._core.collector.expect(True)
 
     # What the pool uses.
 

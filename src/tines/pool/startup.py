@@ -7,7 +7,6 @@ import pickle
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tines.errors import EncodeError
@@ -83,7 +82,8 @@ class Limits:
 def resident_bytes(pid: int | None = None) -> int:
     """Return the resident memory of a process, 0 where that cannot be known."""
     try:
-        fields = Path(f"/proc/{pid or 'self'}/statm").read_text().split()
+        with open(f"/proc/{pid or 'self'}/statm") as file:
+            fields = file.read().split()
         return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError):
         return 0

@@ -14,9 +14,9 @@ from collections import deque
 from multiprocessing import connection
 from typing import TYPE_CHECKING, Union
 
-from tines.pool import worker
 from tines.pool.failures import logger
 from tines.pool.state import Phase, StartWorker, Step, StopWorker
+from tines.pool.worker import main as worker_main
 from tines.wire.messages import Order, Verb
 
 if TYPE_CHECKING:
@@ -155,9 +155,8 @@ class Supervisor:
         if self._core.state.phase in _STOPPED:
             return
         try:
-            self.workers[slot] = self._engine.start(
-                "PoolWorker", worker.main, (self._core.spec(slot),)
-            )
+            spec = self._core.spec(slot)
+            self.workers[slot] = self._engine.start("PoolWorker", worker_main, (spec,))
         except Exception as error:
             if not self._started.is_set():
                 self._start_error = error

@@ -18,17 +18,18 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import islice
-from multiprocessing.connection import Connection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tines.errors import EncodeError, QueueShutDown, TaskCancelledError, TaskTimeoutError, TransportError
-from tines.pool.failures import MaybeEncodingError
 from tines.pool.functions import FunctionCache
 from tines.pool.startup import Setup
 from tines.transport.contract import Buffer, Channel
 from tines.wire import messages, pickling
 from tines.wire.messages import Order, Verb
 from tines.wire.tracebacks import RemoteException
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
 
 __all__ = ["WorkerSpec", "main"]
 
@@ -132,7 +133,7 @@ class _Worker:
         try:
             kind, encoded, out_of_band = pickling.encode(value)
         except EncodeError as error:
-            self._fail(tag, MaybeEncodingError(error, value))
+            self._fail(tag, _unsendable(error, value))
             return
         self._results.send(encoded, out_of_band, kind, self._mark | tag)
 
@@ -198,7 +199,7 @@ class _Worker:
             _, data, buffers = pickling.encode((seconds, values, errors))
         except EncodeError as error:
             if not isinstance(function, _Guarded):
-                raise MaybeEncodingError(error, values) from None
+                raise _unsendable(error, values) from None
             _, data, buffers = pickling.encode((seconds, *_only_encodable(values, errors)))
         self._results.send(data, buffers, kind, self._mark | tag)
 
@@ -266,5 +267,12 @@ def _only_encodable(
             pickling.encode(value)
         except EncodeError as error:
             values[index] = None
-            kept[index] = RemoteException.capture(MaybeEncodingError(error, value))
+            kept[index] = RemoteException.capture(_unsendable(error, value))
     return values, kept
+
+
+def _unsendable(error: BaseException, value: object) -> Exception:
+    """Return what says that a result cannot be sent; imported only then, as it is the parent's room."""
+    from tines.pool.failures import MaybeEncodingError
+
+    return MaybeEncodingError(error, value)

@@ -14,7 +14,6 @@ the child writes ever blocks.
 
 from __future__ import annotations
 
-import contextlib
 import faulthandler
 import os
 import signal
@@ -31,9 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["STACKS_SIGNAL", "Box", "listens"]
 
-# One dump is at most 100 threads of 100 frames of 1,000 characters: 10 MB.
-_OUTCOME = 64 * 1024 * 1024
-
 STACKS_SIGNAL: int | None = signal.SIGRTMAX - 7 if sys.platform == "linux" else None
 """The signal that asks a child for its stacks: a real-time one that is nobody's convention."""
 
@@ -41,20 +37,38 @@ STACKS_SIGNAL: int | None = signal.SIGRTMAX - 7 if sys.platform == "linux" else 
 # have added nothing to it.
 _SETTLED = 0.03
 
+# Windows cannot hand an open file to a child, so there the box has a name until it is closed.
+_BY_NAME = sys.platform == "win32"
+
+# One dump is at most 100 threads of 100 frames of 1,000 characters: 10 MB. The room costs nothing
+# in a sparse file; Windows would fill it.
+_OUTCOME = (1 if _BY_NAME else 64) * 1024 * 1024
+
 
 class Box:
     """The parent's and the child's end of one box; pickles only while a process is started."""
 
     def __init__(self, fd: int | None = None) -> None:
-        self._fd = shared_file.create("tines-process") if fd is None else fd
+        self._path: str | None = None
+        if fd is not None:
+            self._fd = fd
+        elif _BY_NAME:
+            import tempfile
+
+            self._fd, self._path = tempfile.mkstemp(prefix="tines-process-")
+        else:
+            self._fd = shared_file.create("tines-process")
         self._seen = 0
         self._asking = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
         from multiprocessing.context import assert_spawning
-        from multiprocessing.reduction import DupFd
 
         assert_spawning(self)
+        if self._path is not None:
+            return _open_by_name, (self._path,)
+        from multiprocessing.reduction import DupFd
+
         return _open_in_child, (DupFd(self._fd),)
 
     def close(self) -> None:
@@ -62,9 +76,12 @@ class Box:
         fd, self._fd = self._fd, -1
         if fd >= 0:
             self._close(fd)
+            if self._path is not None:
+                self._unlink(self._path)
 
     # At the interpreter's end this module may be empty before the last box is gone.
     _close = staticmethod(os.close)
+    _unlink = staticmethod(os.unlink)
 
     def __del__(self) -> None:
         self.close()
@@ -80,8 +97,8 @@ class Box:
         if crashes:
             faulthandler.enable(file=self._fd, all_threads=True)
         elif not faulthandler.is_enabled():
-            with contextlib.suppress(OSError, ValueError, RuntimeError):
-                faulthandler.enable(file=sys.__stderr__ or 2, all_threads=True)
+            # By its number, which is also where the interpreter writes its last words.
+            faulthandler.enable(file=2, all_threads=True)
         if STACKS_SIGNAL is not None:
             faulthandler.register(STACKS_SIGNAL, file=self._fd, all_threads=True, chain=False)
 
@@ -133,7 +150,11 @@ class Box:
 
     def _text(self, start: int) -> str | None:
         end = self._position()
-        return os.pread(self._fd, end - start, start).decode("utf-8", "replace") or None
+        if self._path is not None:  # then the position is the child's own
+            size = os.fstat(self._fd).st_size
+            end = size if size < _OUTCOME else start
+        data = bytes(shared_file.read(self._fd, end - start, start))
+        return data.decode("utf-8", "replace") or None
 
 
 def listens(pid: int) -> bool:
@@ -147,6 +168,10 @@ def listens(pid: int) -> bool:
     except OSError:
         pass
     return False
+
+
+def _open_by_name(path: str) -> Box:
+    return Box(os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0)))
 
 
 def _open_in_child(duplicate: Any) -> Box:

@@ -13,7 +13,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["Popen", "interpreter"]
+__all__ = ["Popen", "interpreter", "prologue"]
+
+prologue = ""
+"""Source that every new interpreter runs before anything else of ours; set by the runner."""
 
 
 def interpreter(module: str, function: str, arguments: tuple[Any, ...]) -> list[str]:
@@ -24,7 +27,7 @@ def interpreter(module: str, function: str, arguments: tuple[Any, ...]) -> list[
     # its parent set up itself, and will be told of that path only when it has found tines.
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     program = (
-        f"import sys; sys.path.append({root!r}); "
+        f"import sys; sys.path.append({root!r}); {prologue}"
         f"from {module} import {function}; {function}{arguments!r}"
     )
     options = util._args_from_interpreter_flags()  # type: ignore[attr-defined]

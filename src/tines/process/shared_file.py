@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-__all__ = ["create", "read_message", "write_message"]
+__all__ = ["create", "read", "read_message", "write_message"]
 
 _MAGIC = b"tines\0\1\n"
 _HEADER = struct.Struct("=8sQ")
@@ -75,11 +75,11 @@ def read_message(fd: int, *, at: int = 0) -> tuple[int, int, list[memoryview]] |
     The parts are writable and belong to this process alone: nobody sees what is written to them,
     and they stay valid when the descriptor is closed.
     """
-    header = _read(fd, _HEADER.size, at)
+    header = read(fd, _HEADER.size, at)
     if len(header) < _HEADER.size or not bytes(header).startswith(_MAGIC):
         return None
     size_of_table = _HEADER.unpack(header)[1]
-    table = _read(fd, size_of_table, at + _HEADER.size)
+    table = read(fd, size_of_table, at + _HEADER.size)
     kind, flag, count = _TABLE.unpack_from(table)
     position = at + _HEADER.size + size_of_table
     places = []
@@ -97,13 +97,13 @@ def _aligned(position: int) -> int:
 
 def _contents(fd: int, at: int, size: int) -> memoryview:
     if size < _MAP_FROM or at % mmap.ALLOCATIONGRANULARITY:
-        return _read(fd, size, at)
+        return read(fd, size, at)
     return memoryview(mmap.mmap(fd, size, access=mmap.ACCESS_COPY, offset=at))
 
 
 if hasattr(os, "pread"):
 
-    def _read(fd: int, size: int, position: int) -> memoryview:
+    def read(fd: int, size: int, position: int) -> memoryview:
         """Read ``size`` bytes, fewer only at the end of the file, without moving its position."""
         view = memoryview(bytearray(size))
         done = 0
@@ -122,7 +122,8 @@ if hasattr(os, "pread"):
 
 else:  # Windows: the position is moved, so a file has one user at a time
 
-    def _read(fd: int, size: int, position: int) -> memoryview:
+    def read(fd: int, size: int, position: int) -> memoryview:
+        """Read ``size`` bytes, fewer only at the end of the file."""
         os.lseek(fd, position, os.SEEK_SET)
         data = bytearray()
         while len(data) < size and (piece := os.read(fd, size - len(data))):

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-__all__ = ["LIMIT", "replenish", "take"]
+__all__ = ["LIMIT", "replenish", "stop", "take"]
 
 LIMIT = 2
 """How many wait at most: one would be the bottleneck of a program that starts without a pause."""
@@ -138,7 +138,7 @@ def replenish() -> None:
             _wanted = _is_wanted()
             if _wanted:
                 # At exit, when the children were joined.
-                util.Finalize(None, _discard_all, exitpriority=-100)
+                util.Finalize(None, stop, exitpriority=-100)
         while _wanted and len(_spares) < LIMIT:
             fingerprint = _fingerprint()
             if fingerprint is None:
@@ -153,7 +153,8 @@ def _is_wanted() -> bool:
     return popen.HAVE_PIDFD and os.environ.get("TINES_SPARES") != "0" and available_cpus() > 1
 
 
-def _discard_all() -> None:
+def stop() -> None:
+    """End all spares; none are started any more. Never needed: they end with this process."""
     global _wanted
     with _lock:
         _wanted = False

@@ -38,6 +38,7 @@ __all__ = [
     "EVENT",
     "LAST_PLAIN",
     "PART",
+    "RAW_BYTEARRAY_VALUE",
     "RAW_VALUE",
     "READY",
     "RETIRE",
@@ -62,22 +63,24 @@ VALUE = pickling.PICKLED
 """The result of a ``CALL``, pickled."""
 RAW_VALUE = pickling.RAW
 """The result of a ``CALL`` that is bytes, as they are."""
-ERROR = 2
+RAW_BYTEARRAY_VALUE = pickling.RAW_BYTEARRAY
+"""The same for a bytearray."""
+ERROR = 3
 """A pickled :class:`~tines.wire.tracebacks.RemoteException`: the task, or chunk, failed."""
 LAST_PLAIN = ERROR
-VALUES = 3
+VALUES = 4
 """A pickled :class:`Values`: the rest of a chunk."""
-PART = 4
+PART = 5
 """The same: items that are done while the chunk goes on."""
-STARTED = 5
+STARTED = 6
 """A timed call has begun."""
-READY = 6
+READY = 7
 """The worker has run its initializer."""
-UNREADY = 7
+UNREADY = 8
 """The initializer raised: a pickled ``RemoteException``. The worker ends."""
-RETIRING = 8
+RETIRING = 9
 """The worker has done its share (``maxtasksperchild`` and the like) and ends."""
-EVENT = 9
+EVENT = 10
 """Never from a worker: the parent wakes its own collector."""
 
 SLOT_SHIFT = 48

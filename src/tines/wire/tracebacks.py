@@ -8,7 +8,6 @@ Either way somebody gets an exception to raise; none is ever lost on the way.
 
 from __future__ import annotations
 
-import traceback
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -115,6 +114,8 @@ def _text(error: BaseException) -> str:
 
 
 def _format(error: BaseException) -> str:
+    import traceback  # only where something was raised: each worker imports this module
+
     try:
         return "".join(traceback.format_exception(type(error), error, error.__traceback__))
     except Exception:

@@ -16,8 +16,10 @@ import os
 import signal
 import subprocess  # noqa: F401
 import sys
+import sysconfig
 import tempfile  # noqa: F401
 
+sysconfig.get_config_vars()
 sys.platform = "darwin"
 for module, names in (
     (os, ("memfd_create", "pidfd_open", "sched_getaffinity")),

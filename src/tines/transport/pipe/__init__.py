@@ -4,12 +4,13 @@ The process that makes a channel owns it: a broker, one daemon thread, serves it
 processes, and the owner's own threads use it directly. ``docs/design/pipe-transport.md`` says why,
 and what is guaranteed when either side is killed.
 
-    state     what a channel is: pure logic, no I/O
-    protocol  frames between processes, authentication
-    broker    the owner's side: sockets, lifetimes; ``peer`` is one connection of it
-    local     a channel in its owner; ``client`` is one of another process
-    registry  what one process has of all this, and what becomes of it at a fork
-    channel   the handles that callers have
+    state       what a channel is, made of ``parcel``: pure logic, no I/O
+    protocol    frames between processes, authentication
+    broker      the owner's side: sockets, lifetimes; ``peer`` is one connection of it
+    connection  the other end of such a connection
+    local       a channel in its owner; ``client`` is one of another process
+    registry    what one process has of all this, and what becomes of it at a fork
+    channel     the handles that callers have
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from collections.abc import Sequence
 from tines.transport.contract import Buffer, check_bounds
 from tines.transport.pipe import registry as _registry
 from tines.transport.pipe.channel import PipeChannel, PipeShared, made, shared
-from tines.transport.pipe.state import ChannelState, Parcel
+from tines.transport.pipe.parcel import Parcel
+from tines.transport.pipe.state import ChannelState
 
 __all__ = ["PipeChannel", "PipeShared", "PipeTransport"]
 

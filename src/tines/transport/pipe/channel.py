@@ -25,9 +25,9 @@ from tines.transport.contract import (
 from tines.transport.pipe import registry as _registry
 from tines.transport.pipe.client import Watch
 from tines.transport.pipe.local import LocalWatch
+from tines.transport.pipe.parcel import Parcel
 from tines.transport.pipe.protocol import Frame, Op
 from tines.transport.pipe.registry import Endpoint, Key, Registry
-from tines.transport.pipe.state import Parcel
 
 __all__ = ["PipeChannel", "PipeShared", "made", "shared"]
 

@@ -1,289 +1,39 @@
-"""The other side: a connection to a channel's owner, and a channel as reached through one.
-
-A connection belongs to one thread and carries one request at a time. Whatever interrupts a request
-(a signal's exception, a timeout, the owner's death) closes the connection: it can never be out of
-step, and the owner puts back what it had handed out on it without an ACK. The next request opens
-a new one.
-"""
+"""A channel of another process: each call is a request to the owner, and waits for its reply."""
 
 from __future__ import annotations
 
 import contextlib
-import hmac
 import math
-import os
-import secrets
-import socket
-import threading
 import time
-import weakref
 from collections.abc import Iterable, Iterator, Sequence
-from multiprocessing import process as _process
 from typing import TYPE_CHECKING, Any
 
 from tines.errors import QueueShutDown, TransportError
-from tines.transport.contract import Buffer, ChannelStatistics, Lease
+from tines.transport.contract import ChannelStatistics, Lease
+from tines.transport.pipe.connection import Connection, Connections, NoAnswer
+from tines.transport.pipe.parcel import Parcel
 from tines.transport.pipe.protocol import (
-    FLAGS,
-    Decoder,
     Frame,
     Op,
-    Output,
     pack_parcels,
-    proof,
     ticks,
     unpack_parcels,
     unpack_statistics,
 )
-from tines.transport.pipe.state import Parcel
 
 if TYPE_CHECKING:
     from tines.transport.pipe.broker import Address
 
-__all__ = ["PATIENCE", "Connection", "Connections", "NoAnswer", "Remote", "Watch", "closed"]
-
-PATIENCE = 5.0
-"""Seconds beyond its timeout for which a call waits for an owner that does not answer at all."""
+__all__ = ["Remote", "Watch", "closed"]
 
 # One request carries at most this much of a batch.
 _BATCH_ITEMS = 1000
 _BATCH_BYTES = 4 * 1024 * 1024
 
-_ACK = Frame(Op.ACK).encoded()[0]
-
-
-class NoAnswer(Exception):
-    """The owner did not answer within the timeout and :data:`PATIENCE`.
-
-    Attributes:
-        written: Whether the owner has the whole request and may still act on it.
-    """
-
-    def __init__(self, written: bool) -> None:
-        self.written = written
-
-
-def gone(pid: int) -> TransportError:
-    """Return the error for an owner that is no more."""
-    return TransportError(
-        f"the process that owns this channel (pid {pid}) has ended, and the channel with it: "
-        "keep the process that made a queue or pool alive for as long as others use it"
-    )
-
 
 def closed() -> TransportError:
     """Return the error for a channel that its owner no longer has."""
     return TransportError("this channel was closed by everybody who held it, and is no more")
-
-
-class Connection:
-    """A stream to the process that owns a channel. Not for use by two threads at once."""
-
-    def __init__(self, address: Address, pid: int, timeout: float = math.inf) -> None:
-        """Connect, and prove to each other that both belong to the program.
-
-        Raises:
-            TransportError: nobody is there, or the keys differ.
-            NoAnswer: not in time.
-        """
-        self.address = address
-        self.busy = True
-        self._pid = pid
-        self._decoder = Decoder()
-        self._decoder.trusted = True
-        self._output = Output()
-        family = socket.AF_INET if isinstance(address, tuple) else socket.AF_UNIX
-        self.sock = socket.socket(family, socket.SOCK_STREAM)
-        self._timeout: float | None = None
-        try:
-            self._limit(deadline := _deadline(timeout))
-            self.sock.connect(address)
-            if family == socket.AF_INET:
-                self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._prove(deadline)
-        except TimeoutError:
-            self.close()
-            raise NoAnswer(written=False) from None
-        except EOFError:
-            self.close()
-            raise TransportError(
-                f"the process that owns this channel (pid {pid}) refused the connection: it is "
-                "ending, or this process has another multiprocessing authkey"
-            ) from None
-        except OSError as error:
-            self.close()
-            if isinstance(error, (ConnectionError, FileNotFoundError)):
-                raise gone(pid) from error
-            raise TransportError(f"cannot reach the owner of this channel: {error}") from error
-        except BaseException:
-            self.close()
-            raise
-
-    def _prove(self, deadline: float) -> None:
-        key = bytes(_process.current_process().authkey)
-        theirs = bytes(self._reply(deadline).parts[0])
-        ours = secrets.token_bytes(32)
-        parts = [ours, proof(key, "client", theirs, ours)]
-        self._write(Frame(Op.PROOF, number=os.getpid(), parts=parts))
-        welcome = self._reply(deadline)
-        if not hmac.compare_digest(welcome.parts[0], proof(key, "owner", theirs, ours)):
-            raise TransportError("what answers at this channel's address is not its owner")
-
-    def __del__(self) -> None:
-        try:
-            self.close()
-        except Exception:
-            pass  # the interpreter is ending and has taken names away, or __init__ did not run
-
-    def close(self) -> None:
-        """Close; the owner sees it as the end of whatever was under way."""
-        self.sock.close()
-
-    def request(self, frame: Frame, timeout: float = math.inf) -> Frame:
-        """Write a request and return its reply; a message is acknowledged by then.
-
-        Raises:
-            TransportError: the owner is gone.
-            MemoryError: there was no room for the message on one of the two sides.
-            NoAnswer: not within ``timeout`` and then some.
-        """
-        written = False
-        try:
-            deadline = _deadline(timeout)
-            self._limit(deadline)
-            self._write(frame)
-            written = True
-            reply = self._reply(deadline)
-            if reply.op == Op.NO_MEMORY:
-                raise MemoryError("there is not enough memory for a message of this size")
-            if reply.op in (Op.MESSAGE, Op.MESSAGES):
-                self._acknowledge()
-            self.busy = False
-            return reply
-        except TimeoutError:
-            self.close()
-            raise NoAnswer(written) from None
-        except (OSError, EOFError) as error:
-            self.close()
-            raise gone(self._pid) from error
-        except BaseException:
-            self.close()
-            raise
-
-    def tell(self, frame: Frame) -> None:
-        """Write a frame that has no reply.
-
-        Raises:
-            TransportError: the owner is gone.
-        """
-        for chunk in frame.encoded():
-            self.tell_encoded(chunk)
-
-    def tell_encoded(self, frame: Buffer) -> None:
-        """As :meth:`tell`, of a frame that is encoded."""
-        try:
-            self._limit(math.inf)
-            self.sock.sendall(frame, FLAGS)
-            self.busy = False
-        except OSError as error:
-            self.close()
-            raise gone(self._pid) from error
-        except BaseException:
-            self.close()
-            raise
-
-    def tell_soon(self, frame: Frame) -> None:
-        """Write a frame that has no reply, or as much of it as can be without waiting.
-
-        The rest goes with the next. The connection is used for nothing but such frames.
-        """
-        self.sock.settimeout(0)
-        self._output.add(frame.encoded())
-        try:
-            self._output.write(self.sock)
-        except BlockingIOError:
-            pass
-        except OSError:
-            self.close()
-
-    def _write(self, frame: Frame) -> None:
-        self._output.add(frame.encoded())
-        self._output.write(self.sock)
-
-    def _acknowledge(self) -> None:
-        # If the owner is gone by now, nobody else can get the message any more: it is ours.
-        with contextlib.suppress(ConnectionError):
-            self._output.add([_ACK])
-            self._output.write(self.sock)
-
-    def _reply(self, deadline: float) -> Frame:
-        while True:
-            frames = self._decoder.pull(self.sock)
-            if frames:
-                return frames[0]
-            if deadline < math.inf:
-                self._limit(deadline)
-
-    def _limit(self, deadline: float) -> None:
-        """Let the next call on the socket wait until ``deadline``."""
-        timeout = None if deadline == math.inf else max(0.001, deadline - time.monotonic())
-        if timeout is not None or self._timeout is not None:
-            self.sock.settimeout(timeout)
-            self._timeout = timeout
-
-
-def _deadline(timeout: float) -> float:
-    return math.inf if timeout == math.inf else time.monotonic() + timeout + PATIENCE
-
-
-class Connections:
-    """The connections of this process: one for each thread and owner, and those of watches."""
-
-    def __init__(self) -> None:
-        self._mine = threading.local()
-        self._all: weakref.WeakSet[Connection] = weakref.WeakSet()
-        # Between a thread that claims its connection and one that closes what is idle. Re-entrant
-        # for signal handlers; held for no more than a look.
-        self._lock = threading.RLock()
-
-    def get(self, address: Address, pid: int, timeout: float = math.inf) -> Connection:
-        """Return this thread's connection to an owner, made when needed, for one call.
-
-        A call from within a call (a signal handler's) gets a new one, which replaces the other when
-        that is done with.
-
-        Raises:
-            TransportError, NoAnswer: as :class:`Connection`.
-        """
-        try:
-            cached: dict[Address, Connection] = self._mine.cached
-        except AttributeError:
-            cached = self._mine.cached = {}
-        with self._lock:
-            connection = cached.get(address)
-            if connection is not None and connection.sock.fileno() >= 0 and not connection.busy:
-                connection.busy = True
-                return connection
-        connection = cached[address] = self.fresh(address, pid, timeout)
-        return connection
-
-    def fresh(self, address: Address, pid: int, timeout: float = math.inf) -> Connection:
-        """Return a new connection, claimed."""
-        connection = Connection(address, pid, timeout)
-        self._all.add(connection)
-        return connection
-
-    def release(self, address: Address) -> None:
-        """Close the connections to an owner of which no handle is left, unless they are in use."""
-        with self._lock:
-            for connection in list(self._all):
-                if connection.address == address and not connection.busy:
-                    connection.close()
-
-    def abandon(self) -> None:
-        """In a forked child: close its copies of what must end with the parent."""
-        for connection in list(self._all):
-            connection.close()
 
 
 class Watch:

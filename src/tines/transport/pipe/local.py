@@ -11,12 +11,12 @@ from tines.errors import QueueShutDown
 from tines.transport.contract import ChannelStatistics, Lease
 from tines.transport.pipe.broker import Broker
 from tines.transport.pipe.client import closed
+from tines.transport.pipe.parcel import Parcel
 from tines.transport.pipe.state import (
     ChannelState,
     Ended,
     Hint,
     Joiner,
-    Parcel,
     Receiver,
     Sender,
     Waiter,

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tines.errors import QueueShutDown
+from tines.transport.pipe.parcel import Parcel
 from tines.transport.pipe.protocol import (
     Decoder,
     Frame,
@@ -32,7 +33,6 @@ from tines.transport.pipe.state import (
     Ended,
     Hint,
     Joiner,
-    Parcel,
     Receiver,
     Sender,
     Waiter,

@@ -23,7 +23,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from tines.transport.contract import Buffer, ChannelStatistics
-from tines.transport.pipe.state import Parcel
+from tines.transport.pipe.parcel import Parcel
 
 __all__ = [
     "FLAGS",

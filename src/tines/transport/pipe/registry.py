@@ -18,14 +18,8 @@ from collections import Counter, deque
 from tines.errors import TransportError
 from tines.transport.contract import Buffer
 from tines.transport.pipe.broker import LOCAL, Address, Broker
-from tines.transport.pipe.client import (
-    Connection,
-    Connections,
-    NoAnswer,
-    Remote,
-    Watch,
-    closed,
-)
+from tines.transport.pipe.client import Remote, Watch, closed
+from tines.transport.pipe.connection import Connection, Connections, NoAnswer
 from tines.transport.pipe.local import Local, LocalWatch
 from tines.transport.pipe.protocol import Frame, Op, Pass
 from tines.transport.pipe.state import ChannelState

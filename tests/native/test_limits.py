@@ -1,0 +1,206 @@
+"""No memory left, garbage in shared memory, no descriptors left: an error each time, and the ring goes on."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import random
+import resource
+import signal
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from tines.errors import TransportError
+
+native = pytest.importorskip("tines._native")
+ring_transport = pytest.importorskip("tines.transport.ring")
+
+SMALL = 64 << 20
+
+
+@pytest.fixture
+def segment() -> Iterator[Any]:
+    yield native.create_segment(SMALL)
+
+
+def in_child(work: Callable[[], None]) -> None:
+    """Do something in a child, which must end well."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            work()
+            code = 0
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(pid, 0)
+    assert not os.WIFSIGNALED(status), signal.Signals(os.WTERMSIG(status)).name
+    assert os.WEXITSTATUS(status) == 0
+
+
+@pytest.mark.parametrize("size", [100, 16_000, 200_000, 20_000_000])
+def test_memory_that_runs_out_is_an_error_of_the_sender(segment: Any, size: int) -> None:
+    ring = segment.ring(0, 0, 0)
+    for _ in range(3):
+        sent = 0
+        with pytest.raises(MemoryError, match="max_bytes"):
+            while True:
+                ring.send(b"x" * size, (), 0, sent)
+                sent += 1
+        assert sent * size < SMALL
+        assert ring.qsize() == sent
+        assert [ring.recv(0)[1] for _ in range(sent)] == list(range(sent))
+        assert ring.recv(0) is None
+    assert segment.census()["sent"] == segment.census()["held"] == 0
+
+
+def test_what_is_too_large_for_the_segment_is_refused_at_once(segment: Any) -> None:
+    ring = segment.ring(0, 0, 0)
+    with pytest.raises(MemoryError):
+        ring.send(b"", [bytearray(SMALL)])
+    assert ring.qsize() == 0
+    assert segment.census()["held"] == 0
+
+
+def test_memory_of_a_dead_process_is_used_before_giving_up(segment: Any) -> None:
+    """What a killed process held is reclaimed by the very ``send`` that needs it."""
+    ring = segment.ring(0, 0, 0)
+    big = bytes(25 << 20)
+    for _ in range(3):
+        ring.send(big)
+
+        def take_and_die() -> None:
+            kept = ring.recv(0)
+            os.kill(os.getpid(), signal.SIGKILL)
+            del kept
+
+        with pytest.raises(AssertionError, match="SIGKILL"):
+            in_child(take_and_die)
+    ring.send(big)
+    assert bytes(ring.recv(0)[2]) == big
+
+
+def test_no_descriptors_left_kills_nobody(segment: Any) -> None:
+    """Whether a process lives is read from /proc; without a descriptor it counts as alive."""
+    ring = segment.ring(0, 0, 0)
+    kept = segment.block(b"mine" * 5000)
+
+    def sweep_without_descriptors() -> None:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        assert segment.sweep(0) == 0
+        assert segment.census()["held"] == 1
+        ring.send(b"x" * 40_000, tag=5)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    in_child(sweep_without_descriptors)
+    assert bytes(kept) == b"mine" * 5000
+    assert ring.recv(1)[1] == 5
+
+
+def test_a_child_without_a_ring_is_a_process_of_its_own(segment: Any) -> None:
+    """What a forked child makes is its own, also where its parent had nothing it could inherit."""
+
+    def make_and_die() -> None:
+        kept = segment.block(b"of the child")
+        os.kill(os.getpid(), signal.SIGKILL)
+        del kept
+
+    with pytest.raises(AssertionError, match="SIGKILL"):
+        in_child(make_and_die)
+    segment.sweep(0)
+    assert segment.census()["held"] == 0
+
+
+def test_joining_twice_waits_for_the_end(segment: Any) -> None:
+    """Several that join at once do not wake each other too early."""
+    import threading
+
+    ring = segment.ring(0, 0, 0)
+    ring.send(b"")
+    results: list[bool] = []
+    threads = [threading.Thread(target=lambda: results.append(ring.join(0.3))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [False] * 4
+    ring.task_done()
+    assert ring.join(0)
+
+
+def test_received_bytes_stay_apart_after_a_fork(segment: Any) -> None:
+    """Neither side sees what the other writes, also of blocks received by a child that forks again."""
+    ring, back = segment.ring(0, 0, 0), segment.ring(0, 0, 0)
+    ring.send(b"", [b"a" * 20_000])
+    first = ring.recv(0)[3][0]
+
+    def child() -> None:
+        ring.send(b"", [b"b" * 20_000])
+        second = ring.recv(0)[3][0]  # perhaps the same block, the parent having let go of it
+
+        def grandchild() -> None:
+            memoryview(second)[:] = b"c" * 20_000
+            memoryview(first)[:] = b"c" * 20_000
+
+        in_child(grandchild)
+        assert bytes(second) == b"b" * 20_000
+        assert bytes(first) == b"a" * 20_000
+
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            assert back.recv(10) is not None
+            child()
+            code = 0
+        finally:
+            os._exit(code)
+    del first
+    back.send(b"go")
+    assert os.waitpid(pid, 0)[1] == 0
+
+
+# -- garbage
+
+PAGE = mmap.PAGESIZE
+SLOTS = 16_384 * 16
+DESCRIPTOR = 64
+
+
+def descriptors_of(segment: Any) -> int:
+    """Where the block descriptors begin: after one page of header, and the slots."""
+    return PAGE + SLOTS
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_garbage_in_shared_memory_is_refused(seed: int) -> None:
+    """Lengths, orders and places of blocks, and records, are written over; nothing crashes."""
+
+    def receive_garbage() -> None:
+        chance = random.Random(seed)
+        segment = native.create_segment(SMALL)
+        ring = segment.ring(0, 0, 1)
+        for n in range(8):
+            ring.send(b"p" * chance.choice((10, 5000, 60_000)), [b"b" * 30_000] * (n % 3), tag=n)
+        used = sum(segment.census()[key] for key in ("free", "held", "sent", "chunks", "rings"))
+        data = descriptors_of(segment) + (SMALL >> 16) * DESCRIPTOR
+        for _ in range(6):
+            if seed % 2:  # order, length or seq of a block
+                field, size = chance.choice(((8, 4), (24, 8), (32, 8)))
+                at = descriptors_of(segment) + chance.randrange(1, used) * DESCRIPTOR + field
+            else:  # somewhere in the first chunk
+                at, size = data + (1 << 16) + 8 * chance.randrange(1, 400), 8
+            value = chance.choice((0, 1, 2**16, 2**31, 2**32 - 1, 2**63, 2**64 - 1)) % (1 << 8 * size)
+            os.pwrite(segment.fd, value.to_bytes(size, "little"), at)
+        for n in range(12):
+            try:
+                message = ring.recv(0)
+                for buffer in message[3] if message else ():
+                    bytes(buffer)
+                ring.send(b"x" * 20_000, [b"y" * 20_000], tag=n)
+            except (TransportError, ValueError, MemoryError):
+                pass
+
+    in_child(receive_garbage)
