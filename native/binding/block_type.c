@@ -103,9 +103,10 @@ static PyObject *block_index(block_object *self, void *unused) {
 
 void blocks_before_fork(module_state *state) {
     for (block_object *self = state->blocks; self != NULL; self = self->next) {
-        if (self->detached || self->mapped || self->shared) continue;
         tn_segment *segment = &self->segment->segment;
-        self->detached = tn_view_detach(segment, tn_block_at(segment, self->index));
+        if (self->length == 0 || !self->owned || self->shared || self->detached || self->isolated) continue;
+        if (self->mapped) self->isolated = tn_view_isolate(self->data, self->length);
+        else self->detached = tn_view_detach(segment, tn_block_at(segment, self->index), self->length);
     }
 }
 

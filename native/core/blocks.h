@@ -109,10 +109,12 @@ void tn_janitor_forked(void); /* in the child */
  * *detached*: its bytes become ordinary private memory at the same address, which fork copies on write.
  * While it is, messages that use the same block again are seen through a mapping of their own. */
 uint8_t *tn_view_at(const tn_segment *segment, const tn_block *block);
-bool tn_view_detach(tn_segment *segment, tn_block *block);
+bool tn_view_detach(tn_segment *segment, tn_block *block, uint64_t length);
 void tn_view_attach(tn_segment *segment, const tn_block *block, uint64_t length);
 /* A mapping of its own, to be unmapped by the caller: shared, or private (copy on write). */
 uint8_t *tn_view_map(const tn_segment *segment, const tn_block *block, bool shared);
+/* Turn any mapping into private memory with the same bytes at the same address. */
+bool tn_view_isolate(uint8_t *view, uint64_t length);
 void tn_view_unmap(uint8_t *view, uint64_t length);
 
 /* Bytes of memory that this process may still take: container limits and the system's own. */

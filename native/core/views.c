@@ -10,18 +10,16 @@ static size_t whole_pages(uint64_t length) {
     return (size_t)((length + 4095) & ~UINT64_C(4095));
 }
 
-static size_t pages_of(const tn_block *block) {
-    return whole_pages(atomic_load(&block->length));
+static size_t pages_of(const tn_segment *segment, const tn_block *block) {
+    return whole_pages(tn_block_length(segment, block));
 }
 
 uint8_t *tn_view_at(const tn_segment *segment, const tn_block *block) {
     return tn_block_data(segment, block) == NULL ? NULL : segment->views + block->offset;
 }
 
-bool tn_view_detach(tn_segment *segment, tn_block *block) {
-    uint8_t *view = tn_view_at(segment, block);
-    size_t size = pages_of(block);
-    if (view == NULL) return false;
+bool tn_view_isolate(uint8_t *view, uint64_t length) {
+    size_t size = whole_pages(length);
     void *copy = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (copy == MAP_FAILED) return false;
     memcpy(copy, view, size);
@@ -29,6 +27,13 @@ bool tn_view_detach(tn_segment *segment, tn_block *block) {
         munmap(copy, size);
         return false;
     }
+    return true;
+}
+
+bool tn_view_detach(tn_segment *segment, tn_block *block, uint64_t length) {
+    uint8_t *view = tn_view_at(segment, block);
+    size_t size = whole_pages(length);
+    if (view == NULL || !tn_view_isolate(view, length)) return false;
     if (fallocate(segment->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)block->offset,
                   (off_t)size) == 0) {
         block->touched = 0;
@@ -46,7 +51,7 @@ void tn_view_attach(tn_segment *segment, const tn_block *block, uint64_t length)
 
 uint8_t *tn_view_map(const tn_segment *segment, const tn_block *block, bool shared) {
     if (tn_block_data(segment, block) == NULL) return NULL;
-    void *view = mmap(NULL, pages_of(block), PROT_READ | PROT_WRITE,
+    void *view = mmap(NULL, pages_of(segment, block), PROT_READ | PROT_WRITE,
                       (shared ? MAP_SHARED : MAP_PRIVATE) | MAP_NORESERVE, segment->fd,
                       (off_t)block->offset);
     return view == MAP_FAILED ? NULL : view;

@@ -245,6 +245,11 @@ class Collector:
         self._hasty = True
         self._wake_thread()
 
+    def nudge(self) -> None:
+        """Something was settled elsewhere: a caller in the seat may be waiting for just that."""
+        if self._seat.locked() and not self.is_current:
+            self.post(_nothing)
+
     def stop(self) -> None:
         """End the collector thread and every wait. Everything has been settled before."""
         self._stopped = True

@@ -277,6 +277,7 @@ class Core:
         return True
 
     def _carry_out(self, instructions: Iterable[Instruction]) -> None:
+        failed = self.failed
         for instruction in instructions:
             if isinstance(instruction, Send):
                 self._send_again(instruction.task)
@@ -295,6 +296,8 @@ class Core:
             elif isinstance(instruction, Break):
                 self._end_jobs()
                 self.supervisor.wake()
+        if self.failed != failed:
+            self.collector.nudge()
 
     def _refill(self, job: Job) -> None:
         job.refill()

@@ -19,6 +19,7 @@ from tines.pool.maps import MapResult
 from tines.pool.options import DEFAULT, PoolOptions, TaskOptions, check_count
 from tines.pool.results import ApplyResult, AsyncResult, Callbacks
 from tines.pool.startup import make_setup
+from tines.process import launch
 from tines.pool.state import Phase
 from tines.wire import messages
 
@@ -107,6 +108,8 @@ class Pool:
             context, method = process, multiprocessing.get_start_method()
         else:
             method = context.get_start_method()
+        for module in ("tines.pool.worker", type(carrier).__module__, "multiprocessing.connection"):
+            launch.make_ready(module)
         setup = make_setup(initializer, tuple(initargs), pool_options, carrier, method)
         self._options = pool_options
         self._task_options = pool_options.task

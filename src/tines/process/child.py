@@ -24,7 +24,7 @@ def spawn_main(payload_fd: int, liveness_fd: int, tracker_fd: int) -> None:
     sys.exit(launch.run(payload_fd, liveness_fd))
 
 
-def wait_for_job(job_fd: int) -> None:
+def wait_for_job(job_fd: int, *ready: str) -> None:
     """Run in a spare (:mod:`tines.process.spares`): be ready, wait, and become the child."""
     import signal
     import socket
@@ -33,6 +33,7 @@ def wait_for_job(job_fd: int) -> None:
 
     from tines.process import forkserver_client
 
+    launch.import_ready(ready)
     # What is typed at the terminal is not for a process that does nothing yet.
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
     number = struct.calcsize("=i")

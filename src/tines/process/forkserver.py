@@ -67,6 +67,8 @@ def main(jobs_fd: int, settings_fd: int, preload: bool = True) -> None:
     import tines.process.outcome
     import tines.process.popen_forkserver  # noqa: F401
 
+    launch.import_ready(settings["ready"])
+
     # What exists now is shared with every child for good; a collection would touch, and so copy it.
     gc.collect()
     gc.freeze()

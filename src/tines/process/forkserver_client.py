@@ -190,7 +190,12 @@ def _start_server(preload: Sequence[str], on_error: str) -> tuple[socket.socket,
     # Not for a server: it logs nothing, and authenticates nobody.
     for key in ("name", "authkey", "log_to_stderr", "log_level"):
         preparation.pop(key, None)
-    settings = {"preparation": preparation, "preload": preload, "on_error": on_error}
+    settings = {
+        "preparation": preparation,
+        "preload": preload,
+        "on_error": on_error,
+        "ready": launch.ready(),
+    }
     settings_fd = shared_file.create("tines-forkserver")
     client, server = socket.socketpair()
     try:

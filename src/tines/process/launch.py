@@ -22,7 +22,34 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["pack", "prepare", "run"]
+__all__ = ["import_ready", "make_ready", "pack", "prepare", "ready", "run"]
+
+_ready: list[str] = []
+
+
+def make_ready(module: str) -> None:
+    """Have new servers and spare interpreters import a module of tines before they have a job.
+
+    For rooms above this one: what their children will need anyway. Programs name their own modules
+    with ``set_forkserver_preload()``.
+    """
+    if module not in _ready:
+        _ready.append(module)
+
+
+def ready() -> tuple[str, ...]:
+    """Return what :func:`make_ready` named so far."""
+    return tuple(_ready)
+
+
+def import_ready(modules: tuple[str, ...]) -> None:
+    """Import them, in a server or spare. What fails is the job's to report."""
+    for module in modules:
+        try:
+            __import__(module)
+        except ImportError:
+            pass
+
 
 _UNGUARDED = """\
 a process cannot be started while this process is itself being started and imports its main module.

@@ -27,7 +27,7 @@ import struct
 import threading
 from multiprocessing import spawn, util
 
-from tines.process import forkserver_client, popen
+from tines.process import forkserver_client, launch, popen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,7 +71,9 @@ class Spare:
         self._socket, theirs = socket.socketpair()
         executable: Any = spawn.get_executable()
         with theirs:
-            command = interpreter("tines.process.child", "wait_for_job", (theirs.fileno(),))
+            command = interpreter(
+                "tines.process.child", "wait_for_job", (theirs.fileno(), *launch.ready())
+            )
             self.pid: int = _util.spawnv_passfds(executable, command, [theirs.fileno()])
 
     def give(self, arguments: tuple[int, int, int], fds: Sequence[int]) -> bool:

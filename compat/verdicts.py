@@ -1,0 +1,101 @@
+"""Compares two runs: what passes with the standard library has to pass with tines."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from compat.judge import Outcome, Result
+
+__all__ = ["EXCLUDED", "Exclusion", "Judged", "Verdict", "compare", "read_exclusions"]
+
+EXCLUDED = Path(__file__).with_name("excluded.txt")
+
+
+class Verdict(Enum):
+    """What a test says about tines."""
+
+    PASS = "pass"
+    REGRESSION = "regression"
+    HANG = "hang"
+    EXCLUDED = "excluded"
+    NOT_COMPARED = "not compared"
+    """The standard library itself skips it or fails it here."""
+
+
+@dataclass(frozen=True)
+class Exclusion:
+    """Tests that do not count."""
+
+    pattern: str
+    reason: str
+
+    def covers(self, test: str) -> bool:
+        """Return whether a test is one of them."""
+        return fnmatch.fnmatchcase(test, self.pattern)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A test, and what became of it."""
+
+    test: str
+    verdict: Verdict
+    baseline: Result
+    result: Result
+    why: str = ""
+
+
+def read_exclusions(path: Path = EXCLUDED) -> list[Exclusion]:
+    """Read the file of exclusions: a pattern on a line, and its reason indented below.
+
+    Raises:
+        ValueError: a pattern comes without a reason.
+    """
+    found: list[tuple[str, list[str]]] = []
+    for line in path.read_text().splitlines():
+        if not line.strip() or line.startswith("#"):
+            continue
+        if not line[0].isspace():
+            found.append((line.strip(), []))
+        elif found:
+            found[-1][1].append(line.strip())
+    for pattern, reason in found:
+        if not reason:
+            raise ValueError(f"{path.name}: {pattern} is excluded without a reason")
+    return [Exclusion(pattern, " ".join(reason)) for pattern, reason in found]
+
+
+def compare(
+    baseline: Mapping[str, Result], results: Mapping[str, Result], exclusions: list[Exclusion]
+) -> list[Judged]:
+    """Judge every test of the baseline."""
+    return [
+        _judge(test, was, results.get(test, Result(Outcome.MISSING)), exclusions)
+        for test, was in baseline.items()
+    ]
+
+
+def _judge(test: str, was: Result, now: Result, exclusions: list[Exclusion]) -> Judged:
+    if was.outcome is not Outcome.PASS:
+        return Judged(test, Verdict.NOT_COMPARED, was, now, f"baseline: {was.outcome.value}")
+    if now.outcome is Outcome.PASS:
+        return Judged(test, Verdict.PASS, was, now)
+    for exclusion in exclusions:
+        if exclusion.covers(test):
+            return Judged(test, Verdict.EXCLUDED, was, now, exclusion.reason)
+    verdict = Verdict.HANG if now.outcome is Outcome.HANG else Verdict.REGRESSION
+    return Judged(test, verdict, was, now, _headline(now))
+
+
+def _headline(result: Result) -> str:
+    """Return the line that says what went wrong."""
+    lines = [line for line in result.detail.strip().splitlines() if line.strip()]
+    if not lines or result.outcome in (Outcome.HANG, Outcome.CRASH):
+        return result.outcome.value
+    return f"{result.outcome.value}: {lines[-1].strip()[:200]}"
+
+

@@ -1,0 +1,346 @@
+"""How pools end: in order, at once, forgotten, with the interpreter, with Ctrl-C, and in forks."""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import os
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from pool_tasks import nap, pid, square, stubborn
+from pool_tools import MakePool, wait_for
+
+from tines.errors import TaskCancelledError
+from tines.pool import Pool
+from tines.transport.contract import Transport
+
+HERE = Path(__file__).parent
+
+
+def test_terminate_resolves_everything(make: MakePool) -> None:
+    pool = make()
+    results = [pool.apply_async(nap, (30,)) for _ in range(6)]
+    mapped = pool.map_async(nap, [30] * 100)
+    iterator = pool.imap(nap, (30 for _ in range(100)))
+    unordered = pool.imap_unordered(nap, [30] * 100)
+    waiting: list[Any] = []
+
+    def wait_for_one(get: Any) -> None:
+        try:
+            get()
+        except BaseException as error:
+            waiting.append(error)
+
+    gets = [results[0].get, results[5].get, mapped.get, iterator.next, unordered.next]
+    threads = [threading.Thread(target=wait_for_one, args=(get,)) for get in gets]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.05)
+    began = time.monotonic()
+    pool.terminate()
+    assert time.monotonic() - began < 5
+    for thread in threads:
+        thread.join(10)
+        assert not thread.is_alive()
+    assert [type(error) for error in waiting] == [TaskCancelledError] * 5
+    for get in gets:
+        with pytest.raises(TaskCancelledError):
+            get()
+    pool.join()
+    pool.terminate()
+
+
+def test_terminate_does_not_wait_for_workers_that_do_not_listen(make: MakePool) -> None:
+    pool = make(2)
+    pool.apply_async(stubborn, (60,))
+    time.sleep(0.1)
+    began = time.monotonic()
+    pool.terminate()
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("how", ["apply", "map", "error", "done"])
+def test_terminate_in_a_callback(make: MakePool, how: str) -> None:
+    pool = make()
+    rest = [pool.apply_async(nap, (30,)) for _ in range(1)]
+    called = threading.Event()
+
+    def callback(_: Any) -> None:
+        pool.terminate()
+        pool.join()
+        called.set()
+
+    if how == "apply":
+        pool.apply_async(square, (2,), callback=callback)
+    elif how == "map":
+        pool.map_async(square, range(10), callback=callback)
+    elif how == "error":
+        pool.apply_async(square, ("x",), error_callback=callback)
+    else:
+        pool.apply_async(nap, (0.05,)).add_done_callback(callback)
+    assert called.wait(20)
+    for result in rest:
+        with pytest.raises(TaskCancelledError):
+            result.get(timeout=20)
+    pool.join()
+
+
+def test_callbacks_may_use_the_pool(make: MakePool) -> None:
+    pool = make()
+    found: list[Any] = []
+    done = threading.Event()
+
+    def callback(value: int) -> None:
+        found.append(pool.apply(square, (value,)))
+        found.append(pool.map(square, range(3)))
+        done.set()
+
+    result = pool.apply_async(square, (2,), callback=callback)
+    assert result.get(timeout=20) == 4
+    assert done.is_set()
+    assert found == [16, [0, 1, 4]]
+
+
+def test_exploding_callbacks_are_logged_and_harm_nobody(
+    make: MakePool, caplog: pytest.LogCaptureFixture
+) -> None:
+    pool = make()
+
+    def explode(_: Any) -> None:
+        raise RuntimeError("bang")
+
+    for _ in range(3):
+        assert pool.apply_async(square, (2,), callback=explode).get(timeout=20) == 4
+    result = pool.apply_async(square, (3,))
+    result.add_done_callback(explode)
+    assert result.get(timeout=20) == 9
+    result.add_done_callback(explode)
+    assert pool.map(square, range(3)) == [0, 1, 4]
+    wait_for(lambda: len([r for r in caplog.records if "callback" in r.getMessage()]) == 5)
+    assert "bang" in caplog.text
+
+
+def test_done_callbacks(make: MakePool) -> None:
+    pool = make()
+    found: list[Any] = []
+    result = pool.apply_async(nap, (0.05,))
+    result.add_done_callback(found.append)
+    result.add_done_callback(found.append)
+    wait_for(lambda: len(found) == 2)
+    assert found == [result, result]
+    assert result.done()
+    result.add_done_callback(found.append)
+    assert len(found) == 3
+
+
+def test_a_pool_that_is_forgotten_warns_and_ends(transport: Transport) -> None:
+    pool: Any = Pool(2, transport=transport)
+    workers = pool.map(pid, range(20), chunksize=1)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        del pool
+        gc.collect()
+    assert [warning.category for warning in caught] == [ResourceWarning]
+    assert "unclosed running multiprocessing pool" in str(caught[0].message)
+    wait_for(lambda: not any(psutil.pid_exists(worker) for worker in set(workers)))
+
+
+def test_an_idle_pool_uses_no_processor(make: MakePool) -> None:
+    pool = make()
+    workers = [psutil.Process(worker) for worker in set(pool.map(pid, range(20), chunksize=1))]
+    pool.apply_async(square, (1,)).get()
+    time.sleep(0.1)
+    processes = [psutil.Process(), *workers]
+    before = [sum(process.cpu_times()[:2]) for process in processes]
+    switches = [process.num_ctx_switches().voluntary for process in processes]
+    time.sleep(1.0)
+    after = [sum(process.cpu_times()[:2]) for process in processes]
+    woken = [process.num_ctx_switches().voluntary for process in processes]
+    assert max(b - a for a, b in zip(before, after)) <= 0.02
+    assert max(b - a for a, b in zip(switches, woken)) <= 40
+
+
+def test_the_copy_of_a_pool_in_a_fork_says_that_it_is_one(make: MakePool) -> None:
+    pool = make()
+    assert pool.apply(square, (2,)) == 4
+    reader, writer = multiprocessing.Pipe(duplex=False)
+    child = multiprocessing.get_context("fork").Process(target=_use, args=(pool, writer))
+    child.start()
+    found = reader.recv()
+    child.join(20)
+    assert child.exitcode == 0
+    assert all("forked child" in text and str(os.getpid()) in text for text in found), found
+    assert pool.apply(square, (3,)) == 9
+
+
+def _use(pool: Pool, writer: Any) -> None:
+    found = []
+    for use in (
+        lambda: pool.apply(square, (2,)),
+        lambda: pool.apply_async(square, (2,)),
+        lambda: pool.map(square, [2]),
+        lambda: pool.imap(square, [2]),
+        pool.join,
+    ):
+        try:
+            use()
+        except ValueError as error:
+            found.append(str(error))
+        else:
+            found.append("no error")
+    pool.terminate()
+    writer.send(found)
+
+
+# Programs of their own: what happens at the end of an interpreter, and to its terminal.
+
+
+def run(
+    tmp_path: Path, transport: Transport, code: str, **options: Any
+) -> subprocess.Popen[str]:
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import os, signal, sys, time\n"
+        "import tines as mp\n"
+        "from tines.pool import Pool\n"
+        "from tines.transport import named\n"
+        "from pool_tasks import *\n" + textwrap.dedent(code)
+    )
+    source = HERE.parent.parent / "src"
+    path = os.pathsep.join([str(source), str(HERE)])
+    environment = {**os.environ, "PYTHONPATH": path, "TRANSPORT": transport.name}
+    return subprocess.Popen(
+        [sys.executable, "-W", "default", str(program)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        start_new_session=True,
+        **options,
+    )
+
+
+def test_a_pool_that_is_never_closed_does_not_hang_the_interpreter(
+    tmp_path: Path, transport: Transport, method: str
+) -> None:
+    code = f"""
+    if __name__ == "__main__":
+        pool = mp.get_context({method!r}).Pool(2, transport=named(os.environ["TRANSPORT"]))
+        print(pool.map(square, range(3)))
+        print(*sorted(set(pool.map(pid, range(40), chunksize=1))))
+        pool.apply_async(nap, (60,))
+        pool.map_async(nap, [60] * 10)
+        iterator = pool.imap(nap, (60 for _ in range(1000)))
+    """
+    program = run(tmp_path, transport, code)
+    out, err = program.communicate(timeout=40)
+    assert program.returncode == 0, err
+    first, second = out.splitlines()
+    assert first == "[0, 1, 4]"
+    assert "Traceback" not in err
+    wait_for(lambda: not any(psutil.pid_exists(int(worker)) for worker in second.split()))
+
+
+INTERRUPTED = {
+    "get": "pool.apply_async(nap, (60,)).get()",
+    "apply": "pool.apply(nap, (60,))",
+    "map": "pool.map(nap, [60] * 10)",
+    "imap": "list(pool.imap(nap, [60] * 10))",
+    "imap of a generator": "list(pool.imap_unordered(nap, (60 for _ in range(10))))",
+    "join": "pool.apply_async(nap, (60,)); pool.close(); pool.join()",
+}
+
+
+@pytest.mark.parametrize("where", INTERRUPTED)
+@pytest.mark.parametrize("managed", [True, False])
+def test_ctrl_c(tmp_path: Path, transport: Transport, where: str, managed: bool) -> None:
+    body = (
+        f"with pool:\n            {INTERRUPTED[where]}" if managed else f"{INTERRUPTED[where]}"
+    )
+    code = f"""
+    if __name__ == "__main__":
+        pool = Pool(2, transport=named(os.environ["TRANSPORT"]))
+        print(*sorted(set(pool.map(pid, range(40), chunksize=1))), flush=True)
+        {body}
+    """
+    program = run(tmp_path, transport, code)
+    assert program.stdout is not None
+    workers = [int(worker) for worker in program.stdout.readline().split()]
+    assert workers
+    time.sleep(0.3)
+    os.killpg(program.pid, signal.SIGINT)
+    began = time.monotonic()
+    _, err = program.communicate(timeout=30)
+    assert time.monotonic() - began < 5
+    assert program.returncode == -signal.SIGINT
+    assert err.count("Traceback") == 1, err
+    assert len(re.findall(r"^KeyboardInterrupt", err, re.MULTILINE)) == 1
+    wait_for(lambda: not any(psutil.pid_exists(worker) for worker in workers))
+
+
+def test_after_ctrl_c_the_pool_goes_on(tmp_path: Path, transport: Transport) -> None:
+    code = """
+    if __name__ == "__main__":
+        pool = Pool(2, transport=named(os.environ["TRANSPORT"]))
+        rounds = 0
+        interrupted = 0
+        import threading
+        stop = threading.Event()
+        def interrupt():
+            while not stop.wait(0.01):
+                os.kill(os.getpid(), signal.SIGINT)
+        thread = threading.Thread(target=interrupt)
+        results = []
+        thread.start()
+        until = time.monotonic() + 2
+        while time.monotonic() < until:
+            try:
+                while True:
+                    results.append((pool.apply_async(square, (rounds,)), rounds * rounds))
+                    rounds += 1
+                    assert pool.apply(square, (7,)) == 49
+                    assert pool.map(square, range(5)) == [0, 1, 4, 9, 16]
+            except KeyboardInterrupt:
+                interrupted += 1
+        while True:
+            try:
+                stop.set(); thread.join(); break
+            except KeyboardInterrupt:
+                pass
+        assert all(result.get(timeout=10) == value for result, value in results), "lost"
+        assert pool.map(square, range(5)) == [0, 1, 4, 9, 16]
+        pool.close()
+        pool.join()
+        print(interrupted > 10, rounds > 10)
+    """
+    program = run(tmp_path, transport, code)
+    out, err = program.communicate(timeout=60)
+    assert out.split() == ["True", "True"], err
+
+
+def test_workers_go_when_their_parent_is_killed(
+    tmp_path: Path, transport: Transport, method: str
+) -> None:
+    code = f"""
+    if __name__ == "__main__":
+        pool = mp.get_context({method!r}).Pool(2, transport=named(os.environ["TRANSPORT"]))
+        print(*sorted(set(pool.map(pid, range(40), chunksize=1))), flush=True)
+        pool.map(nap, [60] * 10)
+    """
+    program = run(tmp_path, transport, code)
+    assert program.stdout is not None
+    workers = [int(worker) for worker in program.stdout.readline().split()]
+    program.kill()
+    wait_for(lambda: not any(psutil.pid_exists(worker) for worker in workers), patience=5)
+    program.communicate()

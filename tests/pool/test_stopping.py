@@ -1,0 +1,172 @@
+"""Timeouts and cancelling: an exception in the task, SIGTERM, SIGKILL of the process group."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pool_tasks import child_and_nap, leave_mark, nap, pid, square, stubborn
+from pool_tools import MakePool, outcomes, wait_for
+
+from tines.errors import TaskCancelledError, TaskTimeoutError, TinesError
+
+
+def test_a_timeout_interrupts_the_task_and_keeps_the_worker(make: MakePool) -> None:
+    pool = make(1)
+    worker = pool.apply(pid)
+    began = time.monotonic()
+    with pytest.raises(TaskTimeoutError, match=r"timeout=0\.1 s") as caught:
+        pool.apply(nap, (30,), timeout=0.1)
+    assert time.monotonic() - began < 10
+    assert isinstance(caught.value, TimeoutError)
+    assert pool.apply(pid) == worker
+
+
+def test_a_task_that_ignores_the_exception_loses_its_worker(make: MakePool) -> None:
+    pool = make(1)
+    worker = pool.apply(pid)
+    with pytest.raises(TaskTimeoutError) as caught:
+        pool.apply(stubborn, (60,), timeout=0.1, grace=0.1)
+    assert caught.value.timeout == 0.1
+    assert pool.apply(pid) != worker
+
+
+def test_what_the_task_started_is_killed_with_the_worker(make: MakePool, tmp_path: Path) -> None:
+    pool = make(1)
+    path = tmp_path / "pid"
+    result = pool.apply_async(child_and_nap, (str(path),), timeout=1.5, grace=0.1)
+    with pytest.raises(TaskTimeoutError):
+        result.get(timeout=30)
+    child = int(path.read_text())
+    wait_for(lambda: not _alive(child))
+
+
+def _alive(process: int) -> bool:
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except (OSError, IndexError):
+        return False
+    return state != "Z"
+
+
+def test_the_timeout_counts_from_the_start_in_the_worker(make: MakePool) -> None:
+    pool = make(1)
+    results = [pool.apply_async(nap, (0.2,), timeout=2.0) for _ in range(15)]
+    assert [result.get(timeout=30) for result in results] == [0.2] * 15
+
+
+def test_timeouts_of_single_items(make: MakePool) -> None:
+    pool = make()
+    found = outcomes(pool.imap(nap, [0.0, 30, 0.0, 0.01], timeout=0.3))
+    assert [found[0], *found[2:]] == [0.0, 0.0, 0.01]
+    assert isinstance(found[1], TaskTimeoutError)
+    with pytest.raises(TaskTimeoutError):
+        pool.map(nap, [0.0, 30, 0.0], timeout=0.3)
+
+
+def test_a_timeout_that_is_not_reached_changes_nothing(make: MakePool) -> None:
+    pool = make()
+    assert pool.map(square, range(50), timeout=30) == [x * x for x in range(50)]
+    assert pool._core.state.next_deadline() is None
+
+
+def test_retry_on_a_timeout(make: MakePool) -> None:
+    pool = make()
+    with pytest.raises(TaskTimeoutError):
+        pool.apply(nap, (30,), timeout=0.05, retries=2, retry_on=TaskTimeoutError)
+    assert pool._core.state.retried == 2
+
+
+def test_cancel_what_is_queued(make: MakePool, tmp_path: Path) -> None:
+    pool = make(1)
+    blocker = pool.apply_async(nap, (0.3,))
+    queued = [pool.apply_async(leave_mark, (str(tmp_path), x)) for x in range(10)]
+    assert all(result.cancel() for result in queued[::2])
+    assert all(result.cancelled() and result.done() for result in queued[::2])
+    for result in queued[::2]:
+        with pytest.raises(TaskCancelledError) as caught:
+            result.get()
+        assert not caught.value.started
+    assert [result.get() for result in queued[1::2]] == [1] * 5
+    assert blocker.get() == 0.3
+    assert len(list(tmp_path.iterdir())) == 5
+    assert not blocker.cancel()
+    assert not blocker.cancelled()
+
+
+def test_cancel_what_is_running(make: MakePool) -> None:
+    pool = make(1)
+    worker = pool.apply(pid)
+    result = pool.apply_async(nap, (30,))
+    wait_for(result.running)
+    assert result.cancel()
+    with pytest.raises(TaskCancelledError) as caught:
+        result.get()
+    assert caught.value.started
+    assert pool.apply(pid) == worker
+
+
+def test_cancel_what_does_not_listen(make: MakePool) -> None:
+    pool = make(1, grace=0.1)
+    result = pool.apply_async(stubborn, (60,))
+    wait_for(result.running)
+    assert result.cancel()
+    assert pool.apply(square, (3,)) == 9
+
+
+def test_cancel_wakes_those_who_wait(make: MakePool) -> None:
+    pool = make(1)
+    pool.apply_async(nap, (0.5,))
+    result = pool.apply_async(square, (1,))
+    caught: list[Any] = []
+
+    def get() -> None:
+        try:
+            result.get()
+        except TinesError as error:
+            caught.append(error)
+
+    threads = [threading.Thread(target=get) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.05)
+    began = time.monotonic()
+    assert result.cancel()
+    for thread in threads:
+        thread.join()
+    assert time.monotonic() - began < 0.4
+    assert [type(error) for error in caught] == [TaskCancelledError] * 3
+
+
+def test_cancel_a_map(make: MakePool) -> None:
+    pool = make()
+    result = pool.map_async(nap, [0.5] * 200)
+    wait_for(result.running)
+    assert result.cancel()
+    with pytest.raises(TaskCancelledError):
+        result.get(timeout=20)
+    began = time.monotonic()
+    assert pool.map(square, range(4)) == [0, 1, 4, 9]
+    assert time.monotonic() - began < 5
+
+
+def test_cancelling_at_random_moments(make: MakePool) -> None:
+    pool = make()
+    for round_ in range(20):
+        results = [pool.apply_async(nap, (0.0005,)) for _ in range(20)]
+        cancelled = [result.cancel() for result in results[round_ % 3 :: 2]]
+        for result, was in zip(results[round_ % 3 :: 2], cancelled):
+            if was:
+                with pytest.raises(TaskCancelledError):
+                    result.get(timeout=20)
+            else:
+                assert result.get(timeout=20) == 0.0005
+        for result in results:
+            result.wait(20)
+            assert result.ready()
+    assert pool.apply(square, (3,)) == 9
+    assert os.getpid() not in set(pool.map(pid, range(4)))
