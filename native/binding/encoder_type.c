@@ -19,6 +19,7 @@ typedef struct {
     PyObject *raw_kinds;   /* {bytes: kind, bytearray: kind}: these skip pickling if they are large */
     Py_ssize_t out_of_band, largest_kept;
     bool busy;
+    char deferring; /* everything goes to the twin */
 } encoder_object;
 
 static int renew(encoder_object *self) {
@@ -128,7 +129,7 @@ static PyObject *encoder_call(encoder_object *self, PyObject *const *args, size_
                (PyByteArray_CheckExact(obj) && PyByteArray_GET_SIZE(obj) >= self->out_of_band);
     PyObject *kind = raw ? PyDict_GetItemWithError(self->raw_kinds, (PyObject *)Py_TYPE(obj)) : NULL;
     if (kind != NULL) return triple(kind, Py_NewRef(obj), Py_NewRef(state->no_buffers));
-    if (self->busy) return PyObject_CallOneArg(self->encode, obj);
+    if (self->busy || self->deferring) return PyObject_CallOneArg(self->encode, obj);
     self->busy = true;
     PyObject *done = PyObject_CallOneArg(self->dump, obj);
     if (done == NULL) return recover(self, obj);
@@ -210,6 +211,7 @@ static PyMethodDef encoder_methods[] = {
 };
 
 static PyMemberDef encoder_members[] = {
+    {"deferring", T_BOOL, offsetof(encoder_object, deferring), 0, "Whether everything goes to the twin."},
     {"__vectorcalloffset__", T_PYSSIZET, offsetof(encoder_object, vectorcall), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };

@@ -69,6 +69,7 @@ class Reference:
     def __buffer__(self, flags: int, /) -> memoryview: ...
 
 class Encoder:
+    deferring: bool
     def __init__(
         self,
         new_pickler: Callable[[Encoder], pickle.Pickler],

@@ -177,7 +177,7 @@ class DecodeError(TinesError, pickle.UnpicklingError):
         received: What else the same call had received, in order; only ``get_many`` receives more.
     """
 
-    received: list[Any] = []  # noqa: RUF012 - replaced, never changed
+    received: list[Any] = []
 
 
 class ResultEncodeError(TinesError):

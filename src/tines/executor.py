@@ -85,7 +85,7 @@ def _as_the_field_knows_it(error: BaseException) -> BaseException:
     kind = kinds.get(type(error))
     if kind is None:
         return error
-    known = kind.__new__(kind, *error.args)
+    known: BaseException = kind.__new__(kind, *error.args)
     known.args = error.args
     known.__dict__.update(error.__dict__)
     known.__cause__ = error.__cause__
@@ -143,7 +143,7 @@ class ProcessPoolExecutor(Executor):
             if max_tasks_per_child <= 0:
                 raise ValueError("max_tasks_per_child must be >= 1")
         self._max_workers = max_workers or _config.available_cpus()
-        self._make_pool = lambda: Pool(
+        self._make_pool: Callable[[], Pool] = lambda: Pool(
             self._max_workers, initializer, initargs, max_tasks_per_child, mp_context, **options
         )
         self._lock = threading.Lock()

@@ -13,6 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 import pytest
+
 from tines.errors import EncodeError, WorkerLostError
 from tines.executor import ProcessPoolExecutor
 

@@ -8,6 +8,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 import pytest
+
 from tines import transport as transports
 from tines.queues import JoinableQueue, Queue, SimpleQueue
 

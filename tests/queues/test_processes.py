@@ -12,9 +12,9 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 import pytest
-from tines.queues import JoinableQueue, Queue
 
-import children
+import queue_children as children
+from tines.queues import JoinableQueue, Queue
 
 MakeQueue = Callable[..., Queue[Any]]
 Start = Callable[..., BaseProcess]

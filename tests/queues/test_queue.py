@@ -10,10 +10,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
+from queue_children import BreaksOnArrival
 from tines.errors import DecodeError, EncodeError, QueueShutDown
 from tines.queues import JoinableQueue, Queue, SimpleQueue
-
-from children import BreaksOnArrival
 
 MakeQueue = Callable[..., Queue[Any]]
 

@@ -1,4 +1,7 @@
-"""The command ``tines``: one module for each subcommand, imported when it is asked for."""
+"""The command ``tines``: one module for each subcommand, imported when it is asked for.
+
+What names no subcommand is a program to run (:mod:`tines.runner`).
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-__all__ = ["main"]
+__all__ = ["COMMANDS", "main"]
+
+COMMANDS = ("doctor", "stacks")
+"""The subcommands. A program of the same name is run as ``./doctor``."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -15,7 +21,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: The arguments without the program's name; those of this process by default.
     """
-    arguments = _parser().parse_args(argv)
+    from tines.runner import command
+
+    given = sys.argv[1:] if argv is None else list(argv)
+    if command.names_program(given, COMMANDS):
+        return command.run(given)
+    arguments = _parser().parse_args(given)
     try:
         code: int = arguments.run(arguments)
         return code
@@ -28,7 +39,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     from tines import __version__
 
-    parser = argparse.ArgumentParser(prog="tines", description="Look at tines and its processes.")
+    from tines.runner.command import USAGE
+
+    parser = argparse.ArgumentParser(
+        prog="tines",
+        description="Run a program on tines, or look at tines and its processes.",
+        epilog=USAGE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--version", action="version", version=f"tines {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tines.pool.maps import MapResult
     from tines.pool.options import PoolOptions, TaskOptions
     from tines.pool.results import ApplyResult, AsyncResult
+    from tines.pool.statistics import PoolStatistics, WorkerStatistics
 
 __all__ = [
     "ApplyResult",
@@ -27,8 +28,10 @@ __all__ = [
     "MaybeEncodingError",
     "Pool",
     "PoolOptions",
+    "PoolStatistics",
     "TaskOptions",
     "ThreadPool",
+    "WorkerStatistics",
 ]
 
 _HOMES = {
@@ -40,7 +43,9 @@ _HOMES = {
     "MaybeEncodingError": "tines.pool.failures",
     "Pool": "tines.pool.facade",
     "PoolOptions": "tines.pool.options",
+    "PoolStatistics": "tines.pool.statistics",
     "TaskOptions": "tines.pool.options",
+    "WorkerStatistics": "tines.pool.statistics",
 }
 
 _STANDARD = frozenset(("RemoteTraceback", "ThreadPool", "TimeoutError"))

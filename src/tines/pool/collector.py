@@ -83,6 +83,7 @@ class Collector:
         self._urgent = False
         self._hasty = False
         self._stopped = False
+        self._ident = -1
         self._thread = threading.Thread(target=self._run, name="tines pool collector", daemon=True)
 
     def start(self) -> None:
@@ -92,13 +93,15 @@ class Collector:
     @property
     def is_current(self) -> bool:
         """Whether this is the collector thread."""
-        return threading.current_thread() is self._thread
+        return threading.get_ident() == self._ident
 
     # Waiting: any thread.
 
     def wait(self, target: Waitable, timeout: float | None = None) -> bool:
         """Wait until ``target`` is settled; ``False``: it is not, after so long."""
         deadline = None if timeout is None else time.monotonic() + timeout
+        if self.is_current:
+            return self._serve(target, deadline)
         may_lead = target.express and (self._atomic or threading.get_ident() != _main)
         while not target.settled:
             if self._stopped:
@@ -168,6 +171,8 @@ class Collector:
                 self._summon()
                 return False
             else:
+                if kind == messages.ERROR:
+                    core.raised += 1
                 task.settle(kind, data, buffers)
                 pending.pop(dispatch, None)
                 done[tag >> messages.SLOT_SHIFT] += 1
@@ -291,19 +296,30 @@ class Collector:
             logger.exception("a callback of the pool raised; it cannot end the pool from here")
 
     def _run(self) -> None:
+        self._ident = threading.get_ident()
         while self._take_seat():
-            try:
-                self._urgent = self._hasty = False
-                if not self._inbox and not self._calls:
-                    self._receive(None)
-                self._handle_all()
-            except Exception:
-                logger.exception("the pool could not handle a message")
-            finally:
-                self._seat.release()
-            self._leave()
-            self._core.after_batch()
-            self._run_calls()
+            self._collect(None)
+        self._run_calls()
+
+    def _serve(self, target: Waitable, deadline: float | None) -> bool:
+        """Wait in the collector thread itself: a callback uses the pool."""
+        while not target.settled and not _past(deadline) and self._take_seat():
+            self._collect(deadline)
+        return bool(target.settled)
+
+    def _collect(self, deadline: float | None) -> None:
+        """Receive and handle a batch, in the seat, and what follows from it, outside."""
+        try:
+            self._urgent = self._hasty = False
+            if not self._inbox and not self._calls:
+                self._receive(None if deadline is None else _left(deadline))
+            self._handle_all()
+        except Exception:
+            logger.exception("the pool could not handle a message")
+        finally:
+            self._seat.release()
+        self._leave()
+        self._core.after_batch()
         self._run_calls()
 
     def _run_calls(self) -> None:

@@ -67,7 +67,9 @@ class Core:
         functions: The numbers of functions.
         collector: Takes results.
         supervisor: Watches over workers.
-        done: How many tasks each slot has finished.
+        done: How many messages each slot has finished.
+        raised: How many of them were exceptions.
+        failed: How many tasks failed without an outcome.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class Core:
         self.functions = Functions(transport)
         self.done = [0] * self.slots
         self.failed = 0
+        self.raised = 0
         self.lock = threading.Lock()
         self.broken: Broken | None = None
         self.collector = Collector(self.results, self, atomic=transport.name == "ring")
@@ -208,8 +211,10 @@ class Core:
         if task is None:
             return
         self.done[tag >> messages.SLOT_SHIFT] += 1
-        if kind == messages.ERROR and task.options.retry_on and self._tried_again(task, data):
-            return
+        if kind == messages.ERROR:
+            self.raised += 1
+            if task.options.retry_on and self._tried_again(task, data):
+                return
         task.settle(kind, data, buffers)
         if task.job is not None:
             self._hungry.add(task.job)
@@ -284,7 +289,7 @@ class Core:
             elif isinstance(instruction, Fail):
                 self.failed += 1
                 task: Any = instruction.task
-                task.settle_error(exception_for(self._described(task), instruction.failure, self.functions))
+                task.settle_error(exception_for(self.described(task), instruction.failure, self.functions))
                 if task.job is not None:
                     self.collector.call_later(functools.partial(self._refill, task.job))
             elif isinstance(instruction, Retire):
@@ -311,7 +316,7 @@ class Core:
             self._send(task, kind, data, buffers)
             self.collector.expect(False)
 
-    def _described(self, task: Any) -> Task:
+    def described(self, task: Any) -> Task:
         """Return something with the encoded arguments of a task in it."""
         if task.data is None and task.job is not None:
             description = Task()

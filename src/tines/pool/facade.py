@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 from tines import _config, transport as _transport
 from tines.engines.local import LocalEngine
+from tines.pool import statistics
 from tines.pool.core import Core
 from tines.pool.iterators import IMapIterator, IMapUnorderedIterator
 from tines.pool.maps import MapResult
@@ -21,6 +22,7 @@ from tines.pool.results import ApplyResult, AsyncResult, Callbacks
 from tines.pool.startup import make_setup
 from tines.process import launch
 from tines.pool.state import Phase
+from tines.pool.statistics import PoolStatistics
 from tines.wire import messages
 
 if TYPE_CHECKING:
@@ -289,6 +291,12 @@ class Pool:
         if core.state.phase is not Phase.OPEN:
             core.refuse()
         core.resize(processes)
+
+    def statistics(self) -> PoolStatistics:
+        """Return what the pool and each of its workers are doing at this moment."""
+        if self._core.state.phase is Phase.FORKED:
+            self._core.refuse()
+        return statistics.take(self._core)
 
     def close(self) -> None:
         """Accept no more tasks. The workers leave when what was accepted is done."""

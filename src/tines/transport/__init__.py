@@ -8,7 +8,7 @@ first use, and travels to children with the environment.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import TYPE_CHECKING
 
 from tines import _config
@@ -29,7 +29,7 @@ class Choice:
     reason: str
 
 
-@lru_cache(maxsize=None)
+@cache
 def named(name: str) -> Transport:
     """Return the transport called ``"ring"`` or ``"pipe"``.
 
@@ -48,7 +48,7 @@ def named(name: str) -> Transport:
     raise ValueError(f"transport={name!r} is not known: use one of {', '.join(map(repr, NAMES))}")
 
 
-@lru_cache(maxsize=None)
+@cache
 def choice() -> Choice:
     """Decide which transport this process uses.
 
@@ -64,7 +64,12 @@ def choice() -> Choice:
         if wanted is _config.Native.REQUIRE:
             raise ImportError(f"TINES_NATIVE=require, but {error}") from error
         return Choice("pipe", str(error))
-    return Choice("ring", "TINES_NATIVE=require" if wanted is _config.Native.REQUIRE else "the native core works here")
+    return Choice(
+        "ring",
+        "TINES_NATIVE=require"
+        if wanted is _config.Native.REQUIRE
+        else "the native core works here",
+    )
 
 
 def chosen() -> Transport:

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, Union, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 __all__ = [
     "Buffer",
@@ -44,8 +44,8 @@ Buffer = Any
 # protocol 5, writable and owned by the receiver alone.
 Message = tuple[int, int, Buffer, Sequence[Buffer]]
 
-# What ``send_many`` takes: a message without the receiver's guarantees.
-Outgoing = Union[Message, tuple[int, int, Buffer, Sequence[Buffer]]]
+# What ``send_many`` takes: the same fields; any buffers that can be read will do.
+Outgoing = Message
 
 
 def check_kind_and_tag(kind: int, tag: int) -> None:
@@ -169,8 +169,11 @@ class Channel(Protocol):
         """Declare the slot's message dealt with. Called by the holder, or for a dead one."""
 
     def ticking(self, iterable: Iterable[Any], index: int) -> Iterator[Any]:
-        """Iterate over ``iterable``, recording progress in the lease slot: 1 before the first item
-        is handed out, 2 before the second, and so on. Costs nanoseconds an item on the ring."""
+        """Iterate over ``iterable``, recording progress in the lease slot.
+
+        It is 1 before the first item is handed out, 2 before the second, and so on. Costs
+        nanoseconds an item on the ring.
+        """
 
     def qsize(self) -> int:
         """Messages sent and not yet received; exact at the moment it is taken."""
@@ -180,6 +183,8 @@ class Channel(Protocol):
 
     def task_done(self) -> None:
         """Count one received message as dealt with.
+
+        Those that were revoked, or dropped by an immediate shutdown, count by themselves.
 
         Raises:
             ValueError: called more often than there were messages.
@@ -205,7 +210,10 @@ class Channel(Protocol):
         """Return a :class:`ChannelStatistics`."""
 
     def close(self) -> None:
-        """Let go of this process's hold. The channel lives while any process or message holds it."""
+        """Let go of this process's hold. The channel lives while any process or message holds it.
+
+        Calls after that raise ``ValueError`` or ``OSError``.
+        """
 
 
 class Transport(Protocol):
@@ -214,7 +222,14 @@ class Transport(Protocol):
     name: str
 
     def channel(self, *, max_items: int = 0, max_bytes: int = 0, leases: int = 0) -> Channel:
-        """Make a channel; 0 means unbounded. ``leases`` is how many lease slots it has."""
+        """Make a channel; 0 means unbounded. ``leases`` is how many lease slots it has.
+
+        A message larger than ``max_bytes`` may pass when it would be alone.
+
+        Raises:
+            ValueError: a bound is negative.
+            TransportError: no descriptors, threads or shared memory are left.
+        """
 
     def share(self, data: Buffer, buffers: Sequence[Buffer] = ()) -> Shared:
         """Keep one payload for many readers (the constant arguments of a pool).

@@ -282,7 +282,9 @@ class RingShared(_Opened):
     """The same in the process that made it, and that gives it back."""
 
     def __init__(self, segment: _native.Segment, blocks: list[_native.Block | bytes]) -> None:
-        places = [(-1, each) if isinstance(each, bytes) else (each.index, None) for each in blocks]
+        places: list[tuple[int, bytes | None]] = [
+            (-1, each) if isinstance(each, bytes) else (each.index, None) for each in blocks
+        ]
         super().__init__(segment, places)
         self._blocks = blocks
         self._owner = os.getpid()

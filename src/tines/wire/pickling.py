@@ -5,8 +5,9 @@
 * Plain pickle, protocol 5, first. Where it cannot (lambdas, closures, functions of an interactive
   session) cloudpickle takes over, and only there.
 * Where the native core is built, one pickler is kept and reused: building one costs more than
-  pickling a small object. Its Python twin builds one each time. Both honour ``copyreg`` and everything registered with ``multiprocessing``'s ``ForkingPickler``
-  (connections, sockets, locks, tensors), also what is registered later.
+  pickling a small object. Its Python twin builds one each time. Both honour ``copyreg`` and
+  everything registered with ``multiprocessing``'s ``ForkingPickler`` (connections, sockets, locks,
+  tensors), also what is registered later.
 * Buffers of ``OUT_OF_BAND`` bytes or more stay out of the pickle; the transport moves them with a
   single copy. A plain ``bytes`` or ``bytearray`` of that size skips pickling altogether.
 * An object that cannot be pickled raises :class:`~tines.errors.EncodeError` here, in the caller.
@@ -27,9 +28,19 @@ from tines import _config
 from tines.errors import DecodeError, EncodeError
 
 if TYPE_CHECKING:
+    from tines import _native
     from tines.transport.contract import Buffer
 
-__all__ = ["OUT_OF_BAND", "PICKLED", "RAW", "decode", "encode", "note_main", "short_repr", "track_session_classes"]
+__all__ = [
+    "OUT_OF_BAND",
+    "PICKLED",
+    "RAW",
+    "decode",
+    "encode",
+    "note_main",
+    "short_repr",
+    "track_session_classes",
+]
 
 OUT_OF_BAND = 16 * 1024
 """Size in bytes from which a buffer travels beside the pickle."""
@@ -49,7 +60,7 @@ _LARGEST_KEPT = 64 * 1024
 # Beyond this many, buffers stay in the pickle: a message has room for so many only.
 _MOST_BUFFERS = 1000
 
-_RAW_KINDS = {bytes: RAW, bytearray: RAW_BYTEARRAY}
+_RAW_KINDS: dict[type, int] = {bytes: RAW, bytearray: RAW_BYTEARRAY}
 
 Encoded = tuple[int, "Buffer", Sequence["Buffer"]]
 
@@ -132,9 +143,8 @@ def note_main() -> None:
     global _main_is_interactive
     file = getattr(sys.modules.get("__main__"), "__file__", None)
     _main_is_interactive = file is None or file.startswith("<")  # "<stdin>"
-
-
-note_main()
+    if _encoder is not None:
+        _encoder.deferring = _main_is_interactive
 
 
 def track_session_classes() -> None:
@@ -155,6 +165,7 @@ def track_session_classes() -> None:
 
         for cls in classes:
             _get_or_create_tracker_id(cls)
+
 
 _cloud_pickler: type[pickle.Pickler] | None = None
 
@@ -213,9 +224,8 @@ def decode_error(data: Buffer, error: Exception) -> DecodeError:
     )
 
 
-def _native_encoder() -> Callable[[object], Encoded] | None:
-    """Return the native encoder, or ``None`` where there is none or its short cut is not right."""
-    if _main_is_interactive or _config.native() is _config.Native.OFF:
+def _native_encoder() -> _native.Encoder | None:
+    if _config.native() is _config.Native.OFF:
         return None
     try:
         from tines import _native
@@ -232,9 +242,12 @@ def _native_encoder() -> Callable[[object], Encoded] | None:
     )
 
 
-encode: Callable[[object], Encoded] = _native_encoder() or _encode_in_python
+_encoder = _native_encoder()
+note_main()
+
+encode: Callable[[object], Encoded] = _encoder or _encode_in_python
 """``encode(obj)`` turns an object into ``(kind, data, buffers)``.
 
-Raises :class:`~tines.errors.EncodeError`, which names the object and the reason, where neither pickle
-nor cloudpickle can.
+Raises :class:`~tines.errors.EncodeError`, which names the object and the reason, where neither
+pickle nor cloudpickle can.
 """

@@ -63,7 +63,11 @@ class RemoteException:
     def capture(cls, error: BaseException) -> RemoteException:
         """Take down an exception that is being handled, with its traceback. Never raises."""
         kind = type(error)
-        name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+        name = (
+            kind.__qualname__
+            if kind.__module__ == "builtins"
+            else f"{kind.__module__}.{kind.__qualname__}"
+        )
         pickled, reason = _pickle_and_try(error)
         return cls(
             type_name=name,

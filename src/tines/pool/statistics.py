@@ -1,0 +1,126 @@
+"""A moment's picture of a pool. Taking one costs nothing that tasks would feel."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tines.pool.failures import describe_task
+from tines.pool.startup import resident_bytes
+
+if TYPE_CHECKING:
+    from tines.pool.core import Core
+
+__all__ = ["PoolStatistics", "WorkerStatistics", "take"]
+
+LARGEST_DESCRIBED = 64 * 1024
+"""Size in bytes up to which an encoded task is decoded again to say what it is."""
+
+
+@dataclass(frozen=True)
+class WorkerStatistics:
+    """One worker.
+
+    Attributes:
+        slot: Its place in the pool, which its replacement takes over.
+        pid: Its process id.
+        done: How many messages (calls or chunks) this slot has finished.
+        task: What it is running, ``None`` if it waits.
+        seconds: For how long it has been running that.
+        items: How many items of it were begun.
+        memory: Resident bytes.
+        cpu_seconds: Processor time it has used.
+    """
+
+    slot: int
+    pid: int | None
+    done: int
+    task: str | None
+    seconds: float
+    items: int
+    memory: int
+    cpu_seconds: float
+
+
+@dataclass(frozen=True)
+class PoolStatistics:
+    """The whole pool; totals count from its start.
+
+    Attributes:
+        processes: How many workers there are to be.
+        queued: Messages (calls or chunks) that no worker has taken yet.
+        queued_bytes: Their payload.
+        running: Messages that workers hold.
+        delayed: Tasks that wait for their next attempt.
+        done: Messages finished.
+        raised: Those of them that ended with an exception.
+        lost: Tasks that failed without an outcome: worker lost, timeout, cancelled, terminated.
+        retried: Further attempts.
+        restarts: Workers that were replaced without having announced it.
+        workers: The workers.
+    """
+
+    processes: int
+    queued: int
+    queued_bytes: int
+    running: int
+    delayed: int
+    done: int
+    raised: int
+    lost: int
+    retried: int
+    restarts: int
+    workers: tuple[WorkerStatistics, ...]
+
+
+def take(core: Core) -> PoolStatistics:
+    """Take the picture; any thread of the pool's own process may."""
+    workers = tuple(_worker(core, slot) for slot in sorted(core.supervisor.workers.copy()))
+    state = core.state
+    channel = core.tasks.statistics()
+    return PoolStatistics(
+        processes=state.target,
+        queued=channel.depth,
+        queued_bytes=channel.bytes,
+        running=sum(worker.task is not None for worker in workers),
+        delayed=len(state.delayed),
+        done=sum(core.done),
+        raised=core.raised,
+        lost=core.failed,
+        retried=state.retried,
+        restarts=state.restarts,
+        workers=workers,
+    )
+
+
+def _worker(core: Core, slot: int) -> WorkerStatistics:
+    running = core.supervisor.workers.get(slot)
+    pid = running.pid if running is not None else None
+    lease = core.tasks.lease(slot)
+    task = core.state.pending.get(lease.tag) if lease is not None else None
+    text = None
+    if lease is not None and task is not None:
+        text = "a large task"
+        if task.data is None or memoryview(task.data).nbytes <= LARGEST_DESCRIBED:
+            text = describe_task(core.described(task), core.functions)
+    return WorkerStatistics(
+        slot=slot,
+        pid=pid,
+        done=core.done[slot],
+        task=text,
+        seconds=time.monotonic() - lease.since if lease is not None and task is not None else 0.0,
+        items=lease.progress if lease is not None and task is not None else 0,
+        memory=resident_bytes(pid) if pid is not None else 0,
+        cpu_seconds=_cpu_seconds(pid) if pid is not None else 0.0,
+    )
+
+
+def _cpu_seconds(pid: int) -> float:
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            fields = file.read().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError):
+        return 0.0

@@ -1,0 +1,43 @@
+"""``python -m chaos``: a short run of each rig with a fixed seed is clean, and finds what is planted."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+RIGS = ["queue", "queue-pipe", "pool", "process"]
+
+pytestmark = pytest.mark.slow
+
+
+def chaos(rig: str, seconds: float, *arguments: str) -> subprocess.CompletedProcess[str]:
+    path = os.pathsep.join((str(ROOT), *sys.path))
+    return subprocess.run(
+        [sys.executable, "-m", "chaos", "--seconds", str(seconds), "--seed", "311", *arguments, rig],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=55,
+    )
+
+
+@pytest.mark.parametrize("rig", RIGS)
+def test_nothing_is_lost(rig: str) -> None:
+    done = chaos(rig, 4)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "kills=0" not in done.stdout
+
+
+@pytest.mark.parametrize("rig", RIGS)
+@pytest.mark.parametrize("fault", ["lost", "twice", "torn", "leak"])
+def test_a_planted_fault_is_found(rig: str, fault: str) -> None:
+    done = chaos(rig, 1, "--plant", fault)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert f"--seed 311 {rig}" in done.stdout, "a failure says how to repeat it"
+    wanted = "leaked_descriptors=" if fault == "leak" else f"{fault}="
+    assert wanted in done.stdout.split("FAILED: ")[1]

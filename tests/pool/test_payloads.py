@@ -1,0 +1,265 @@
+"""What travels: functions of every kind, large constants, arrays, and what cannot."""
+
+from __future__ import annotations
+
+import functools
+import gc
+import logging
+import multiprocessing.pool
+import pickle
+import threading
+from typing import Any
+
+import pytest
+from pool_tasks import (
+    Picky,
+    fail,
+    get_state,
+    memory_of,
+    pid,
+    raise_picky,
+    scale,
+    set_state,
+    square,
+    total,
+    total_of,
+    unloadable,
+    unpicklable,
+)
+from pool_tools import MakePool, outcomes, wait_for
+
+from tines.errors import DecodeError, EncodeError, ResultEncodeError
+from tines.pool import MapResult, MaybeEncodingError
+from tines.wire.tracebacks import RemoteError
+
+numpy = pytest.importorskip("numpy")
+
+
+def test_functions_that_pickle_cannot(make: MakePool, method: str) -> None:
+    pool = make(2, method=method)
+    offset = 10
+
+    def local(x: int) -> int:
+        return x + offset
+
+    class Adder:
+        def __init__(self, y: int) -> None:
+            self.y = y
+
+        def add(self, x: int) -> int:
+            return x + self.y
+
+    assert pool.apply(lambda x: x + 1, (1,)) == 2
+    assert pool.map(local, range(3)) == [10, 11, 12]
+    assert list(pool.imap(lambda x: x * offset, range(3))) == [0, 10, 20]
+    assert pool.map(Adder(5).add, range(3)) == [5, 6, 7]
+    assert pool.apply(functools.partial(local), (1,)) == 11
+
+
+def test_a_callable_that_changes_between_calls_is_sent_anew(make: MakePool) -> None:
+    pool = make()
+    values = [1, 2]
+    bound = functools.partial(total_of, values)
+    assert pool.apply(bound, (0,)) == 1
+    values[0] = 7
+    assert pool.apply(bound, (0,)) == 7
+    assert pool.map(bound, [0, 1]) == [7, 8]
+    values[0] = 9
+    assert pool.map(bound, [0, 1]) == [9, 10]
+
+
+def test_arrays_come_and_go(make: MakePool) -> None:
+    pool = make()
+    array = numpy.arange(200_000, dtype=float)
+    assert pool.apply(total, (array,)) == array.sum()
+    results = [pool.apply_async(scale, (array, factor)) for factor in range(5)]
+    for factor, result in enumerate(results):
+        value = result.get()
+        assert (value == array * factor).all()
+        value += 1  # it is ours
+        assert result.get() is value
+    for scaled in pool.map(functools.partial(scale, factor=2), [array] * 6):
+        assert (scaled == array * 2).all()
+    assert array[1] == 1
+
+
+def test_retries_see_the_arguments_of_the_call(make: MakePool) -> None:
+    pool = make(1)
+    array = numpy.zeros(100_000)
+    blocker = pool.apply_async(pid)
+    result = pool.apply_async(total, (array,), retries=1)
+    array += 1
+    assert blocker.get()
+    assert result.get() == 0
+
+
+@pytest.mark.parametrize("way", ["map", "imap", "initializer"])
+def test_a_large_constant_is_sent_once_and_exists_once(
+    make: MakePool, method: str, way: str
+) -> None:
+    size = 64 * 1024 * 1024
+    constant = numpy.ones(size // 8)
+    if way == "initializer":
+        pool = make(2, set_state, ("constant", constant), method=method)
+        sent = 0
+        assert pool.map(_size_of_state, range(8), chunksize=1) == [size] * 8
+    else:
+        pool = make(2, method=method)
+        found: Any = getattr(pool, way)(functools.partial(memory_of, constant), range(20), 1)
+        memory = dict(found)
+        if pool._core.transport.name == "ring" and method != "fork":
+            # Shares of pages are counted in proportion, so one copy counts once in all.
+            assert sum(memory.values()) < 1.6 * size + len(memory) * 40 * 1024 * 1024
+        sent = pool._core.tasks.statistics().bytes
+    assert sent < size / 10
+
+
+def _size_of_state(_: int) -> int:
+    return int(get_state("constant").nbytes)
+
+
+def test_the_constant_of_a_map_is_given_back(make: MakePool) -> None:
+    pool = make()
+    constant = numpy.ones(100_000)
+    result: MapResult = pool.map_async(functools.partial(total_of, constant), range(5))
+    assert result.get() == [1, 2, 3, 4, 5]
+    assert result._shared is None
+    iterator = pool.imap(functools.partial(total_of, constant), range(5))
+    assert list(iterator) == [1, 2, 3, 4, 5]
+    assert iterator._shared is None
+
+
+def test_arguments_that_cannot_be_sent_are_refused_at_once(make: MakePool) -> None:
+    pool = make()
+    with pytest.raises(EncodeError, match="lock"):
+        pool.apply_async(square, (threading.Lock(),))
+    with pytest.raises((pickle.PicklingError, TypeError)):
+        pool.apply(square, (threading.Lock(),))
+    with pytest.raises(EncodeError):
+        pool.map(square, [1, threading.Lock(), 3], chunksize=1)
+    found = outcomes(pool.imap(square, [1, threading.Lock(), 3]))
+    assert found[::2] == [1, 9]
+    assert isinstance(found[1], EncodeError)
+    assert pool.apply(square, (3,)) == 9
+    assert not pool._core.state.pending
+
+
+def test_results_that_cannot_be_sent(make: MakePool) -> None:
+    pool = make()
+    for kind in (MaybeEncodingError, multiprocessing.pool.MaybeEncodingError, ResultEncodeError):
+        with pytest.raises(kind, match=r"Error sending result: .*lock.*Reason: "):
+            pool.apply(unpicklable)
+    with pytest.raises(MaybeEncodingError):
+        pool.map(_sometimes_unpicklable, range(6), chunksize=3)
+    found = outcomes(pool.imap(_sometimes_unpicklable, range(6), chunksize=3))
+    assert [found[0], found[1], *found[3:]] == [0, 1, 3, 4, 5]
+    assert isinstance(found[2], MaybeEncodingError)
+
+
+def _sometimes_unpicklable(x: int) -> Any:
+    return threading.Lock() if x == 2 else x
+
+
+def test_results_that_do_not_unpickle_cost_their_own_task_alone(make: MakePool) -> None:
+    pool = make()
+    result = pool.apply_async(unloadable)
+    assert pool.apply(square, (3,)) == 9
+    with pytest.raises(DecodeError, match="refused to be unpickled"):
+        result.get()
+    assert not result.successful()
+    with pytest.raises(DecodeError):
+        pool.map_async(_sometimes_unloadable, range(4)).get(timeout=20)
+    found = outcomes(pool.imap(_sometimes_unloadable, range(4)))
+    assert [found[0], found[1], found[3]] == [0, 1, 3]
+    assert isinstance(found[2], DecodeError)
+
+
+def _sometimes_unloadable(x: int) -> Any:
+    return unloadable() if x == 2 else x
+
+
+def test_exceptions_that_do_not_unpickle_have_a_stand_in(make: MakePool) -> None:
+    pool = make()
+    with pytest.raises(RemoteError, match=r"Picky: 1 and 2") as caught:
+        pool.apply(raise_picky)
+    assert caught.value.type_name.endswith(Picky.__name__)
+    assert "raise_picky" in str(caught.value.__cause__)
+    with pytest.raises(RemoteError):
+        pool.map(_raise_picky, range(3))
+
+
+def _raise_picky(_: int) -> None:
+    raise_picky()
+
+
+def test_errors_that_nobody_looks_at_are_logged_once(
+    make: MakePool, caplog: pytest.LogCaptureFixture
+) -> None:
+    pool = make()
+    seen = pool.apply_async(fail, ("seen",))
+    with pytest.raises(KeyError):
+        seen.get()
+    asked = pool.apply_async(fail, ("asked",))
+    assert isinstance(asked.exception(), KeyError)
+    called: list[Any] = []
+    pool.apply_async(fail, ("called",), error_callback=called.append).wait()
+    unseen = pool.apply_async(fail, ("unseen",))
+    unseen.wait()
+    kept = pool.apply_async(fail, ("kept",))
+    kept.wait()
+    del seen, asked
+    gc.collect()
+    assert not caplog.records
+    del unseen
+    gc.collect()
+    wait_for(lambda: caplog.records)
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert record.name == "tines.pool"
+    assert "unseen" in record.getMessage()
+    assert "pool_tasks.py" in record.getMessage()
+    pool.apply_async(fail, ("dropped",))
+    wait_for(lambda: len(caplog.records) == 2)
+    pool.terminate()
+    assert sorted("kept" in record.getMessage() for record in caplog.records) == [False, False, True]
+    del kept
+    gc.collect()
+    assert len(caplog.records) == 3
+
+
+def test_statistics(make: MakePool, tmp_path: Any) -> None:
+    from pool_tasks import nap
+
+    pool = make(2)
+    assert pool.map(square, range(10), chunksize=1) == [x * x for x in range(10)]
+    with pytest.raises(KeyError):
+        pool.apply(fail)
+    results = [pool.apply_async(nap, (1.5,)) for _ in range(3)]
+    wait_for(lambda: pool.statistics().running == 2)
+    picture = pool.statistics()
+    assert (picture.processes, picture.queued, picture.running) == (2, 1, 2)
+    assert (picture.done, picture.raised, picture.lost, picture.restarts) == (11, 1, 0, 0)
+    assert {worker.task for worker in picture.workers} == {"pool_tasks.nap(1.5)"}
+    assert all(0 <= worker.seconds < 10 for worker in picture.workers)
+    assert all(worker.memory > 1 << 20 for worker in picture.workers)
+    assert sum(worker.done for worker in picture.workers) == 11
+    results[0].cancel()
+    assert pool.statistics().lost == 1
+
+
+def test_resize(make: MakePool) -> None:
+    pool = make(1)
+    for size in (3, 1, 2):
+        pool.resize(size)
+        wait_for(lambda size=size: len(pool.statistics().workers) == size)
+        assert pool.map(square, range(20), chunksize=1) == [x * x for x in range(20)]
+    with pytest.raises(ValueError, match="processes=0 is too small"):
+        pool.resize(0)
+    with pytest.raises(ValueError, match="too many"):
+        pool.resize(100_000)
+
+
+def test_max_memory(make: MakePool) -> None:
+    pool = make(1, max_memory=1)
+    pids = pool.map(pid, range(4), chunksize=1)
+    assert len(set(pids)) == 4
