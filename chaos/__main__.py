@@ -64,7 +64,9 @@ def main() -> None:
     names = options.rigs or [name for name in RIGS if usable(name)]
     share = options.seconds / len(names)
     failed = [name for name in names if run_one(name, share, seed, options.plant)]
-    print(f"chaos: {'FAILED: ' + ', '.join(failed) if failed else 'nothing lost, twice, torn, hung or leaked'}")
+    print(
+        f"chaos: {'FAILED: ' + ', '.join(failed) if failed else 'nothing lost, twice, torn, hung or leaked'}"
+    )
     sys.exit(1 if failed else 0)
 
 

@@ -64,5 +64,7 @@ class Display:
         for each in fields(tally):
             value = getattr(tally, each.name)
             wrong = value and each.metadata.get("must")
-            table.add_row(each.name.replace("_", " "), f"{value:,}", style="bold red" if wrong else "")
+            table.add_row(
+                each.name.replace("_", " "), f"{value:,}", style="bold red" if wrong else ""
+            )
         return table

@@ -118,7 +118,9 @@ class Rig:
         self.chance = chance
         self.context = get_context("fork")
         self.transport = named(transport)
-        self.channel = self.transport.channel(max_items=chance.choice((1, 10, 200)), leases=CONSUMERS)
+        self.channel = self.transport.channel(
+            max_items=chance.choice((1, 10, 200)), leases=CONSUMERS
+        )
         self.account = Account()
         self.tally = Tally()
         self.actors = [self.start(actor) for actor in range(PRODUCERS + CONSUMERS)]

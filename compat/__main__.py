@@ -40,6 +40,7 @@ def main() -> int:
 
 
 async def _judge(suite: Suite, method: str, arguments: argparse.Namespace) -> list[Judged]:
+    exclusions = verdicts.read_exclusions()
     jobs = asyncio.Semaphore(arguments.jobs)
     standard, ours = (Task(subject, suite, method, arguments.limit) for subject in Subject)
     names = [name for name in await judge.collect(standard) if arguments.k in name]
@@ -47,7 +48,6 @@ async def _judge(suite: Suite, method: str, arguments: argparse.Namespace) -> li
     baseline = await judge.run(standard, names, shards=shards, jobs=jobs)
     passed = [name for name in names if baseline[name].outcome is Outcome.PASS]
     results = await judge.run(ours, passed, shards=shards, jobs=jobs) if passed else {}
-    exclusions = verdicts.read_exclusions()
     again = [name for name in passed if results[name].outcome in RETRIED]
     again = [name for name in again if not any(one.covers(name) for one in exclusions)]
     # A second chance, alone: on a busy machine tests with a clock in them fail by chance.

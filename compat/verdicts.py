@@ -50,23 +50,20 @@ class Judged:
 
 
 def read_exclusions(path: Path = EXCLUDED) -> list[Exclusion]:
-    """Read the file of exclusions: a pattern on a line, and its reason indented below.
+    """Read the file of exclusions: patterns, a line each, and their reason indented below.
 
     Raises:
         ValueError: a pattern comes without a reason.
     """
-    found: list[tuple[str, list[str]]] = []
-    for line in path.read_text().splitlines():
-        if not line.strip() or line.startswith("#"):
-            continue
-        if not line[0].isspace():
-            found.append((line.strip(), []))
-        elif found:
-            found[-1][1].append(line.strip())
-    for pattern, reason in found:
-        if not reason:
-            raise ValueError(f"{path.name}: {pattern} is excluded without a reason")
-    return [Exclusion(pattern, " ".join(reason)) for pattern, reason in found]
+    found: list[Exclusion] = []
+    for paragraph in path.read_text().split("\n\n"):
+        lines = [line for line in paragraph.splitlines() if not line.startswith("#")]
+        patterns = [line for line in lines if not line[:1].isspace()]
+        reason = " ".join(line.strip() for line in lines if line[:1].isspace())
+        if patterns and not reason:
+            raise ValueError(f"{path.name}: {patterns[0]} is excluded without a reason")
+        found += [Exclusion(pattern, reason) for pattern in patterns]
+    return found
 
 
 def compare(

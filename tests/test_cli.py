@@ -84,8 +84,8 @@ def test_mistakes_are_told(capsys):
     with pytest.raises(SystemExit, match="2"):
         cli.main([])
     with pytest.raises(SystemExit, match="2"):
-        cli.main(["docter"])
-    assert "doctor" in capsys.readouterr().err
+        cli.main(["doctor", "--jsno"])
+    assert "--jsno" in capsys.readouterr().err
 
 
 def test_a_reader_that_goes_away_is_no_error():
@@ -99,7 +99,8 @@ def test_a_reader_that_goes_away_is_no_error():
     assert done.stderr == ""
 
 
-def nap():
+def nap(ready):
+    ready.send(None)
     time.sleep(1000)
 
 
@@ -107,9 +108,12 @@ def nap():
 class TestStacks:
     @pytest.mark.parametrize("method", mp.get_all_start_methods())
     def test_of_a_child_and_of_all_children(self, method, capfd):
-        processes = [mp.get_context(method).Process(target=nap) for _ in range(2)]
+        reader, writer = mp.Pipe(duplex=False)
+        context = mp.get_context(method)
+        processes = [context.Process(target=nap, args=(writer,)) for _ in range(2)]
         for process in processes:
             process.start()
+            reader.recv()
             assert "in nap" in process.stacks()
         try:
             assert cli.main(["stacks", str(processes[0].pid)]) == 0

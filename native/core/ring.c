@@ -363,10 +363,15 @@ static bool can_send(const tn_queue *queue, uint64_t bytes) {
     return has_room(queue, bytes) || atomic_load(&queue->ring->shut);
 }
 
+/* Messages that join() need not wait for: dealt with, or taken back, for which nobody calls task_done(). */
+static uint64_t settled_count(const tn_ring *ring) {
+    return atomic_load(&ring->done_count) + atomic_load(&ring->revoked);
+}
+
 static bool is_finished(const tn_queue *queue, uint64_t unused) {
     (void)unused;
-    uint64_t done = atomic_load(&queue->ring->done_count); /* first, as in is_empty */
-    return done >= atomic_load(&queue->ring->put_count) || atomic_load(&queue->ring->shut) > 1;
+    uint64_t settled = settled_count(queue->ring); /* first, as in is_empty */
+    return settled >= atomic_load(&queue->ring->put_count) || atomic_load(&queue->ring->shut) > 1;
 }
 
 /* Watch without sleeping, for what comes within microseconds. Yields, as there may be more processes
@@ -455,7 +460,6 @@ tn_result tn_ring_revoke(tn_queue *queue, uint64_t ticket, bool *revoked) {
     }
     unlock_end(queue, &ring->get_lock);
     if (*revoked) {
-        atomic_fetch_add(&ring->done_count, 1); /* nobody will call task_done() for it */
         tn_event_wake_all(&ring->finished);
         tn_event_wake_all(&ring->space);
     }
@@ -466,9 +470,9 @@ tn_result tn_ring_task_done(tn_queue *queue) {
     tn_ring *ring = queue->ring;
     uint64_t done = atomic_load(&ring->done_count);
     do {
-        if (done >= atomic_load(&ring->put_count)) return TN_TOO_MANY;
+        if (done + atomic_load(&ring->revoked) >= atomic_load(&ring->put_count)) return TN_TOO_MANY;
     } while (!atomic_compare_exchange_weak(&ring->done_count, &done, done + 1));
-    if (done + 1 >= atomic_load(&ring->put_count)) tn_event_wake_all(&ring->finished);
+    if (settled_count(ring) >= atomic_load(&ring->put_count)) tn_event_wake_all(&ring->finished);
     return TN_OK;
 }
 

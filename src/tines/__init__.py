@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         WaitTimeout,
         WorkerLostError,
     )
+    from tines.executor import ProcessPoolExecutor
     from tines.pool import Pool
     from tines.process.waiting import as_completed, wait
     from tines.queues import JoinableQueue, Queue, SimpleQueue
@@ -61,6 +62,7 @@ __all__ = [
     "Process",
     "ProcessError",
     "ProcessLostError",
+    "ProcessPoolExecutor",
     "Queue",
     "QueueShutDown",
     "RLock",
@@ -130,6 +132,7 @@ set_start_method = _default.set_start_method
 _ELSEWHERE = {
     "JoinableQueue": "tines.queues",
     "Pool": "tines.pool",
+    "ProcessPoolExecutor": "tines.executor",
     "Queue": "tines.queues",
     "SimpleQueue": "tines.queues",
     "as_completed": "tines.process.waiting",

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+
 from conftest import ROOT
 
 RIGS = ["queue", "queue-pipe", "pool", "process"]
@@ -17,7 +18,17 @@ pytestmark = pytest.mark.slow
 def chaos(rig: str, seconds: float, *arguments: str) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join((str(ROOT), *sys.path))
     return subprocess.run(
-        [sys.executable, "-m", "chaos", "--seconds", str(seconds), "--seed", "311", *arguments, rig],
+        [
+            sys.executable,
+            "-m",
+            "chaos",
+            "--seconds",
+            str(seconds),
+            "--seed",
+            "311",
+            *arguments,
+            rig,
+        ],
         env={**os.environ, "PYTHONPATH": path},
         capture_output=True,
         text=True,

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
+
 from conftest import ROOT
 
-PLAIN = ["plain/stress", "plain/kills", "plain/hostile"]
+PLAIN = ["plain/stress", "plain/kills", "plain/hostile", "random-fuzz"]
 SANITIZED = ["asan/stress", "asan/kills", "asan/hostile", "tsan/stress"]
 
 pytestmark = pytest.mark.skipif(
@@ -22,22 +25,38 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("programs")
 
 
-def build_and_run(directory: Path, program: str, *arguments: str) -> str:
+def run(
+    directory: Path, program: str, *arguments: str, plant: str = ""
+) -> subprocess.CompletedProcess[str]:
     target = directory / program
     make = ["make", "-s", "-C", str(ROOT / "native" / "tests"), f"BUILD={directory}", str(target)]
     built = subprocess.run(make, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     assert built.returncode == 0, built.stderr
-    done = subprocess.run([target, *arguments], capture_output=True, text=True, timeout=60)
+    environment = {**os.environ, "PLANT": plant}
+    return subprocess.run(
+        [target, *arguments], env=environment, capture_output=True, text=True, timeout=60
+    )
+
+
+def check(done: subprocess.CompletedProcess[str], seed: int) -> None:
     assert done.returncode == 0, done.stdout + done.stderr[-4000:]
-    return done.stdout
+    assert f"from seed {seed}" in done.stdout
 
 
 @pytest.mark.parametrize("program", PLAIN)
 def test_plain(directory: Path, program: str) -> None:
-    assert "from seed 11" in build_and_run(directory, program, "11", "1")
+    check(run(directory, program, "11", "1"), 11)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("program", SANITIZED)
 def test_under_sanitizers(directory: Path, program: str) -> None:
-    assert "from seed 12" in build_and_run(directory, program, "12", "4")
+    check(run(directory, program, "12", "4"), 12)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("program", ["plain/stress", "plain/kills", "random-fuzz"])
+@pytest.mark.parametrize("fault", ["lost", "twice", "torn", "leak"])
+def test_a_planted_fault_is_found(directory: Path, program: str, fault: str) -> None:
+    done = run(directory, program, "13", "2", plant=fault)
+    assert done.returncode == -signal.SIGABRT, done.stdout + done.stderr

@@ -7,12 +7,30 @@ nothing may hang, and nothing may be leaked. ``programs/journal.py`` keeps the a
 from __future__ import annotations
 
 import pytest
+
 from conftest import Run
 
-STEPS = (
-    "put_locked reserved chunk_linked half_written before_commit after_commit get_locked leased taken "
-    "handed_over chunk_left allocating allocated freeing freed before_wake collecting populated inheriting"
-).split()
+STEPS = [
+    "put_locked",
+    "reserved",
+    "chunk_linked",
+    "half_written",
+    "before_commit",
+    "after_commit",
+    "get_locked",
+    "leased",
+    "taken",
+    "handed_over",
+    "chunk_left",
+    "allocating",
+    "allocated",
+    "freeing",
+    "freed",
+    "before_wake",
+    "collecting",
+    "populated",
+    "inheriting",
+]
 
 
 @pytest.mark.parametrize("step", STEPS)

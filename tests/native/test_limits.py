@@ -7,10 +7,13 @@ import os
 import random
 import resource
 import signal
+import threading
+import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+
 from tines.errors import TransportError
 
 native = pytest.importorskip("tines._native")
@@ -24,19 +27,29 @@ def segment() -> Iterator[Any]:
     yield native.create_segment(SMALL)
 
 
-def in_child(work: Callable[[], None]) -> None:
-    """Do something in a child, which must end well."""
+def start(work: Callable[[], None]) -> int:
     pid = os.fork()
     if pid == 0:
         code = 1
         try:
             work()
             code = 0
+        except BaseException:
+            traceback.print_exc()
         finally:
             os._exit(code)
+    return pid
+
+
+def finish(pid: int) -> None:
     _, status = os.waitpid(pid, 0)
     assert not os.WIFSIGNALED(status), signal.Signals(os.WTERMSIG(status)).name
     assert os.WEXITSTATUS(status) == 0
+
+
+def in_child(work: Callable[[], None]) -> None:
+    """Do something in a child, which must end well."""
+    finish(start(work))
 
 
 @pytest.mark.parametrize("size", [100, 16_000, 200_000, 20_000_000])
@@ -115,8 +128,6 @@ def test_a_child_without_a_ring_is_a_process_of_its_own(segment: Any) -> None:
 
 def test_joining_twice_waits_for_the_end(segment: Any) -> None:
     """Several that join at once do not wake each other too early."""
-    import threading
-
     ring = segment.ring(0, 0, 0)
     ring.send(b"")
     results: list[bool] = []
@@ -134,32 +145,24 @@ def test_received_bytes_stay_apart_after_a_fork(segment: Any) -> None:
     """Neither side sees what the other writes, also of blocks received by a child that forks again."""
     ring, back = segment.ring(0, 0, 0), segment.ring(0, 0, 0)
     ring.send(b"", [b"a" * 20_000])
-    first = ring.recv(0)[3][0]
+    mine = [ring.recv(0)[3][0]]
 
     def child() -> None:
+        assert back.recv(10) is not None
         ring.send(b"", [b"b" * 20_000])
-        second = ring.recv(0)[3][0]  # perhaps the same block, the parent having let go of it
+        mine.append(ring.recv(0)[3][0])  # in the same block: the parent has let go of it
 
         def grandchild() -> None:
-            memoryview(second)[:] = b"c" * 20_000
-            memoryview(first)[:] = b"c" * 20_000
+            for buffer in mine:
+                memoryview(buffer)[:] = b"c" * 20_000
 
         in_child(grandchild)
-        assert bytes(second) == b"b" * 20_000
-        assert bytes(first) == b"a" * 20_000
+        assert [bytes(buffer) for buffer in mine] == [b"a" * 20_000, b"b" * 20_000]
 
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            assert back.recv(10) is not None
-            child()
-            code = 0
-        finally:
-            os._exit(code)
-    del first
+    pid = start(child)
+    mine.clear()
     back.send(b"go")
-    assert os.waitpid(pid, 0)[1] == 0
+    finish(pid)
 
 
 # -- garbage
@@ -192,7 +195,9 @@ def test_garbage_in_shared_memory_is_refused(seed: int) -> None:
                 at = descriptors_of(segment) + chance.randrange(1, used) * DESCRIPTOR + field
             else:  # somewhere in the first chunk
                 at, size = data + (1 << 16) + 8 * chance.randrange(1, 400), 8
-            value = chance.choice((0, 1, 2**16, 2**31, 2**32 - 1, 2**63, 2**64 - 1)) % (1 << 8 * size)
+            value = chance.choice((0, 1, 2**16, 2**31, 2**32 - 1, 2**63, 2**64 - 1)) % (
+                1 << 8 * size
+            )
             os.pwrite(segment.fd, value.to_bytes(size, "little"), at)
         for n in range(12):
             try:

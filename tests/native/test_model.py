@@ -7,9 +7,17 @@ import sys
 from types import ModuleType
 
 import pytest
+
 from conftest import ROOT
 
-FAULTS = ["commit-before-payload", "take-before-lease", "lease-survives", "collect-by-seq", "one-tail", "no-collect"]
+FAULTS = [
+    "commit-before-payload",
+    "take-before-lease",
+    "lease-survives",
+    "collect-by-seq",
+    "one-tail",
+    "no-collect",
+]
 
 
 @pytest.fixture(scope="module")
@@ -35,5 +43,5 @@ def test_everybody_may_be_killed(model: ModuleType) -> None:
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_planted_fault_is_found(model: ModuleType, fault: str) -> None:
     assert sorted(model.FAULTS) == sorted(FAULTS)
-    with pytest.raises(model.Violation, match="killed|commit"):
+    with pytest.raises(model.Violation, match=r"killed|commit"):
         model.explore(model.Size((1, 1), kills=1), fault)

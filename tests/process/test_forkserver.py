@@ -220,7 +220,7 @@ def test_an_error_in_preloading_is_reported(tmp_path):
 
 
 def test_bad_preload_lists():
-    with pytest.raises(TypeError, match="module_names='numpy'"):
+    with pytest.raises(TypeError, match="module_names must be a list of strings, not 'numpy'"):
         mp.set_forkserver_preload("numpy")
     with pytest.raises(ValueError, match="on_error='raise'"):
         mp.set_forkserver_preload(["numpy"], on_error="raise")

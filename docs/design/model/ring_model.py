@@ -301,13 +301,19 @@ class Model:
                 continue
             shown = tag if busy and seq < w.get else None
             if shown is not None and (shown, me) not in w.taken:
-                raise Violation(f"the lease of consumer {consumer} shows {shown}, which it never took")
+                raise Violation(
+                    f"the lease of consumer {consumer} shows {shown}, which it never took"
+                )
             for tag, block in enumerate(w.block):
                 if block == ("held", me) and (tag, me) in w.taken and shown != tag:
-                    raise Violation(f"consumer {consumer} died with {tag}, and its lease shows {shown}")
+                    raise Violation(
+                        f"consumer {consumer} died with {tag}, and its lease shows {shown}"
+                    )
             mine = [tag for tag, who in w.taken if who == me]
             if mine and w.local[me][1] == mine[-1] and w.local[me] != (0, 0) and shown != mine[-1]:
-                raise Violation(f"consumer {consumer} died with {mine[-1]}; its lease shows {shown}")
+                raise Violation(
+                    f"consumer {consumer} died with {mine[-1]}; its lease shows {shown}"
+                )
 
     def check_end(self, w: World) -> None:
         """Check a state in which nobody can go on."""
@@ -344,7 +350,9 @@ def explore(size: Size = Size(), fault: str = "") -> int:
     """
     model = Model(size, fault)
     start = World(size)
-    came_from: dict[tuple[object, ...], tuple[tuple[object, ...], str] | None] = {start.freeze(): None}
+    came_from: dict[tuple[object, ...], tuple[tuple[object, ...], str] | None] = {
+        start.freeze(): None
+    }
     todo = deque([start])
     while todo:
         world = todo.popleft()  # nearest first, so that the path to a violation is a short one

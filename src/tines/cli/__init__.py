@@ -38,7 +38,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     from tines import __version__
-
     from tines.runner.command import USAGE
 
     parser = argparse.ArgumentParser(

@@ -44,11 +44,12 @@ _HOMES = {
     "Pool": "tines.pool.facade",
     "PoolOptions": "tines.pool.options",
     "PoolStatistics": "tines.pool.statistics",
+    "RemoteTraceback": "tines.wire.tracebacks",
     "TaskOptions": "tines.pool.options",
     "WorkerStatistics": "tines.pool.statistics",
 }
 
-_STANDARD = frozenset(("RemoteTraceback", "ThreadPool", "TimeoutError"))
+_STANDARD = frozenset(("ThreadPool", "TimeoutError"))
 
 
 def __getattr__(name: str) -> Any:

@@ -43,17 +43,17 @@ class Chunk(Task):
     items: list[Any] | None = None
     """The items themselves, where the job does not keep them."""
 
-    def __init__(self, job: Any, start: int, stop: int) -> None:
+    def __init__(self, job: Any, start: int, stop: int, options: TaskOptions) -> None:
         self.job = job
         self.start = start
         self.stop = stop
+        self.options = options
 
     def split(self, start: int, stop: int) -> Task:
         """Return a chunk for a part of the range."""
         if (start, stop) == (self.start, self.stop) and not self.reported:
             return self
-        part = type(self)(self.job, start, stop)
-        part.options = self.options
+        part = type(self)(self.job, start, stop, self.options)
         part.express = self.express
         if self.items is not None:
             part.items = self.items[start - self.start : stop - self.start]
@@ -72,8 +72,11 @@ class Chunk(Task):
         self.job.failed(self, error)
 
 
+_NO_KEYWORDS: dict[str, Any] = {}
+
+
 def encode_items(
-    reference: Reference, items: list[Any], kind: int, *, timed: bool, measure: bool = False
+    reference: Reference, kind: int, timed: bool, measure: bool, items: list[Any]
 ) -> tuple[int, Any, Any]:
     """Encode a chunk.
 
@@ -83,8 +86,7 @@ def encode_items(
     number, carrier = reference
     if len(items) == 1 and not measure:
         arguments = tuple(items[0]) if kind == messages.STAR else (items[0],)
-        kind = messages.CALL
-        _, data, buffers = pickling.encode((number, carrier, arguments, {}))
-    else:
-        _, data, buffers = pickling.encode((number, carrier, items))
-    return (kind | messages.TIMED if timed else kind), data, buffers
+        _, data, buffers = pickling.encode((number, carrier, arguments, _NO_KEYWORDS))
+        return (messages.CALL | messages.TIMED if timed else messages.CALL), data, buffers
+    _, data, buffers = pickling.encode((number, carrier, items))
+    return kind, data, buffers

@@ -56,6 +56,8 @@ __all__ = ["Core"]
 
 NOT_RUNNING = "Pool not running"
 
+ENDED = (Phase.TERMINATED, Phase.BROKEN, Phase.FORKED)
+
 
 class Core:
     """See the module.
@@ -141,11 +143,12 @@ class Core:
         state = self.state
         tag = state.submit(task)
         try:
-            if state.phase is Phase.TERMINATED or state.phase is Phase.BROKEN:
+            if state.phase in ENDED:
                 raise QueueShutDown
             task.ticket = self.tasks.send(data, buffers, kind, tag)
-        except (QueueShutDown, TransportError):
+        except (QueueShutDown, TransportError) as error:
             if state.finished(tag) is not None:
+                self.transport_lost(error)
                 task.settle_error(self.end_error())
         except BaseException:
             state.finished(tag)
@@ -165,14 +168,24 @@ class Core:
 
     def send_chunks(self, chunks: list[Chunk]) -> None:
         """Send chunks of a job; one that cannot be pickled fails."""
-        for chunk in chunks:
-            try:
-                kind, data, buffers = chunk.encoded()
-            except EncodeError as error:
-                chunk.settle_error(error)
-                continue
-            self._send(chunk, kind, data, buffers)
-        if chunks:
+        state = self.state
+        submit, send = state.submit, self.tasks.send
+        try:
+            for chunk in chunks:
+                try:
+                    kind, data, buffers = chunk.job.encode(chunk)
+                except EncodeError as error:
+                    chunk.tag = -1
+                    chunk.settle_error(error)
+                    continue
+                chunk.ticket = send(data, buffers, kind, submit(chunk))
+        except (QueueShutDown, TransportError) as error:
+            self.transport_lost(error)
+        if state.phase in ENDED:
+            for chunk in chunks:
+                if chunk.tag == 0 or state.finished(chunk.tag) is not None:
+                    chunk.settle_error(self.end_error())
+        elif chunks:
             self.collector.expect(chunks[0].express)
 
     def exhausted(self, job: Job) -> None:
@@ -338,7 +351,7 @@ class Core:
         self._event(self.state.unstartable, slot, error)
 
     def transport_lost(self, error: BaseException) -> None:
-        """The results channel failed under us."""
+        """A channel failed under us: nothing, if that is because the pool has ended."""
         if self.state.phase in (Phase.OPEN, Phase.CLOSED, Phase.DRAINED):
             self._event(self.state.unstartable, -1, error)
 

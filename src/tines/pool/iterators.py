@@ -11,6 +11,7 @@ that quick tasks keep the workers busy and a slow consumer holds little.
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from collections import deque
@@ -79,7 +80,9 @@ class IMapIterator(Waitable):
         self._ready: Any = self._new_ready()
         # Decoded items, each (whether good, value or exception), that are next in line.
         self._current: deque[tuple[bool, Any]] = deque()
-        self._reference, self._shared = core.functions.refer_many(func)
+        reference, self._shared = core.functions.refer_many(func)
+        timed = options.timeout is not None
+        self._encode = functools.partial(encode_items, reference, messages.EACH, timed, False)
         if type(iterable) not in _IMMEDIATE:
             self._room = threading.Event()
 
@@ -149,8 +152,7 @@ class IMapIterator(Waitable):
     def encode(self, chunk: Chunk) -> tuple[int, Any, Any]:
         """Encode a chunk."""
         assert chunk.items is not None
-        timed = self.options.timeout is not None
-        return encode_items(self._reference, chunk.items, messages.EACH, timed=timed)
+        return self._encode(chunk.items)
 
     def arrived(self, chunk: Chunk, kind: int, data: Any, buffers: Any) -> None:
         """Keep results as they came. Idempotent for whole outcomes."""
@@ -271,7 +273,7 @@ class IMapIterator(Waitable):
         self._core.collector.post(self.wake)
 
     def _pull(self, chunks: list[Chunk]) -> None:
-        """Read one chunk; an exception of the input takes the place of the item."""
+        """Read one chunk; an exception of the input takes its place, as in the standard library."""
         source = self._input
         if source is None:
             return
@@ -285,9 +287,9 @@ class IMapIterator(Waitable):
             over = True
         except Exception as error:
             failure, over = error, True
+            items.clear()
         if items:
-            chunk = Chunk(self, self._pulled, self._pulled + len(items))
-            chunk.options = self.options
+            chunk = Chunk(self, self._pulled, self._pulled + len(items), self.options)
             chunk.express = self.express
             chunk.items = items
             self._pulled += len(items)

@@ -10,6 +10,7 @@ arrived; a chunk ends at its first exception.
 
 from __future__ import annotations
 
+import functools
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +48,6 @@ class MapResult(ApplyResult):
         super().__init__(pool)
         self.configure(options, callbacks)
         self._core = core = pool._core
-        self._kind = kind
         self._items = items
         self._values: list[Any] = [None] * len(items)
         self._left = len(items)
@@ -59,22 +59,39 @@ class MapResult(ApplyResult):
             chunksize = 1
         self._guide = Guide(core.state.target, chunksize)
         self._ahead = max(AHEAD, self._guide.ahead) if chunksize else self._guide.ahead
-        self._reference, self._shared = core.functions.refer_many(func)
+        reference, self._shared = core.functions.refer_many(func)
+        self._encode = functools.partial(
+            encode_items,
+            reference,
+            kind,
+            options.timeout is not None,
+            self._guide.measures,
+        )
 
     def feed(self) -> None:
         """Send more chunks where fewer than wanted are on their way."""
         if self._next >= len(self._items) or self._on_the_way * 2 > self._ahead:
             return
+        self._send_some()
+        while self._on_the_way == 0 and self._next < len(self._items):
+            # None of them could be pickled, so none will come back and ask for more.
+            self._send_some()
+
+    def _send_some(self) -> None:
         core = self._core
         with self._lock:
             chunks = []
             total = len(self._items)
-            while self._next < total and self._on_the_way < self._ahead:
-                stop = self._next + self._guide.size(total - self._next)
-                chunks.append(Chunk(self, self._next, stop))
-                self._on_the_way += 1
-                self._next = stop
-                chunks[-1].options = self.options
+            on_the_way = self._on_the_way
+            start = self._next
+            options = self.options
+            while start < total and on_the_way < self._ahead:
+                stop = start + self._guide.size(total - start)
+                chunks.append(Chunk(self, start, stop, options))
+                on_the_way += 1
+                start = stop
+            self._on_the_way = on_the_way
+            self._next = start
         core.send_chunks(chunks)
         if self._next >= total:
             core.exhausted(self)
@@ -83,11 +100,7 @@ class MapResult(ApplyResult):
 
     def encode(self, chunk: Chunk) -> tuple[int, Any, Any]:
         """Encode a chunk."""
-        items = self._items[chunk.start : chunk.stop]
-        timed = self.options.timeout is not None
-        return encode_items(
-            self._reference, items, self._kind, timed=timed, measure=self._guide.measures
-        )
+        return self._encode(self._items[chunk.start : chunk.stop])
 
     def arrived(self, chunk: Chunk, kind: int, data: Any, buffers: Any) -> None:
         """Take results of a chunk. Only the collector thread calls this."""
@@ -97,21 +110,23 @@ class MapResult(ApplyResult):
             if not good:
                 self.failed(chunk, value)
                 return
-            values = [value]
+            count = 1
+            self._values[first] = value
         else:
             try:
                 seconds, values, _ = pickling.decode(pickling.PICKLED, data, buffers)
             except Exception as error:
                 self.failed(chunk, error)
                 return
-            self._guide.measured(len(values), seconds)
+            count = len(values)
+            self._guide.measured(count, seconds)
+            self._values[first : first + count] = values
         with self._lock:
-            self._values[first : first + len(values)] = values
             if kind == messages.PART:
-                chunk.reported += len(values)
+                chunk.reported += count
             else:
                 self._on_the_way -= 1
-            self._left -= len(values)
+            self._left -= count
             over = self._left == 0
         if over:
             self._finish()

@@ -91,7 +91,7 @@ if hasattr(os, "register_at_fork"):
 def set_preload(module_names: Sequence[str], on_error: str) -> None:
     """Say what servers that are started from now on import first."""
     if isinstance(module_names, str) or not all(type(name) is str for name in module_names):
-        raise TypeError(f"module_names={module_names!r} must be a list of strings")
+        raise TypeError(f"module_names must be a list of strings, not {module_names!r}")
     if on_error not in ("warn", "ignore", "fail"):
         raise ValueError(f"on_error={on_error!r} is not known: use 'warn', 'ignore' or 'fail'")
     with _client.lock:

@@ -159,6 +159,9 @@ def _facade(package: ModuleType) -> ModuleType:
     public: frozenset[str] = frozenset(package.__all__)
 
     def find(name: str) -> Any:
+        if name in _std.ALIASED and f"tines.{name}" in sys.modules:
+            # Using a part of the package makes its submodule an attribute there, without import.
+            return import_module(f"{_PACKAGE}.{name}")
         value = getattr(tines if name in public else package, name)
         if isinstance(value, ModuleType):
             raise AttributeError(f"module {_PACKAGE!r} has no attribute {name!r}")

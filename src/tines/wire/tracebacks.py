@@ -27,6 +27,11 @@ class RemoteTraceback(Exception):
     def __str__(self) -> str:
         return f'\n"""\n{self.text}"""'
 
+    @property
+    def tb(self) -> str:
+        """The standard library's name for :attr:`text`."""
+        return self.text
+
 
 class RemoteError(TinesError):
     """Stands in for an exception that does not pickle or unpickle.

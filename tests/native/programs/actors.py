@@ -11,7 +11,16 @@ import traceback
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from programs.journal import REVOKED, REVOKING, SENDING, SENT, Journal, buffers_of, check_message, data_of
+from programs.journal import (
+    REVOKED,
+    REVOKING,
+    SENDING,
+    SENT,
+    Journal,
+    buffers_of,
+    check_message,
+    data_of,
+)
 from tines import _native
 from tines.errors import QueueShutDown
 
