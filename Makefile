@@ -5,8 +5,12 @@
 # make build   install the package, editable, into $(VENV)
 # make clean   remove everything that these made
 #
+# make sanitize, fuzz   the C core's own tests under sanitizers; operations against a model
+# make compat           the interpreter's own tests of multiprocessing, judged
+# make bench            against the peers, in an environment of its own (benchmarks/Makefile.inc)
+#
 # PYTHON=python3.13 VENV=.venv-3.13   another interpreter, beside the first
-# ARGS="-k queue -x"                  passed on to pytest, or to the demo
+# ARGS="-k queue -x"                  passed on to pytest, the demo, compat or bench
 # TINES_BUILD=debug|asan|tsan         see CONTRIBUTING.md
 # TINES_NATIVE=off|require            without the native core, or not without it
 
@@ -17,6 +21,7 @@ ARGS ?=
 
 bin := $(VENV)/bin
 native := $(wildcard native/core/*.[ch] native/binding/*.[ch])
+c_files := $(wildcard native/*/*.[ch])
 strict_cc = $(CC) -std=c11 -O2 -Wall -Wextra -Werror -pthread -c -o /dev/null \
     -Inative/core -Inative/binding -I$(shell $(bin)/python -c '$(include_dir)')
 include_dir = import sysconfig; print(sysconfig.get_path("include"))
@@ -27,19 +32,24 @@ pip := $(bin)/python -m pip --disable-pip-version-check --quiet install
 export TINES_BUILD TINES_NATIVE
 
 .DELETE_ON_ERROR:
-.PHONY: build clean demo FORCE format test test-quick
+.PHONY: build clean compat demo FORCE format fuzz sanitize
+.PHONY: test test-full test-quick test-without-native
 .PHONY: lint lint-c lint-imports lint-style lint-types
 
 build: $(VENV)/dev.stamp
 
 demo: $(VENV)/demo.stamp
-	@$(bin)/python examples/process_isolation.py
-	@$(bin)/python examples/process_results.py
-	@$(bin)/python examples/pool_of_three.py
+	@echo && $(bin)/python examples/process_isolation.py
+	@echo && $(bin)/python examples/process_results.py
+	@echo && $(bin)/python examples/pool_of_three.py
 	@$(bin)/python examples/standard_library_census.py $(ARGS)
 
-test: $(VENV)/dev.stamp
+test: test-full test-without-native
+
+test-full: $(VENV)/dev.stamp
 	$(bin)/python -m pytest $(ARGS)
+
+test-without-native: $(VENV)/dev.stamp
 	TINES_NATIVE=off $(bin)/python -m pytest $(without_native) $(ARGS)
 
 test-quick: $(VENV)/dev.stamp
@@ -58,7 +68,7 @@ lint-imports: $(VENV)/dev.stamp
 	$(bin)/lint-imports
 
 lint-c: $(VENV)/dev.stamp
-	$(bin)/clang-format --dry-run -Werror $(native)
+	$(bin)/clang-format --dry-run -Werror $(c_files)
 ifeq ($(shell uname),Linux)
 	for file in $(filter %.c,$(native)); do $(strict_cc) $$file || exit 1; done
 endif
@@ -66,21 +76,30 @@ endif
 format: $(VENV)/dev.stamp
 	$(bin)/ruff check --fix-only
 	$(bin)/ruff format
-	$(bin)/clang-format -i $(native)
+	$(bin)/clang-format -i $(c_files)
+
+sanitize fuzz:
+	$(MAKE) -C native/tests $@
+
+compat: $(VENV)/dev.stamp
+	$(bin)/python -m compat $(ARGS)
 
 clean:
 	rm -rf $(VENV) .venv-3.* build dist src/*.egg-info src/tines/_native*.so
 	rm -rf .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
-	find benchmarks examples src tests -name __pycache__ -prune -exec rm -rf {} +
+	find benchmarks compat examples src tests -name __pycache__ -prune -exec rm -rf {} +
+	$(MAKE) -C native/tests clean
 
 # An environment is made anew when the interpreter changes, and the package is installed again when
 # the build settings, the metadata or a C file do. A file of settings is rewritten only if it
-# differs; what depends on it sees only its time. Build isolation would fetch setuptools from the
-# network for each rebuild, so the environment has its own.
+# differs; what depends on it sees only its time. Environments of one interpreter share the module
+# in src/, and so its settings. Build isolation would fetch setuptools from the network for each
+# rebuild, so the environment has its own.
 
 interpreter := $(shell $(PYTHON) -c 'import sys; print(sys.executable, *sys.version_info[:3])')
+suffix := $(shell $(PYTHON) -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')
 settings := CC=$(CC) TINES_BUILD=$(TINES_BUILD) TINES_NATIVE=$(TINES_NATIVE)
-suffix := import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))
+module := src/tines/_native$(suffix)
 
 $(VENV)/interpreter.stamp: FORCE
 	@[ -n '$(interpreter)' ] || { echo 'PYTHON=$(PYTHON) does not run' >&2; exit 1; }
@@ -89,16 +108,15 @@ $(VENV)/interpreter.stamp: FORCE
 	    $(PYTHON) -m venv --clear $(VENV) && $(pip) 'setuptools>=77' \
 	    && echo '$(interpreter)' > $@; }
 
-$(VENV)/settings.stamp: $(VENV)/interpreter.stamp FORCE
+build/settings$(suffix): FORCE
+	@mkdir -p build
 	@[ "$$(cat $@ 2>/dev/null)" = '$(settings)' ] || echo '$(settings)' > $@
 
 # A module of an earlier build must not outlive one that makes none.
-$(VENV)/%.stamp: $(VENV)/interpreter.stamp $(VENV)/settings.stamp pyproject.toml setup.py $(native)
-	@rm -f "src/tines/_native$$($(bin)/python -c '$(suffix)')"
+$(VENV)/%.stamp: $(VENV)/interpreter.stamp build/settings$(suffix) pyproject.toml setup.py $(native)
+	@rm -f $(module)
 	$(pip) --no-build-isolation --editable '.[$*]'
-	@[ -e "src/tines/_native$$($(bin)/python -c '$(suffix)')" ] \
-	    || echo 'the native core was not built: tines will use its pipe transport'
+	@[ -e $(module) ] || echo 'the native core was not built: tines will use its pipe transport'
 	@touch $@
 
-# make bench, bench-quick, bench-report
 -include benchmarks/Makefile.inc

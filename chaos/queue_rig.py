@@ -84,7 +84,6 @@ def ignore(signum: int, frame: object) -> None:
 
 
 def produce(channel: Any, account: Account, producer: int) -> None:
-    signal.signal(signal.SIGUSR1, ignore)
     for number in range(account.begun(producer), MOST - 1):
         tag = producer * MOST + number
         data, buffers = payload_of(tag)
@@ -94,7 +93,6 @@ def produce(channel: Any, account: Account, producer: int) -> None:
 
 
 def consume(channel: Any, account: Account, consumer: int) -> None:
-    signal.signal(signal.SIGUSR1, ignore)
     try:
         while True:
             message = channel.recv(None, consumer)
@@ -136,6 +134,8 @@ class Rig:
         actor = self.chance.randrange(len(self.actors))
         process = self.actors[actor]
         what = self.chance.random()
+        if not process.is_alive():  # a producer that has sent all that it may
+            return
         if what < 0.15:
             os.kill(process.pid, signal.SIGSTOP)
             time.sleep(self.chance.random() * 0.05)
@@ -153,7 +153,7 @@ class Rig:
         process = self.actors[actor]
         process.kill()
         self.end(process)
-        self.tally.kills += 1
+        self.tally.kills += process.exitcode == -signal.SIGKILL
         if self.chance.random() < 0.7:
             self.transport.reap(process.pid)
         process.close()
@@ -167,6 +167,7 @@ class Rig:
             self.tally.hung += 1
             process.kill()
             process.join()
+        self.tally.crashed += process.exitcode not in (0, -signal.SIGKILL)
 
     def look_at_lease(self, consumer: int) -> None:
         lease = self.channel.lease(consumer)
@@ -212,6 +213,14 @@ class Rig:
 
 def run(seconds: float, seed: int, plant: str, report: Report, transport: str = "ring") -> Tally:
     """Run the rig for some seconds, with a new channel every few."""
+    before = signal.signal(signal.SIGUSR1, ignore)  # for the children, which inherit it
+    try:
+        return _run(seconds, seed, plant, report, transport)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+def _run(seconds: float, seed: int, plant: str, report: Report, transport: str) -> Tally:
     Rig(transport, random.Random(0)).finish("")  # what a process makes once and keeps is no leak
     baseline = Baseline.take()
     total = Tally()

@@ -24,6 +24,8 @@ class Tally:
     lost: int = field(default=0, metadata={"must": True})
     twice: int = field(default=0, metadata={"must": True})
     torn: int = field(default=0, metadata={"must": True})
+    crashed: int = field(default=0, metadata={"must": True})
+    """Processes that ended otherwise than they should or were made to."""
     hung: int = field(default=0, metadata={"must": True})
     leaked_processes: int = field(default=0, metadata={"must": True})
     leaked_descriptors: int = field(default=0, metadata={"must": True})

@@ -115,7 +115,7 @@ def compare(display: Display, census: Census, workers: int, rounds: int) -> None
 def survive(display: Display, census: Census, workers: int) -> bool:
     """Kill a worker twice: once with a second attempt for its task, and once without."""
     paths = [each.path for each in census.files]
-    victim = census.slowest_file().path
+    victim = census.richest_file().path
     display.say(f"The worker that is measuring {display.short(victim)} gets killed.\n")
 
     display.say("[bold]retries=1[/]")

@@ -1,6 +1,6 @@
 """Kill a worker in the middle of a run, from outside, and see what becomes of the run.
 
-The worker says on a queue when it begins the file that takes longest; upon that it gets SIGKILL,
+The worker says on a queue when it begins the file that takes longest to measure; upon that it gets SIGKILL,
 which no process can catch: what the kernel does when memory runs out.
 """
 

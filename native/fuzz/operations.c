@@ -28,7 +28,8 @@ static model *expected;
 
 static uint32_t depth(void) {
     uint32_t count = 0;
-    for (uint32_t i = expected->first; i < expected->last; i++) count += !expected->entries[i].revoked;
+    for (uint32_t i = expected->first; i < expected->last; i++)
+        count += !expected->entries[i].revoked;
     return expected->shut > 1 ? 0 : count;
 }
 
@@ -53,7 +54,8 @@ static void do_send(uint8_t argument) {
     bool contended;
     tn_result result = tn_ring_send_now(&queue, &out.message, &next->ticket, &contended);
     if (expected->shut) CHECK(result == TN_SHUT, "send after shutdown gave %d", result);
-    else if (!has_room(out.message.bytes)) CHECK(result == TN_TIMED_OUT, "send to a full ring gave %d", result);
+    else if (!has_room(out.message.bytes))
+        CHECK(result == TN_TIMED_OUT, "send to a full ring gave %d", result);
     else CHECK(result == TN_OK, "send gave %d", result);
     if (result != TN_OK) {
         drop_message(&segment, &out);
@@ -72,9 +74,11 @@ static void do_recv(uint8_t argument) {
         CHECK(result == TN_SHUT, "recv gave %d after an immediate shutdown", result);
         return;
     }
-    while (expected->first < expected->last && expected->entries[expected->first].revoked) expected->first++;
+    while (expected->first < expected->last && expected->entries[expected->first].revoked)
+        expected->first++;
     if (expected->first == expected->last) {
-        CHECK(result == (expected->shut ? TN_SHUT : TN_TIMED_OUT), "recv from an empty ring gave %d", result);
+        CHECK(result == (expected->shut ? TN_SHUT : TN_TIMED_OUT),
+              "recv from an empty ring gave %d", result);
         return;
     }
     CHECK(result == TN_OK, "recv gave %d", result);
@@ -112,7 +116,8 @@ static void compare(void) {
     uint64_t held, tag, progress;
     int64_t since;
     CHECK(tn_ring_depth(&queue, &held) == depth(), "depth");
-    CHECK(held == bytes(), "%llu bytes, not %llu", (unsigned long long)held, (unsigned long long)bytes());
+    CHECK(held == bytes(), "%llu bytes, not %llu", (unsigned long long)held,
+          (unsigned long long)bytes());
     CHECK(tn_ring_full(&queue) == !has_room(1), "full");
     for (int i = 0; i < LEASES; i++) {
         bool busy = tn_lease_read(&queue, i, &tag, &progress, &since);
@@ -169,7 +174,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     memset(expected, 0, sizeof *expected);
     expected->max_items = items[data[0] % 4];
     expected->max_bytes = limits[data[0] / 4 % 4];
-    CHECK(tn_ring_create(&segment, expected->max_items, expected->max_bytes, LEASES, &queue, &reference) == TN_OK, "no ring");
+    CHECK(tn_ring_create(&segment, expected->max_items, expected->max_bytes, LEASES, &queue,
+                         &reference) == TN_OK,
+          "no ring");
     for (size_t i = 1; i + 1 < size; i += 2) operate(data[i], data[i + 1]);
     tn_block_release(&segment, reference);
     check_nothing_left(&segment, 0, 0);
@@ -187,7 +194,8 @@ int main(int argc, char **argv) {
         for (size_t i = 0; i < size; i++) data[i] = (uint8_t)draw(&c, 256);
         LLVMFuzzerTestOneInput(data, size);
     }
-    printf("fuzz: %llu sequences from seed %llu agreed with the model\n", (unsigned long long)runs, (unsigned long long)seed);
+    printf("fuzz: %llu sequences from seed %llu agreed with the model\n", (unsigned long long)runs,
+           (unsigned long long)seed);
     return 0;
 }
 #endif

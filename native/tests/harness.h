@@ -75,7 +75,8 @@ static inline bool make_message(tn_segment *segment, outgoing *out, uint64_t tag
             while (i-- > 0) tn_block_release(segment, out->blocks[i]);
             return false;
         }
-        fill(tn_block_data(segment, tn_block_at(segment, out->blocks[i])), s.block_length[i], tag + i);
+        fill(tn_block_data(segment, tn_block_at(segment, out->blocks[i])), s.block_length[i],
+             tag + i);
         bytes += s.block_length[i];
     }
     fill(out->payload, s.inline_length, tag);
@@ -93,7 +94,8 @@ static inline bool make_message(tn_segment *segment, outgoing *out, uint64_t tag
 }
 
 static inline void drop_message(tn_segment *segment, const outgoing *out) {
-    for (uint32_t i = 0; i < out->message.block_count; i++) tn_block_release(segment, out->blocks[i]);
+    for (uint32_t i = 0; i < out->message.block_count; i++)
+        tn_block_release(segment, out->blocks[i]);
 }
 
 /* PLANT=torn or PLANT=leak in the environment: a fault that a program has to find, to show that it can. */
@@ -116,8 +118,10 @@ static inline void take_apart(tn_segment *segment, const tn_incoming *in) {
     }
     for (uint32_t i = 0; i < s.block_count; i++) {
         const tn_block *block = tn_block_at(segment, in->blocks[i]);
-        CHECK(tn_block_length(segment, block) == s.block_length[i], "block %u of %llu is of another length", i, tag);
-        CHECK(is_filled(tn_block_data(segment, block), s.block_length[i], in->tag + i), "block %u of %llu is torn", i, tag);
+        CHECK(tn_block_length(segment, block) == s.block_length[i],
+              "block %u of %llu is of another length", i, tag);
+        CHECK(is_filled(tn_block_data(segment, block), s.block_length[i], in->tag + i),
+              "block %u of %llu is torn", i, tag);
         if (!planted("leak", in->tag)) tn_block_release(segment, in->blocks[i]);
     }
 }
@@ -134,11 +138,14 @@ static inline uint32_t census(const tn_segment *segment, tn_state state, bool re
 
 /* Nothing but `rings` empty rings with `references` to them. */
 static inline void check_nothing_left(tn_segment *segment, uint32_t rings, uint32_t references) {
-    CHECK(census(segment, TN_SENT, false) + census(segment, TN_SENT, true) == 0, "blocks are left in messages");
-    CHECK(census(segment, TN_HELD, false) == 0, "%u blocks are still held", census(segment, TN_HELD, false));
+    CHECK(census(segment, TN_SENT, false) + census(segment, TN_SENT, true) == 0,
+          "blocks are left in messages");
+    CHECK(census(segment, TN_HELD, false) == 0, "%u blocks are still held",
+          census(segment, TN_HELD, false));
     CHECK(census(segment, TN_CHUNK, false) == rings, "%u chunks", census(segment, TN_CHUNK, false));
     CHECK(census(segment, TN_RING, false) == rings, "%u rings", census(segment, TN_RING, false));
-    CHECK(census(segment, TN_HELD, true) == references, "%u references", census(segment, TN_HELD, true));
+    CHECK(census(segment, TN_HELD, true) == references, "%u references",
+          census(segment, TN_HELD, true));
 }
 
 #endif

@@ -16,8 +16,9 @@ static uint32_t reference;
 
 /* Lengths and indexes near limits, and anything else. */
 static uint64_t garbage(chance *c) {
-    static const uint64_t nasty[] = {0, 1, 7, UINT16_MAX, 1 << 16, INT32_MAX, UINT32_MAX, INT64_MAX, UINT64_MAX,
-                                     UINT64_MAX - 7, UINT64_C(1) << 26, UINT64_C(1) << 63};
+    static const uint64_t nasty[] = {
+        0,          1,         7,          UINT16_MAX,     1 << 16,           INT32_MAX,
+        UINT32_MAX, INT64_MAX, UINT64_MAX, UINT64_MAX - 7, UINT64_C(1) << 26, UINT64_C(1) << 63};
     return draw(c, 2) ? nasty[draw(c, 12)] : draw(c, UINT64_MAX);
 }
 
@@ -29,8 +30,8 @@ static void scribble(chance *c, void *start, uint64_t length) {
     }
 }
 
-#define SCRIBBLE_FROM(c, structure, from) \
-    scribble(c, &(structure)->from, sizeof *(structure) - offsetof(__typeof__(*(structure)), from))
+#define SCRIBBLE_FROM(c, structure, from)                                                          \
+    scribble(c, &(structure)->from, sizeof *(structure)-offsetof(__typeof__(*(structure)), from))
 #define SCRIBBLE_BETWEEN(c, structure, from, until)                                                \
     scribble(c, &(structure)->from,                                                                \
              offsetof(__typeof__(*(structure)), until) - offsetof(__typeof__(*(structure)), from))
@@ -128,11 +129,13 @@ static void operate(chance *c) {
         tn_lease_read(&queue, (int)garbage(c), &tag, &progress, &since);
         break;
     case 9:
-        if (tn_reference_take(&segment, (uint32_t)garbage(c), &index) == TN_OK) tn_block_release(&segment, index);
+        if (tn_reference_take(&segment, (uint32_t)garbage(c), &index) == TN_OK)
+            tn_block_release(&segment, index);
         tn_block_release(&segment, (uint32_t)garbage(c));
         break;
     case 10:
-        if (tn_ring_create(&segment, 0, 0, 2, &other, &index) == TN_OK) tn_block_release(&segment, index);
+        if (tn_ring_create(&segment, 0, 0, 2, &other, &index) == TN_OK)
+            tn_block_release(&segment, index);
         break;
     default:
         tn_ring_task_done(&queue);

@@ -72,7 +72,9 @@ static pid_t start(int actor, uint64_t seed) {
     tn_janitor_forked();
     CHECK(tn_segment_register(&segment) == TN_OK, "no slot");
     if (actor < PRODUCERS) produce(actor, seed);
-    else while (receive(actor - PRODUCERS)) {}
+    else
+        while (receive(actor - PRODUCERS)) {
+        }
     _exit(0);
 }
 
@@ -83,7 +85,9 @@ static void account_for(int consumer) {
     if (!tn_lease_read(&queue, consumer, &tag, &progress, &since)) return;
     if (atomic_load(&notes->received[tag]) == 0) atomic_fetch_add(&notes->received[tag], 1);
     /* Received by another, the lease would be a lie. */
-    else CHECK(atomic_load(&notes->taking[consumer]) == tag + 1, "%llu is leased by one and received by another", (unsigned long long)tag);
+    else
+        CHECK(atomic_load(&notes->taking[consumer]) == tag + 1,
+              "%llu is leased by one and received by another", (unsigned long long)tag);
     atomic_store(&tn_ring_lease(&queue, consumer)->busy, 0);
 }
 
@@ -92,7 +96,8 @@ static bool end(pid_t pid, int signum) {
     if (signum) kill(pid, signum);
     CHECK(waitpid(pid, &status, 0) == pid, "wait");
     bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
-    CHECK(killed || (WIFEXITED(status) && WEXITSTATUS(status) == 0), "a child failed: status %d", status);
+    CHECK(killed || (WIFEXITED(status) && WEXITSTATUS(status) == 0), "a child failed: status %d",
+          status);
     return killed;
 }
 
@@ -105,7 +110,9 @@ int main(int argc, char **argv) {
     alarm((unsigned)seconds + 40);
     notes = mmap(NULL, sizeof *notes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     CHECK(tn_segment_create(&segment, UINT64_C(1) << 34) == TN_OK, "no segment");
-    CHECK(tn_ring_create(&segment, draw(&c, 2) ? 0 : 30, 0, CONSUMERS + 1, &queue, &reference) == TN_OK, "no ring");
+    CHECK(tn_ring_create(&segment, draw(&c, 2) ? 0 : 30, 0, CONSUMERS + 1, &queue, &reference) ==
+              TN_OK,
+          "no ring");
     pid_t pids[PRODUCERS + CONSUMERS];
     for (int i = 0; i < PRODUCERS + CONSUMERS; i++) pids[i] = start(i, seed + (uint64_t)i);
     unsigned kills = 0;
@@ -121,13 +128,15 @@ int main(int argc, char **argv) {
     for (int i = 0; i < PRODUCERS; i++) end(pids[i], SIGKILL);
     tn_ring_shutdown(&queue, false);
     for (int i = PRODUCERS; i < PRODUCERS + CONSUMERS; i++) end(pids[i], 0);
-    while (receive(CONSUMERS - 1)) {}
+    while (receive(CONSUMERS - 1)) {
+    }
     unsigned sent = 0, delivered = 0;
     for (int i = 0; i < PRODUCERS * EACH; i++) {
         int state = notes->sent[i], count = notes->received[i];
         CHECK(count <= 1, "message %d was received %d times", i, count);
         CHECK(state != SENT || count == 1, "message %d is lost", i);
-        CHECK((state != NOTHING && state != REVOKED) || count == 0, "message %d (%d) was received", i, state);
+        CHECK((state != NOTHING && state != REVOKED) || count == 0, "message %d (%d) was received",
+              i, state);
         sent += state == SENT;
         delivered += (unsigned)count;
     }
@@ -137,7 +146,8 @@ int main(int argc, char **argv) {
     }
     tn_segment_sweep(&segment, 0);
     check_nothing_left(&segment, 1, 1);
-    printf("kills: %u kills from seed %llu, %u sent, %u delivered, none lost, twice, torn or leaked\n", kills,
-           (unsigned long long)seed, sent, delivered);
+    printf(
+        "kills: %u kills from seed %llu, %u sent, %u delivered, none lost, twice, torn or leaked\n",
+        kills, (unsigned long long)seed, sent, delivered);
     return 0;
 }

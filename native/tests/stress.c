@@ -39,7 +39,8 @@ static void *produce(void *argument) {
         } while (result == TN_TIMED_OUT || result == TN_INTERRUPTED);
         CHECK(result == TN_OK, "send gave %d", result);
         bool revoked = false;
-        if (draw(&c, 10) == 0) CHECK(tn_ring_revoke(&stage->queue, ticket, &revoked) == TN_OK, "revoke");
+        if (draw(&c, 10) == 0)
+            CHECK(tn_ring_revoke(&stage->queue, ticket, &revoked) == TN_OK, "revoke");
         if (revoked) atomic_fetch_add(&stage->seen[tag], 1);
     }
     free(out);
@@ -60,7 +61,8 @@ static void *consume(void *argument) {
         if (result == TN_SHUT) break;
         CHECK(result == TN_OK, "recv gave %d", result);
         int producer = (int)(in->tag / EACH);
-        CHECK((int64_t)in->tag > last[producer], "%llu is out of order", (unsigned long long)in->tag);
+        CHECK((int64_t)in->tag > last[producer], "%llu is out of order",
+              (unsigned long long)in->tag);
         last[producer] = (int64_t)in->tag;
         if (!planted("lost", in->tag)) atomic_fetch_add(&stage->seen[in->tag], 1);
         if (planted("twice", in->tag)) atomic_fetch_add(&stage->seen[in->tag], 1);
@@ -105,7 +107,8 @@ static void play(uint64_t seed) {
     stage->consumers = 1 + (int)draw(&c, MOST);
     CHECK(tn_segment_create(&stage->segment, UINT64_C(1) << 32) == TN_OK, "no segment");
     CHECK(tn_ring_create(&stage->segment, bounds[draw(&c, 4)], draw(&c, 2) ? 0 : 100000, MOST,
-                         &stage->queue, &stage->reference) == TN_OK, "no ring");
+                         &stage->queue, &stage->reference) == TN_OK,
+          "no ring");
     pthread_t producers[MOST], consumers[MOST], meddler;
     actor actors[2 * MOST];
     pthread_create(&meddler, NULL, meddle, stage);
@@ -124,7 +127,8 @@ static void play(uint64_t seed) {
     pthread_join(meddler, NULL);
     tn_janitor_stop();
     for (int i = 0; i < stage->producers * EACH; i++) {
-        CHECK(stage->seen[i] == 1, "message %d was received or revoked %d times", i, stage->seen[i]);
+        CHECK(stage->seen[i] == 1, "message %d was received or revoked %d times", i,
+              stage->seen[i]);
     }
     check_nothing_left(&stage->segment, 1, 1);
     tn_block_release(&stage->segment, stage->reference);

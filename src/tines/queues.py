@@ -17,6 +17,7 @@ from pickle import loads
 from queue import Empty, Full
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from tines import _created
 from tines import transport as transports
 from tines.errors import DecodeError, QueueShutDown
 from tines.wire.pickling import PICKLED, decode, decode_error, encode
@@ -47,6 +48,7 @@ class _ChannelQueue(Generic[T]):
     def __init__(self, channel: Channel) -> None:
         self._closed = False
         self._bind(channel)
+        _created.tell_made(self)
 
     def _bind(self, channel: Channel) -> None:
         self._channel = channel
@@ -90,6 +92,7 @@ class _ChannelQueue(Generic[T]):
     def close(self) -> None:
         """Let go of the queue in this process. What was put stays, for the others."""
         if not self._closed:
+            _created.tell_ending(self)
             self._closed = True
             self._channel.close()
 

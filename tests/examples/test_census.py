@@ -71,7 +71,7 @@ def test_a_file_that_does_not_parse_is_a_result(tmp_path: Path) -> None:
     assert measures.problem.startswith("SyntaxError")
 
 
-def test_who_measured_and_how_long_does_not_count(library: Path) -> None:
+def test_who_measured_does_not_count(library: Path) -> None:
     paths = source_files(library)
     forwards, backwards = Census(map(measure, paths)), Census(map(measure, reversed(paths)))
     assert forwards.files == backwards.files
@@ -85,6 +85,7 @@ def test_sums_of_a_library(library: Path) -> None:
     assert census.functions == 3 * sum(range(1, 13))
     assert [Path(each.path).name for each in census.unparsed] == ["python2.py"]
     assert census.names["getcwd"] == sum(range(1, 13))
+    assert Path(census.richest_file().path).name == "module_11.py"
     assert [function.name for function in census.longest_functions(2)] == ["longer", "longer"]
 
 

@@ -20,6 +20,7 @@ be found, and prints the steps that lead to it.
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 from collections import deque
 from collections.abc import Iterator
@@ -97,7 +98,7 @@ class Model:
         self.producers = len(size.messages)
         self.actors = self.producers + size.consumers
         starts = [sum(size.messages[:n]) for n in range(self.producers + 1)]
-        self.tags = [range(a, b) for a, b in zip(starts, starts[1:])]
+        self.tags = [range(a, b) for a, b in itertools.pairwise(starts)]
 
     # -- the protocol: each of these changes shared memory once
 

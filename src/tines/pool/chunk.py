@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from tines.pool.functions import Reference
@@ -76,7 +77,7 @@ _NO_KEYWORDS: dict[str, Any] = {}
 
 
 def encode_items(
-    reference: Reference, kind: int, timed: bool, measure: bool, items: list[Any]
+    reference: Reference, kind: int, timed: bool, measure: bool, items: Sequence[Any]
 ) -> tuple[int, Any, Any]:
     """Encode a chunk.
 

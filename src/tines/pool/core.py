@@ -11,7 +11,6 @@ while anything is sent, settled or called.
 
 from __future__ import annotations
 
-import functools
 import os
 import threading
 import time
@@ -303,8 +302,6 @@ class Core:
                 self.failed += 1
                 task: Any = instruction.task
                 task.settle_error(exception_for(self.described(task), instruction.failure, self.functions))
-                if task.job is not None:
-                    self.collector.call_later(functools.partial(self._refill, task.job))
             elif isinstance(instruction, Retire):
                 for _ in range(instruction.count):
                     self.tasks.send(b"", (), messages.RETIRE)
@@ -316,9 +313,6 @@ class Core:
                 self.supervisor.wake()
         if self.failed != failed:
             self.collector.nudge()
-
-    def _refill(self, job: Job) -> None:
-        job.refill()
 
     def _send_again(self, task: Any) -> None:
         try:

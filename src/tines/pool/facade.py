@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
-from tines import _config, transport as _transport
+from tines import _config, _created, transport as _transport
 from tines.engines.local import LocalEngine
 from tines.pool import statistics
 from tines.pool.core import Core
@@ -119,6 +119,7 @@ class Pool:
         self._core.start()
         self._abandon = weakref.finalize(self, self._core.supervisor.abandon)
         self._abandon.atexit = False
+        _created.tell_made(self)
 
     # Calls.
 
@@ -244,7 +245,8 @@ class Pool:
         core = self._core
         if core.state.phase is not Phase.OPEN:
             core.refuse()
-        items = iterable if type(iterable) is list else list(iterable)
+        # Slices of these cost little, and those of a range next to nothing on the way either.
+        items: Any = iterable if type(iterable) in (list, tuple, range) else list(iterable)
         task_options = self._task_options.changed(dict(options))
         result = MapResult(self, func, items, kind, chunksize, task_options, callbacks)
         if items:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import threading
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tines.pool.chunk import Chunk, encode_items
@@ -39,7 +40,7 @@ class MapResult(ApplyResult):
         self,
         pool: Pool,
         func: Any,
-        items: list[Any],
+        items: Sequence[Any],
         kind: int,
         chunksize: int | None,
         options: TaskOptions,
@@ -48,11 +49,17 @@ class MapResult(ApplyResult):
         super().__init__(pool)
         self.configure(options, callbacks)
         self._core = core = pool._core
-        self._items = items
+        self._items: Sequence[Any] = items
         self._values: list[Any] = [None] * len(items)
-        self._left = len(items)
         self._next = 0
-        self._on_the_way = 0
+        self._sent = 0
+        # Items with a value, and chunks back: only the collector thread counts these ...
+        self._done = 0
+        self._back = 0
+        # ... and these are counted under the lock.
+        self._failed_items = 0
+        self._failed_chunks = 0
+        self._finished = False
         self._error: BaseException | None = None
         self._lock = threading.Lock()
         if options.timeout is not None or options.retry_on:
@@ -69,89 +76,99 @@ class MapResult(ApplyResult):
         )
 
     def feed(self) -> None:
-        """Send more chunks where fewer than wanted are on their way."""
-        if self._next >= len(self._items) or self._on_the_way * 2 > self._ahead:
-            return
-        self._send_some()
-        while self._on_the_way == 0 and self._next < len(self._items):
-            # None of them could be pickled, so none will come back and ask for more.
+        """Send chunks until as many as wanted are on their way."""
+        while self._next < len(self._items) and self._on_the_way < self._ahead:
             self._send_some()
+        if self._next >= len(self._items):
+            self._core.exhausted(self)
+
+    def refill(self) -> None:
+        """Chunks have come back: finish, or send more once half of what was wanted is back."""
+        if self._is_over() or self._next >= len(self._items):
+            return
+        if self._on_the_way * 2 <= self._ahead:
+            self.feed()
+
+    def _is_over(self) -> bool:
+        """Whether every item has its value or error; if so, the map is finished.
+
+        The collector thread counts values before it looks at the errors, all others the other way
+        round, so one of them sees the end.
+        """
+        over = self._done + self._failed_items >= len(self._items)
+        if over:
+            self._finish()
+        return over
+
+    @property
+    def _on_the_way(self) -> int:
+        return self._sent - self._back - self._failed_chunks
 
     def _send_some(self) -> None:
-        core = self._core
         with self._lock:
             chunks = []
             total = len(self._items)
-            on_the_way = self._on_the_way
             start = self._next
-            options = self.options
-            while start < total and on_the_way < self._ahead:
-                stop = start + self._guide.size(total - start)
+            size, options = self._guide.size, self.options
+            for _ in range(self._ahead - self._on_the_way):
+                if start >= total:
+                    break
+                stop = start + size(total - start)
                 chunks.append(Chunk(self, start, stop, options))
-                on_the_way += 1
                 start = stop
-            self._on_the_way = on_the_way
+            self._sent += len(chunks)
             self._next = start
-        core.send_chunks(chunks)
-        if self._next >= total:
-            core.exhausted(self)
-
-    refill = feed
+        self._core.send_chunks(chunks)
 
     def encode(self, chunk: Chunk) -> tuple[int, Any, Any]:
         """Encode a chunk."""
         return self._encode(self._items[chunk.start : chunk.stop])
 
     def arrived(self, chunk: Chunk, kind: int, data: Any, buffers: Any) -> None:
-        """Take results of a chunk. Only the collector thread calls this."""
+        """Take results of a chunk. Only the collector thread calls this; ``refill`` follows."""
         first = chunk.start + chunk.reported
-        if kind <= messages.LAST_PLAIN:
-            good, value = decoded(kind, data, buffers)
-            if not good:
-                self.failed(chunk, value)
-                return
-            count = 1
-            self._values[first] = value
+        if kind == messages.ERROR:
+            self.failed(chunk, decoded(kind, data, buffers)[1])
+            return
+        plain = kind <= messages.LAST_PLAIN
+        try:
+            result = pickling.decode(kind if plain else pickling.PICKLED, data, buffers)
+        except Exception as error:
+            self.failed(chunk, error)
+            return
+        if plain:
+            self._values[first] = result
+            self._done += 1
+            self._back += 1
+            return
+        seconds, values, _ = result
+        count = len(values)
+        self._guide.measured(count, seconds)
+        self._values[first : first + count] = values
+        self._done += count
+        if kind == messages.PART:
+            chunk.reported += count
         else:
-            try:
-                seconds, values, _ = pickling.decode(pickling.PICKLED, data, buffers)
-            except Exception as error:
-                self.failed(chunk, error)
-                return
-            count = len(values)
-            self._guide.measured(count, seconds)
-            self._values[first : first + count] = values
-        with self._lock:
-            if kind == messages.PART:
-                chunk.reported += count
-            else:
-                self._on_the_way -= 1
-            self._left -= count
-            over = self._left == 0
-        if over:
-            self._finish()
+            self._back += 1
 
     def failed(self, chunk: Chunk, error: BaseException) -> None:
         """Take an error for the rest of a chunk."""
         with self._lock:
             if self._error is None:
                 self._error = error
-            self._left -= chunk.stop - chunk.start - chunk.reported
-            self._on_the_way -= 1
-            over = self._left == 0
-        if over:
-            self._finish()
+            self._failed_items += chunk.stop - chunk.start - chunk.reported
+            self._failed_chunks += 1
+        if not self._is_over() and self._next < len(self._items):
+            self._core.collector.call_later(self.refill)
 
     def abandon(self, error: BaseException) -> None:
         """Fail what was not sent yet."""
         with self._lock:
             if self._error is None:
                 self._error = error
-            self._left -= len(self._items) - self._next
+            self._failed_items += len(self._items) - self._next
             self._next = len(self._items)
-            over = self._left == 0 and not self.settled
-        if over:
-            self._finish()
+        self._is_over()
 
     def cancel(self) -> bool:
         """Cancel the whole map; items that are running are interrupted."""
@@ -169,7 +186,10 @@ class MapResult(ApplyResult):
         self._finish()
 
     def _finish(self) -> None:
-        self._items = []
+        with self._lock:
+            if self._finished:
+                return
+            self._finished = True
         if self._shared is not None:
             self._shared.close()
             self._shared = None

@@ -79,11 +79,15 @@ def take(core: Core) -> PoolStatistics:
     """Take the picture; any thread of the pool's own process may."""
     workers = tuple(_worker(core, slot) for slot in sorted(core.supervisor.workers.copy()))
     state = core.state
-    channel = core.tasks.statistics()
+    try:
+        channel = core.tasks.statistics()
+        queued, queued_bytes = channel.depth, channel.bytes
+    except ValueError:  # the pool has ended
+        queued = queued_bytes = 0
     return PoolStatistics(
         processes=state.target,
-        queued=channel.depth,
-        queued_bytes=channel.bytes,
+        queued=queued,
+        queued_bytes=queued_bytes,
         running=sum(worker.task is not None for worker in workers),
         delayed=len(state.delayed),
         done=sum(core.done),

@@ -1,0 +1,33 @@
+"""Who is told of the queues and pools that this process makes: ``python -m tines --stats``."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Protocol
+
+    class Listener(Protocol):
+        """Somebody who wants to know; called in the thread where it happens."""
+
+        def made(self, thing: Any) -> None:
+            """Hear of a new queue or pool."""
+
+        def ending(self, thing: Any) -> None:
+            """Hear that this process is about to let go of a queue."""
+
+
+__all__ = ["listeners", "tell_ending", "tell_made"]
+
+listeners: list[Listener] = []
+
+
+def tell_made(thing: Any) -> None:
+    """Tell that there is a new queue or pool."""
+    for listener in listeners:
+        listener.made(thing)
+
+
+def tell_ending(thing: Any) -> None:
+    """Tell that a queue is about to be closed in this process."""
+    for listener in listeners:
+        listener.ending(thing)
