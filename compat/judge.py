@@ -27,6 +27,8 @@ __all__ = ["Outcome", "Result", "Subject", "Task", "collect", "run"]
 
 ROOT = Path(__file__).parents[1]
 
+TRACKER_LOOKS = 40
+
 LEAVING = 30.0
 """Seconds that a shard may take to exit once its tests are done."""
 
@@ -276,9 +278,20 @@ class _Shard:
         return self._output.read().decode(errors="replace")
 
     async def end(self) -> None:
-        """Kill what is left of it, with all its children."""
+        """Kill what is left of it, with all its children.
+
+        Its resource tracker ignores ``SIGTERM`` and is given the time to clean up behind the rest.
+        Nothing tells when a process group is empty, so that is looked at.
+        """
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
+                if self._process.returncode is None:
+                    self._process.kill()
+                os.killpg(self._process.pid, signal.SIGTERM)
+                await self._process.wait()
+                for _ in range(TRACKER_LOOKS):
+                    os.killpg(self._process.pid, 0)
+                    await asyncio.sleep(0.05)
                 os.killpg(self._process.pid, signal.SIGKILL)
             await self._process.wait()
             self._directory.cleanup()

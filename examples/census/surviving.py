@@ -1,7 +1,7 @@
 """Kill a worker in the middle of a run, from outside, and see what becomes of the run.
 
-The worker says on a queue when it begins the file that takes longest to measure; upon that it gets SIGKILL,
-which no process can catch: what the kernel does when memory runs out.
+The worker says on a queue when it begins the file that takes longest to measure; upon that it gets
+SIGKILL, which no process can catch: what the kernel does when memory runs out.
 """
 
 from __future__ import annotations

@@ -43,6 +43,7 @@ struct block_object {
     segment_object *segment;
     block_object *previous, *next;
     uint32_t index;
+    uint32_t reference, fork_reference; /* to a SHARED block, or TN_NO_BLOCK */
     uint8_t *data;
     uint64_t length;
     bool owned;    /* the descriptor is this process's to release */
@@ -78,7 +79,7 @@ bool parse_timeout(PyObject *timeout, int64_t *deadline, bool *waits);
 
 PyObject *block_wrap(module_state *state, segment_object *segment, uint32_t index);
 PyObject *block_copy(module_state *state, segment_object *segment, Py_buffer *from);
-PyObject *block_open_private(module_state *state, segment_object *segment, uint32_t index);
+PyObject *block_open_private(module_state *state, segment_object *segment, uint64_t handle);
 PyObject *reference_wrap(module_state *state, segment_object *segment, uint32_t index);
 PyObject *ring_wrap(module_state *state, segment_object *segment, tn_queue queue, uint32_t reference);
 

@@ -5,6 +5,7 @@ static block_object *allocate(module_state *state, segment_object *segment, uint
     block_object *self = PyObject_New(block_object, state->block_type);
     if (self == NULL) return NULL;
     *self = (block_object){.ob_base = self->ob_base, .index = index};
+    self->reference = self->fork_reference = TN_NO_BLOCK;
     self->segment = (segment_object *)Py_NewRef(segment);
     self->next = state->blocks;
     if (self->next != NULL) self->next->previous = self;
@@ -40,31 +41,46 @@ PyObject *block_wrap(module_state *state, segment_object *segment, uint32_t inde
     return PyErr_NoMemory();
 }
 
+/* A Block for a reference to a SHARED block. Takes the reference over, also on failure. */
+static block_object *open_shared(module_state *state, segment_object *segment, uint32_t index,
+                                 uint32_t reference) {
+    block_object *self = allocate(state, segment, index);
+    if (self == NULL) tn_block_release(&segment->segment, reference);
+    else self->reference = reference;
+    return self;
+}
+
 PyObject *block_copy(module_state *state, segment_object *segment, Py_buffer *from) {
-    uint32_t index;
+    uint32_t index, reference;
     tn_result result;
     Py_BEGIN_ALLOW_THREADS;
     result = tn_block_take(&segment->segment, (uint64_t)from->len, &index);
     if (result == TN_OK) {
         const tn_block *block = tn_block_at(&segment->segment, index);
         memcpy(tn_block_data(&segment->segment, block), from->buf, (size_t)from->len);
+        result = tn_block_share(&segment->segment, index, &reference);
+        if (result != TN_OK) tn_block_release(&segment->segment, index);
     }
     Py_END_ALLOW_THREADS;
     if (result != TN_OK) return raise_result(state, result, "copying a buffer to shared memory");
-    block_object *block = (block_object *)block_wrap(state, segment, index);
-    if (block != NULL) block->shared = true;
-    return (PyObject *)block;
+    block_object *self = open_shared(state, segment, index, reference);
+    if (self == NULL) return NULL;
+    self->shared = true;
+    self->data = tn_view_at(&segment->segment, tn_block_at(&segment->segment, index));
+    if (self->data != NULL) return (PyObject *)self;
+    Py_DECREF(self);
+    return PyErr_NoMemory();
 }
 
-PyObject *block_open_private(module_state *state, segment_object *segment, uint32_t index) {
-    const tn_block *block = tn_block_at(&segment->segment, index);
-    if (block == NULL || tn_state_of(block) != TN_HELD) {
+PyObject *block_open_private(module_state *state, segment_object *segment, uint64_t handle) {
+    uint32_t index = (uint32_t)handle, reference;
+    if (tn_shared_open(&segment->segment, index, (uint32_t)(handle >> 32), &reference) != TN_OK) {
         PyErr_SetString(state->transport_error, "what was shared is gone: its maker closed it or ended");
         return NULL;
     }
-    block_object *self = allocate(state, segment, index);
+    block_object *self = open_shared(state, segment, index, reference);
     if (self == NULL) return NULL;
-    self->data = tn_view_map(&segment->segment, block, false);
+    self->data = tn_view_map(&segment->segment, tn_block_at(&segment->segment, index), false);
     self->mapped = self->data != NULL;
     if (self->mapped) return (PyObject *)self;
     Py_DECREF(self);
@@ -79,7 +95,8 @@ static void block_dealloc(block_object *self) {
     if (self->mapped) tn_view_unmap(self->data, self->length);
     if (self->detached) tn_view_attach(segment, block, self->length);
     if (self->owned) tn_block_release(segment, self->index);
-    if (self->owned) tn_janitor_call(segment);
+    if (self->reference != TN_NO_BLOCK) tn_block_release(segment, self->reference);
+    if (self->owned || self->reference != TN_NO_BLOCK) tn_janitor_call(segment);
     if (self->next != NULL) self->next->previous = self->previous;
     if (self->previous != NULL) self->previous->next = self->next;
     else state->blocks = self->next;
@@ -98,25 +115,37 @@ static Py_ssize_t block_length(block_object *self) {
 
 static PyObject *block_index(block_object *self, void *unused) {
     (void)unused;
-    return PyLong_FromUnsignedLong(self->index);
+    const tn_block *block = tn_block_at(&self->segment->segment, self->index);
+    uint64_t birth = self->reference == TN_NO_BLOCK ? 0 : atomic_load(&block->ring);
+    return PyLong_FromUnsignedLongLong(birth << 32 | self->index);
 }
 
 void blocks_before_fork(module_state *state) {
     for (block_object *self = state->blocks; self != NULL; self = self->next) {
         tn_segment *segment = &self->segment->segment;
+        self->fork_reference = TN_NO_BLOCK;
+        if (self->reference != TN_NO_BLOCK &&
+            tn_reference_take_for_child(segment, self->index, &self->fork_reference) != TN_OK) {
+            self->fork_reference = TN_NO_BLOCK;
+        }
         if (self->length == 0 || !self->owned || self->shared || self->detached || self->isolated) continue;
         if (self->mapped) self->isolated = tn_view_isolate(self->data, self->length);
         else self->detached = tn_view_detach(segment, tn_block_at(segment, self->index), self->length);
     }
 }
 
-/* The blocks are the parent's to release; the bytes, private by now, are both's. */
+/* The blocks are the parent's to release; the bytes, private by now, are both's. What is SHARED the child
+ * has a reference to of its own. */
 void blocks_after_fork_in_child(module_state *state) {
-    for (block_object *self = state->blocks; self != NULL; self = self->next) self->owned = false;
+    for (block_object *self = state->blocks; self != NULL; self = self->next) {
+        self->owned = false;
+        bool held = tn_block_held(&self->segment->segment, self->fork_reference);
+        self->reference = held ? self->fork_reference : TN_NO_BLOCK;
+    }
 }
 
 static PyGetSetDef block_properties[] = {
-    {"index", (getter)block_index, NULL, "Which block of the segment.", NULL},
+    {"index", (getter)block_index, NULL, "Its handle, for Segment.private.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

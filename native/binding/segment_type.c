@@ -102,9 +102,9 @@ static PyObject *segment_block(segment_object *self, PyObject *arg) {
 }
 
 static PyObject *segment_private(segment_object *self, PyObject *arg) {
-    unsigned long index = PyLong_AsUnsignedLong(arg);
+    unsigned long long handle = PyLong_AsUnsignedLongLong(arg);
     if (PyErr_Occurred()) return NULL;
-    return block_open_private(state_of(Py_TYPE(self)), self, (uint32_t)index);
+    return block_open_private(state_of(Py_TYPE(self)), self, handle);
 }
 
 static PyObject *segment_sweep(segment_object *self, PyObject *arg) {
@@ -130,6 +130,7 @@ static PyObject *segment_census(segment_object *self, PyObject *unused) {
     for (uint32_t i = 0; i < used; i++) {
         const tn_block *block = tn_block_at(&self->segment, i);
         tn_state state = tn_state_of(block);
+        if (state == TN_SHARED) state = TN_HELD; /* by those who have references */
         if (state > TN_RING) continue;
         if (block->order == 0 && state != TN_FREE) {
             references++;

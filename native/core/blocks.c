@@ -233,7 +233,8 @@ tn_result tn_block_take(tn_segment *segment, uint64_t length, uint32_t *index) {
 
 tn_result tn_reference_take_locked(tn_segment *segment, uint32_t ring, uint32_t holder, uint32_t *index) {
     tn_block *target = tn_block_at(segment, ring);
-    tn_result result = target != NULL && tn_state_of(target) == TN_RING ? TN_OK : TN_CORRUPT;
+    tn_state state = target == NULL ? TN_UNUSED : tn_state_of(target);
+    tn_result result = state == TN_RING || state == TN_SHARED ? TN_OK : TN_CORRUPT;
     if (result == TN_OK) result = pick_locked(segment, 0, index);
     if (result == TN_OK) {
         tn_block *block = tn_block_at(segment, *index);
@@ -259,6 +260,29 @@ tn_result tn_reference_take(tn_segment *segment, uint32_t ring, uint32_t *index)
 tn_result tn_reference_take_for_child(tn_segment *segment, uint32_t ring, uint32_t *index) {
     if (segment->child_slot == TN_NO_SLOT) return TN_TOO_MANY;
     return take_reference(segment, ring, segment->child_slot, index);
+}
+
+tn_result tn_block_share(tn_segment *segment, uint32_t index, uint32_t *reference) {
+    if (!tn_arena_lock(segment)) return TN_CORRUPT;
+    tn_block *block = tn_block_at(segment, index);
+    uint64_t birth = 1 + atomic_fetch_add(&segment->header->births, 1);
+    atomic_store(&block->ring, (uint32_t)birth);
+    atomic_store(&block->seq, 0);
+    /* As with a ring: one that nobody refers to yet is freed when the arena is rebuilt after a death. */
+    atomic_store(&block->status, tn_status(TN_SHARED, 0));
+    tn_result result = tn_reference_take_locked(segment, index, segment->slot, reference);
+    if (result != TN_OK) atomic_store(&block->status, tn_status(TN_HELD, segment->slot));
+    tn_arena_unlock(segment);
+    return result;
+}
+
+tn_result tn_shared_open(tn_segment *segment, uint32_t index, uint32_t birth, uint32_t *reference) {
+    tn_result result = tn_reference_take(segment, index, reference);
+    if (result != TN_OK) return result;
+    const tn_block *block = tn_block_at(segment, index);
+    if (tn_state_of(block) == TN_SHARED && atomic_load(&block->ring) == birth) return TN_OK;
+    tn_block_release(segment, *reference);
+    return TN_CORRUPT;
 }
 
 bool tn_block_held(const tn_segment *segment, uint32_t index) {

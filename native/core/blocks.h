@@ -7,7 +7,7 @@
  * Each block is in one state, changed by one store of `status`:
  *
  *   FREE -> HELD(process) -> SENT(ring, seq) -> HELD(process) -> FREE
- *                  \-> CHUNK(ring), RING
+ *                  \-> CHUNK(ring), RING, SHARED
  *
  * and the state says who answers for it after any death: HELD by a dead process is free again; SENT
  * with a seq that its ring never committed, or that was taken by a process that died before it could
@@ -17,7 +17,8 @@
  *
  * A *reference* is a block without data whose `target` is a ring. It is held, sent and reclaimed like
  * any block, and a ring lives as long as there is a reference to it. So a ring in a message, or held
- * by a process that is killed, needs no rules of its own.
+ * by a process that is killed, needs no rules of its own. A SHARED block, which many processes read,
+ * lives by references in the same way: by its maker's and one for each reader.
  */
 #ifndef TINES_BLOCKS_H
 #define TINES_BLOCKS_H
@@ -31,6 +32,7 @@ typedef enum {
     TN_SENT,
     TN_CHUNK,
     TN_RING,
+    TN_SHARED,
 } tn_state;
 
 typedef struct {
@@ -39,9 +41,9 @@ typedef struct {
     uint32_t next;           /* in a free list */
     uint64_t offset;         /* of the data */
     _Atomic uint64_t length; /* bytes in use; at most 1 << order */
-    _Atomic uint64_t seq;    /* SENT: of the message */
-    _Atomic uint32_t ring;   /* SENT, CHUNK: of which ring */
-    _Atomic uint32_t target; /* a reference: to which ring */
+    _Atomic uint64_t seq;    /* SENT: of the message. SHARED: how many references, derived */
+    _Atomic uint32_t ring;   /* SENT, CHUNK: of which ring. SHARED: its birth, against stale handles */
+    _Atomic uint32_t target; /* a reference: to which ring or SHARED block */
     uint64_t touched;        /* bytes from the start that may have pages */
     int64_t freed_at;
 } tn_block;
@@ -80,6 +82,10 @@ tn_result tn_reference_take_locked(tn_segment *segment, uint32_t ring, uint32_t 
 tn_result tn_reference_take_for_child(tn_segment *segment, uint32_t ring, uint32_t *index);
 /* Whether a block or reference is HELD by this process. */
 bool tn_block_held(const tn_segment *segment, uint32_t index);
+/* Make a block that this process holds SHARED; what it holds from then on is a reference to it. */
+tn_result tn_block_share(tn_segment *segment, uint32_t index, uint32_t *reference);
+/* Take a reference to a SHARED block. TN_CORRUPT: it is gone. */
+tn_result tn_shared_open(tn_segment *segment, uint32_t index, uint32_t birth, uint32_t *reference);
 /* Give back a block or reference that this process holds; anything else is left alone. */
 void tn_block_release(tn_segment *segment, uint32_t index);
 /* Give back all that the holder of a slot held when it died. Its blocks lose their pages: it may have

@@ -142,7 +142,18 @@ static void destroy(tn_segment *segment, uint32_t index) {
     tn_block_free_locked(segment, index);
 }
 
+static tn_block *shared_at(const tn_segment *segment, uint32_t index) {
+    tn_block *block = tn_block_at(segment, index);
+    return block != NULL && tn_state_of(block) == TN_SHARED ? block : NULL;
+}
+
 void tn_ring_referenced(tn_segment *segment, uint32_t index, int change) {
+    tn_block *shared = shared_at(segment, index);
+    if (shared != NULL) {
+        uint64_t before = atomic_fetch_add(&shared->seq, (uint64_t)change);
+        if (before + (uint64_t)change == 0) tn_block_free_locked(segment, index);
+        return;
+    }
     tn_ring *ring = ring_of(segment, index);
     if (ring == NULL) return;
     ring->references += (uint32_t)change;
@@ -154,16 +165,21 @@ void tn_rings_count_references(tn_segment *segment) {
     for (uint32_t i = 0; i < used; i++) {
         tn_ring *ring = ring_of(segment, i);
         if (ring != NULL) ring->references = 0;
+        if (shared_at(segment, i) != NULL) atomic_store(&shared_at(segment, i)->seq, 0);
     }
     for (uint32_t i = 0; i < used; i++) {
         tn_block *block = tn_block_at(segment, i);
         tn_state state = tn_state_of(block);
         if (block->order != 0 || (state != TN_HELD && state != TN_SENT)) continue;
-        tn_ring *ring = ring_of(segment, atomic_load(&block->target));
+        uint32_t target = atomic_load(&block->target);
+        tn_ring *ring = ring_of(segment, target);
         if (ring != NULL) ring->references++;
+        if (shared_at(segment, target) != NULL) atomic_fetch_add(&shared_at(segment, target)->seq, 1);
     }
     for (uint32_t i = 0; i < used; i++) {
         tn_ring *ring = ring_of(segment, i);
         if (ring != NULL && ring->references == 0) destroy(segment, i);
+        tn_block *shared = shared_at(segment, i);
+        if (shared != NULL && atomic_load(&shared->seq) == 0) tn_block_free_locked(segment, i);
     }
 }

@@ -143,8 +143,8 @@ void tn_ring_collect(tn_queue *queue);
 /* Look at the locks of every ring, so that a death in one that nobody uses is seen too. */
 void tn_rings_repair(tn_segment *segment);
 
-/* With the arena lock held. */
-void tn_ring_referenced(tn_segment *segment, uint32_t ring, int change); /* 0 left: it is destroyed */
+/* With the arena lock held. `target` is a ring or a SHARED block. */
+void tn_ring_referenced(tn_segment *segment, uint32_t target, int change); /* 0 left: it is destroyed */
 void tn_rings_count_references(tn_segment *segment);
 
 #endif

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import atexit
 import itertools
+import pickle
 import threading
 import time
 import weakref
@@ -22,19 +23,29 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tines import _config
-from tines.errors import PoolBrokenError, TaskCancelledError, WorkerLostError
-from tines.pool import Pool
+from tines.errors import (
+    DecodeError,
+    EncodeError,
+    PoolBrokenError,
+    TaskCancelledError,
+    WorkerLostError,
+)
+from tines.pool import MaybeEncodingError, Pool
 
 if TYPE_CHECKING:
     from tines.pool import AsyncResult
 
-__all__ = ["BrokenExecutorPool", "FutureLostError", "ProcessPoolExecutor"]
+__all__ = ["BrokenExecutorPool", "FutureEncodeError", "FutureLostError", "ProcessPoolExecutor"]
 
 T = TypeVar("T")
 
 
 class FutureLostError(WorkerLostError, BrokenProcessPool):
     """The worker that ran this future's call is gone; the executor is not."""
+
+
+class FutureEncodeError(MaybeEncodingError, pickle.PicklingError, TypeError):
+    """What this future's call returned cannot be sent back."""
 
 
 class BrokenExecutorPool(PoolBrokenError, BrokenProcessPool):
@@ -65,7 +76,11 @@ class _TaskFuture(Future[T]):
 def _settle(future: _TaskFuture[Any], task: AsyncResult) -> None:
     """Move a finished task's outcome into its future. Runs in the pool's collector."""
     future._task = None
-    error = task.exception(0)
+    try:
+        error = task.exception(0)
+    except BaseException as failure:  # unpickling runs the user's code, which may do anything
+        error = DecodeError(f"a result does not unpickle in this process: {failure!r}")
+        error.__cause__ = failure
     if isinstance(error, TaskCancelledError):
         Future.cancel(future)
     if not future.set_running_or_notify_cancel():
@@ -80,6 +95,7 @@ def _as_the_field_knows_it(error: BaseException) -> BaseException:
     """Give pool failures the type that users of executors catch, with all their data."""
     kinds: dict[type, type[BaseException]] = {
         WorkerLostError: FutureLostError,
+        MaybeEncodingError: FutureEncodeError,
         PoolBrokenError: BrokenExecutorPool,
     }
     kind = kinds.get(type(error))
@@ -156,7 +172,10 @@ class ProcessPoolExecutor(Executor):
 
         Raises:
             RuntimeError: the executor was shut down.
-            EncodeError: the call cannot be pickled; nothing was scheduled.
+            BrokenExecutorPool: the pool gave up.
+
+        A call that cannot be pickled is no error here but, as in the standard library, that of its
+        future: ``EncodeError``.
         """
         future: _TaskFuture[T] = _TaskFuture()
         with self._lock:
@@ -165,7 +184,13 @@ class ProcessPoolExecutor(Executor):
             if self._pool is None:
                 self._pool = self._make_pool()
                 _open.add(self)
-            task = self._pool.apply_async(fn, args, kwargs)
+            try:
+                task = self._pool.apply_async(fn, args, kwargs)
+            except EncodeError as error:
+                future.set_exception(error)
+                return future
+            except PoolBrokenError as error:
+                raise _as_the_field_knows_it(error) from error.__cause__
         future._task = task
         self._pending.add(future)
         future.add_done_callback(self._pending.discard)
@@ -216,12 +241,14 @@ class ProcessPoolExecutor(Executor):
         try:
             while futures:
                 left = None if deadline is None else deadline - time.monotonic()
-                results = futures[0].result(left)
+                # Reversed, to be emptied: what was handed out is nobody's here.
+                results = futures[0].result(left)[::-1]
                 futures.popleft()
                 futures.extend(
                     self.submit(_run_chunk, fn, chunk) for chunk in itertools.islice(chunks, 1)
                 )
-                yield from results
+                while results:
+                    yield results.pop()
         finally:
             for future in futures:
                 future.cancel()

@@ -25,7 +25,7 @@ from tines.wire.pickling import PICKLED, decode, decode_error, encode
 if TYPE_CHECKING:
     from tines.transport.contract import Channel, ChannelStatistics
 
-__all__ = ["Empty", "Full", "JoinableQueue", "Queue", "SimpleQueue"]
+__all__ = ["Empty", "Full", "JoinableQueue", "Queue", "QueueClosedError", "SimpleQueue"]
 
 T = TypeVar("T")
 
@@ -38,6 +38,13 @@ def _checked_bound(name: str, value: Any) -> int:
     if name == "max_bytes" and value < 0:
         raise ValueError(f"max_bytes={value} has to be 0 (unbounded) or more")
     return min(max(value, 0), _LARGEST_MAXSIZE)
+
+
+class QueueClosedError(ValueError, OSError):
+    """The queue is closed in this process.
+
+    The standard library raises the one from ``put`` and ``get``, and the other from the rest.
+    """
 
 
 class _ChannelQueue(Generic[T]):
@@ -72,7 +79,7 @@ class _ChannelQueue(Generic[T]):
 
     def _check_open(self) -> None:
         if self._closed:
-            raise ValueError(f"Queue {self!r} is closed")
+            raise QueueClosedError(f"Queue {self!r} is closed")
 
     def empty(self) -> bool:
         """Return whether there is nothing to get at this moment."""

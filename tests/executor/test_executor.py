@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import os
+import pickle
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 import pytest
 
-from tines.errors import EncodeError, WorkerLostError
+from tines.errors import DecodeError, EncodeError, WorkerLostError
 from tines.executor import ProcessPoolExecutor
 
 PATIENCE = 30.0
@@ -219,8 +221,49 @@ def test_bad_arguments(arguments: dict[str, Any], error: type[Exception], says: 
         ProcessPoolExecutor(**arguments)
 
 
-def test_what_cannot_be_sent_is_refused_at_once(executor: ProcessPoolExecutor) -> None:
-    with pytest.raises(EncodeError):
-        executor.submit(square, (i for i in range(3)))  # type: ignore[arg-type]
+def test_what_cannot_be_sent_is_its_futures_error(executor: ProcessPoolExecutor) -> None:
+    future = executor.submit(square, (i for i in range(3)))  # type: ignore[arg-type]
+    assert isinstance(future.exception(0), EncodeError)
     with pytest.raises(ValueError, match="chunksize"):
         executor.map(square, [1], chunksize=0)
+
+
+class Thing:
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+def end_interpreter() -> None:
+    sys.exit(1)
+
+
+class ExitsWhenUnpickled:
+    def __reduce__(self) -> Any:
+        return end_interpreter, ()
+
+
+def test_arguments_that_end_the_worker_do_not_end_the_parent(
+    executor: ProcessPoolExecutor,
+) -> None:
+    """The parent says which call was lost without unpickling what killed the worker."""
+    with pytest.raises(WorkerLostError):
+        executor.submit(id, ExitsWhenUnpickled()).result(30)
+    assert executor.submit(square, 3).result(30) == 9
+
+
+def test_a_result_that_ends_the_interpreter_fails_alone(executor: ProcessPoolExecutor) -> None:
+    with pytest.raises(DecodeError):
+        executor.submit(ExitsWhenUnpickled).result(30)
+    assert executor.submit(square, 3).result(30) == 9
+
+
+def test_a_result_that_cannot_be_sent_is_a_pickling_error(executor: ProcessPoolExecutor) -> None:
+    with pytest.raises(pickle.PicklingError):
+        executor.submit(threading.Lock).result(30)
+
+
+def test_map_lets_go_of_what_it_handed_out(executor: ProcessPoolExecutor) -> None:
+    for result in executor.map(Thing, range(6), chunksize=2):
+        gone = weakref.ref(result)
+        del result
+        assert gone() is None

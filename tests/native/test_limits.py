@@ -165,6 +165,39 @@ def test_received_bytes_stay_apart_after_a_fork(segment: Any) -> None:
     finish(pid)
 
 
+def test_what_is_shared_lives_as_long_as_anybody_reads_it(segment: Any) -> None:
+    """Neither its maker's end nor a fork changes what a reader sees; a stale handle opens nothing."""
+    made = segment.block(b"a" * 20_000)
+    handle = made.index
+    read = segment.private(handle)
+    del made
+    ring = segment.ring(0, 0, 0)
+    ring.send(b"", [b"b" * 20_000])
+    assert bytes(read) == b"a" * 20_000
+
+    def reads_on() -> None:
+        assert ring.recv(10) is not None  # the parent has let go of it
+        ring.send(b"", [b"c" * 20_000])
+        assert bytes(read) == b"a" * 20_000
+        memoryview(read)[:] = b"d" * 20_000
+
+    assert ring.recv(0) is not None
+    pid = start(reads_on)
+    assert bytes(read) == b"a" * 20_000
+    del read
+    ring.send(b"")
+    finish(pid)
+    segment.sweep(0)
+    with pytest.raises(TransportError, match="gone"):
+        segment.private(handle)
+    assert ring.recv(0) is not None
+    again = segment.block(b"e" * 20_000)
+    with pytest.raises(TransportError, match="gone"):
+        segment.private(handle)
+    del again
+    assert segment.census()["held"] == 0
+
+
 # -- garbage
 
 PAGE = mmap.PAGESIZE

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pool_tools import MakePool, wait_for
 
+from pool_tools import MakePool, wait_for
 from tines import context
 from tines.pool import Pool
 from tines.transport import NAMES, named
@@ -46,7 +46,9 @@ def make(transport: Transport) -> Iterator[MakePool]:
     before = _descriptors()
     made: list[Pool] = []
 
-    def make_pool(processes: int = 2, *arguments: Any, method: str = "fork", **options: Any) -> Pool:
+    def make_pool(
+        processes: int = 2, *arguments: Any, method: str = "fork", **options: Any
+    ) -> Pool:
         ctx = context.default.get_context(method)
         options.setdefault("transport", transport)
         pool = Pool(processes, *arguments, context=ctx, **options)

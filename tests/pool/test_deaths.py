@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from pool_tasks import (
     broken_initializer,
     deadly_initializer,
@@ -25,7 +26,6 @@ from pool_tasks import (
     square,
 )
 from pool_tools import MakePool, outcomes, wait_for
-
 from tines.errors import PoolBrokenError, ProcessLostError, WorkerLostError
 
 WAYS = ["SIGKILL", "SIGTERM", "SIGABRT", "exit", "sys.exit", "segfault"]
@@ -166,7 +166,9 @@ def test_retry_on(make: MakePool, tmp_path: Path) -> None:
     with pytest.raises(ConnectionError, match="run 6"):
         pool.apply(fail_until, (directory, 9), retries=1, backoff=0.01, retry_on=(OSError,))
     assert pool.map(partial(fail_until, directory), [8], retries=3, retry_on=OSError) == [8]
-    assert list(pool.imap(partial(fail_until, directory), [10], retries=3, retry_on=OSError)) == [10]
+    assert list(pool.imap(partial(fail_until, directory), [10], retries=3, retry_on=OSError)) == [
+        10
+    ]
 
 
 def test_the_standard_library_s_hang(make: MakePool) -> None:

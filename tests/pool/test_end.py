@@ -18,9 +18,9 @@ from typing import Any
 
 import psutil
 import pytest
+
 from pool_tasks import nap, pid, square, stubborn
 from pool_tools import MakePool, wait_for
-
 from tines.errors import TaskCancelledError
 from tines.pool import Pool
 from tines.transport.contract import Transport
@@ -207,9 +207,7 @@ def _use(pool: Pool, writer: Any) -> None:
 # Programs of their own: what happens at the end of an interpreter, and to its terminal.
 
 
-def run(
-    tmp_path: Path, transport: Transport, code: str, **options: Any
-) -> subprocess.Popen[str]:
+def run(tmp_path: Path, transport: Transport, code: str, **options: Any) -> subprocess.Popen[str]:
     program = tmp_path / "program.py"
     program.write_text(
         "import os, signal, sys, time\n"
@@ -266,9 +264,7 @@ INTERRUPTED = {
 @pytest.mark.parametrize("where", INTERRUPTED)
 @pytest.mark.parametrize("managed", [True, False])
 def test_ctrl_c(tmp_path: Path, transport: Transport, where: str, managed: bool) -> None:
-    body = (
-        f"with pool:\n            {INTERRUPTED[where]}" if managed else f"{INTERRUPTED[where]}"
-    )
+    body = f"with pool:\n            {INTERRUPTED[where]}" if managed else f"{INTERRUPTED[where]}"
     code = f"""
     if __name__ == "__main__":
         pool = Pool(2, transport=named(os.environ["TRANSPORT"]))

@@ -8,14 +8,17 @@ import logging
 import multiprocessing.pool
 import pickle
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
+
 from pool_tasks import (
     Picky,
     fail,
     get_state,
     memory_of,
+    nap,
     pid,
     raise_picky,
     scale,
@@ -23,11 +26,11 @@ from pool_tasks import (
     square,
     total,
     total_of,
+    total_until,
     unloadable,
     unpicklable,
 )
 from pool_tools import MakePool, outcomes, wait_for
-
 from tines.errors import DecodeError, EncodeError, ResultEncodeError
 from tines.pool import MapResult, MaybeEncodingError
 from tines.wire.tracebacks import RemoteError
@@ -83,14 +86,15 @@ def test_arrays_come_and_go(make: MakePool) -> None:
     assert array[1] == 1
 
 
-def test_retries_see_the_arguments_of_the_call(make: MakePool) -> None:
+def test_retries_see_the_arguments_of_the_call(make: MakePool, tmp_path: Path) -> None:
     pool = make(1)
     array = numpy.zeros(100_000)
-    blocker = pool.apply_async(pid)
-    result = pool.apply_async(total, (array,), retries=1)
+    blocker = pool.apply_async(nap, (0.2,))
+    result = pool.apply_async(total_until, (str(tmp_path), 3, array), retries=2)
     array += 1
-    assert blocker.get()
+    assert blocker.get() == 0.2
     assert result.get() == 0
+    assert pool.statistics().retried == 2
 
 
 @pytest.mark.parametrize("way", ["map", "imap", "initializer"])
@@ -221,15 +225,17 @@ def test_errors_that_nobody_looks_at_are_logged_once(
     pool.apply_async(fail, ("dropped",))
     wait_for(lambda: len(caplog.records) == 2)
     pool.terminate()
-    assert sorted("kept" in record.getMessage() for record in caplog.records) == [False, False, True]
+    assert sorted("kept" in record.getMessage() for record in caplog.records) == [
+        False,
+        False,
+        True,
+    ]
     del kept
     gc.collect()
     assert len(caplog.records) == 3
 
 
 def test_statistics(make: MakePool, tmp_path: Any) -> None:
-    from pool_tasks import nap
-
     pool = make(2)
     assert pool.map(square, range(10), chunksize=1) == [x * x for x in range(10)]
     with pytest.raises(KeyError):

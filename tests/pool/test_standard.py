@@ -10,9 +10,9 @@ from functools import partial
 from typing import Any
 
 import pytest
+
 from pool_tasks import add, fail, fail_at, get_state, nap, nested, pid, set_state, square
 from pool_tools import MakePool, outcomes
-
 from tines.pool import Pool, ThreadPool
 from tines.transport import named
 
@@ -139,7 +139,9 @@ def test_callbacks_are_called_before_the_result_counts_as_ready(make: MakePool) 
     pool.map_async(square, range(3), callback=good.append, error_callback=bad.append).wait()
     assert good[-1] == [0, 1, 4]
     pool.apply_async(fail, callback=good.append, error_callback=bad.append).wait()
-    pool.map_async(partial(fail_at, 1), range(3), callback=good.append, error_callback=bad.append).wait()
+    pool.map_async(
+        partial(fail_at, 1), range(3), callback=good.append, error_callback=bad.append
+    ).wait()
     assert [type(error) for error in bad] == [KeyError, ValueError]
     assert len(good) == 21
     assert threading.current_thread() not in threads

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from hypothesis import settings, strategies as st
+from hypothesis import settings
+from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
@@ -22,26 +23,24 @@ from hypothesis.stateful import (
 )
 
 from tines.engines.contract import Exit
-from tines.pool.options import PoolOptions, TaskOptions
-from tines.pool.state import (
-    UNBEGUN_LIMIT,
+from tines.pool.instructions import (
     Break,
     Broken,
     Cancelled,
     Fail,
     Lost,
-    Phase,
-    PoolState,
     Retire,
     Send,
     Shutdown,
     StartWorker,
     Step,
     StopWorker,
-    Task,
     Terminated,
     TimedOut,
 )
+from tines.pool.options import PoolOptions, TaskOptions
+from tines.pool.state import UNBEGUN_LIMIT, Phase, PoolState
+from tines.pool.task import Task
 
 KILLED = Exit(pid=1, exitcode=-9, description="was killed by SIGKILL")
 
@@ -49,7 +48,9 @@ KILLED = Exit(pid=1, exitcode=-9, description="was killed by SIGKILL")
 class Range(Task):
     """A task of the world: some items of a job."""
 
-    def __init__(self, world: World, first: int, start: int, stop: int, options: TaskOptions) -> None:
+    def __init__(
+        self, world: World, first: int, start: int, stop: int, options: TaskOptions
+    ) -> None:
         self.world = world
         self.first = first
         self.start = start
@@ -94,7 +95,9 @@ class World(RuleBasedStateMachine):
     """Events in random order."""
 
     @initialize(
-        processes=st.integers(1, 3), max_restarts=st.sampled_from([1000, 3]), seed=st.integers(0, 1000)
+        processes=st.integers(1, 3),
+        max_restarts=st.sampled_from([1000, 3]),
+        seed=st.integers(0, 1000),
     )
     def begin(self, processes: int, max_restarts: int, seed: int) -> None:
         options = PoolOptions(processes=processes, max_restarts=max_restarts)
@@ -332,7 +335,9 @@ class World(RuleBasedStateMachine):
     def close(self) -> None:
         self.do(self.state.close())
 
-    @precondition(lambda self: self.items > 40 and not self.state.phase in (Phase.TERMINATED, Phase.BROKEN))
+    @precondition(
+        lambda self: self.items > 40 and self.state.phase not in (Phase.TERMINATED, Phase.BROKEN)
+    )
     @rule()
     def terminate(self) -> None:
         self.do(self.state.terminate())

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from pool_tasks import child_and_nap, leave_mark, nap, pid, square, stubborn
 from pool_tools import MakePool, outcomes, wait_for
-
 from tines.errors import TaskCancelledError, TaskTimeoutError, TinesError
 
 

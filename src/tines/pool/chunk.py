@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from tines.pool.functions import Reference
 from tines.pool.options import TaskOptions
-from tines.pool.state import Task
+from tines.pool.task import Task
 from tines.wire import messages, pickling
 
 __all__ = ["Chunk", "Job", "encode_items"]
@@ -62,7 +62,8 @@ class Chunk(Task):
 
     def encoded(self) -> tuple[int, Any, Any]:
         """Return the message that carries it."""
-        return self.job.encode(self)
+        job: Job = self.job
+        return job.encode(self)
 
     def settle(self, kind: int, data: Any, buffers: Any) -> None:
         """Hand the outcome to the job."""

@@ -197,7 +197,8 @@ class Collector:
         finally:
             target.remove_waiter(lock)
             if may_lead:
-                self._followers.remove(lock)
+                if lock in self._followers:
+                    self._followers.remove(lock)
                 self._leave()
 
     def _leave(self) -> None:
@@ -330,9 +331,9 @@ class Collector:
         """Wait until the thread should take the seat, and take it; ``False``: the pool has ended."""
         giving_way = bool(self._followers)
         while not self._stopped:
-            if not giving_way or self._hasty or self._urgent:
-                if self._has_work() and self._seat.acquire(False):
-                    return True
+            now = self._hasty or self._urgent or not giving_way
+            if now and self._has_work() and self._seat.acquire(False):
+                return True
             if not giving_way:
                 # First parked, then the look: a caller that leaves after the look sees it parked.
                 self.parked = True

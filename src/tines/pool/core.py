@@ -19,27 +19,26 @@ from collections.abc import Callable, Iterable
 from multiprocessing.util import Finalize
 from typing import TYPE_CHECKING, Any
 
+from tines.engines.contract import Exit
 from tines.errors import EncodeError, QueueShutDown, TransportError
 from tines.pool.collector import Collector
 from tines.pool.failures import Unfetched, broken_error, exception_for
 from tines.pool.functions import Functions
-from tines.pool.state import (
+from tines.pool.instructions import (
     Break,
     Broken,
-    Exit,
     Fail,
     Instruction,
-    Phase,
-    PoolState,
     Retire,
     Send,
     Shutdown,
     StartWorker,
     StopWorker,
-    Task,
     Terminated,
 )
+from tines.pool.state import Phase, PoolState
 from tines.pool.supervisor import Supervisor
+from tines.pool.task import Task
 from tines.pool.worker import WorkerSpec
 from tines.wire import messages, pickling
 
@@ -55,6 +54,8 @@ __all__ = ["Core"]
 
 NOT_RUNNING = "Pool not running"
 
+# A channel that was closed in this process raises ValueError.
+CHANNEL_ENDED = (QueueShutDown, TransportError, ValueError)
 ENDED = (Phase.TERMINATED, Phase.BROKEN, Phase.FORKED)
 
 
@@ -103,8 +104,16 @@ class Core:
         """
         self._exit = Finalize(None, _end, (self,), exitpriority=15)
         self.collector.start()
-        self._event(self.state.start)
-        self.supervisor.start()
+        try:
+            self._event(self.state.start)
+            self.supervisor.start()
+        except BaseException:
+            # No thread is there to end the other one, which would be waited for at exit.
+            self.finish()
+            self.collector.join()
+            self.supervisor.disown()
+            self.release()
+            raise
         try:
             error = self.supervisor.wait_until_started()
             if error is not None:
@@ -145,7 +154,7 @@ class Core:
             if state.phase in ENDED:
                 raise QueueShutDown
             task.ticket = self.tasks.send(data, buffers, kind, tag)
-        except (QueueShutDown, TransportError) as error:
+        except CHANNEL_ENDED as error:
             if state.finished(tag) is not None:
                 self.transport_lost(error)
                 task.settle_error(self.end_error())
@@ -178,7 +187,7 @@ class Core:
                     chunk.settle_error(error)
                     continue
                 chunk.ticket = send(data, buffers, kind, submit(chunk))
-        except (QueueShutDown, TransportError) as error:
+        except CHANNEL_ENDED as error:
             self.transport_lost(error)
         if state.phase in ENDED:
             for chunk in chunks:
@@ -301,7 +310,9 @@ class Core:
             elif isinstance(instruction, Fail):
                 self.failed += 1
                 task: Any = instruction.task
-                task.settle_error(exception_for(self.described(task), instruction.failure, self.functions))
+                task.settle_error(
+                    exception_for(self.described(task), instruction.failure, self.functions)
+                )
             elif isinstance(instruction, Retire):
                 for _ in range(instruction.count):
                     self.tasks.send(b"", (), messages.RETIRE)

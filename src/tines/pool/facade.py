@@ -11,7 +11,8 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
-from tines import _config, _created, transport as _transport
+from tines import _config, _created
+from tines import transport as _transport
 from tines.engines.local import LocalEngine
 from tines.pool import statistics
 from tines.pool.core import Core
@@ -20,9 +21,9 @@ from tines.pool.maps import MapResult
 from tines.pool.options import DEFAULT, PoolOptions, TaskOptions, check_count
 from tines.pool.results import ApplyResult, AsyncResult, Callbacks
 from tines.pool.startup import make_setup
-from tines.process import launch
 from tines.pool.state import Phase
 from tines.pool.statistics import PoolStatistics
+from tines.process import launch
 from tines.wire import messages
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ class Pool:
         self,
         func: Callable[..., T],
         args: Iterable[Any] = (),
-        kwds: Mapping[str, Any] = {},  # noqa: B006
+        kwds: Mapping[str, Any] = {},
         **options: Unpack[TaskKeywords],
     ) -> T:
         """Call ``func(*args, **kwds)`` in a worker and return what it returns."""
@@ -141,7 +142,7 @@ class Pool:
         self,
         func: Callable[..., Any],
         args: Iterable[Any] = (),
-        kwds: Mapping[str, Any] = {},  # noqa: B006
+        kwds: Mapping[str, Any] = {},
         callback: Callable[[Any], object] | None = None,
         error_callback: Callable[[BaseException], object] | None = None,
         **options: Unpack[TaskKeywords],
@@ -289,7 +290,9 @@ class Pool:
         check_count("processes", processes, minimum=1)
         core = self._core
         if processes > core.slots:
-            raise ValueError(f"processes={processes} is too many: this pool has room for {core.slots}")
+            raise ValueError(
+                f"processes={processes} is too many: this pool has room for {core.slots}"
+            )
         if core.state.phase is not Phase.OPEN:
             core.refuse()
         core.resize(processes)
@@ -339,7 +342,10 @@ class Pool:
         core = getattr(self, "_core", None)
         if core is not None and core.state.phase is Phase.OPEN:
             warnings.warn(
-                f"unclosed running multiprocessing pool {self!r}", ResourceWarning, source=self
+                f"unclosed running multiprocessing pool {self!r}",
+                ResourceWarning,
+                stacklevel=2,
+                source=self,
             )
 
     def __repr__(self) -> str:
@@ -350,9 +356,7 @@ class Pool:
         )
 
     def __reduce__(self) -> Any:
-        raise NotImplementedError(
-            "pool objects cannot be passed between processes or pickled"
-        )
+        raise NotImplementedError("pool objects cannot be passed between processes or pickled")
 
 
 def _callbacks(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import pickle
 import traceback
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tines._std import standard
 from tines.errors import (
@@ -15,7 +17,8 @@ from tines.errors import (
     TaskTimeoutError,
     WorkerLostError,
 )
-from tines.pool.state import Broken, Cancelled, Failure, Lost, Task, Terminated, TimedOut
+from tines.pool.instructions import Broken, Cancelled, Failure, Lost, Terminated, TimedOut
+from tines.pool.task import Task
 from tines.wire import pickling
 
 if TYPE_CHECKING:
@@ -25,12 +28,19 @@ if TYPE_CHECKING:
 else:
     std = standard("pool")
 
-__all__ = ["MaybeEncodingError", "Unfetched", "broken_error", "describe_task", "exception_for", "logger"]
+__all__ = [
+    "MaybeEncodingError",
+    "Unfetched",
+    "broken_error",
+    "describe_task",
+    "exception_for",
+    "logger",
+]
 
 logger = logging.getLogger("tines.pool")
 
 
-class MaybeEncodingError(ResultEncodeError, std.MaybeEncodingError):
+class MaybeEncodingError(ResultEncodeError, std.MaybeEncodingError):  # type: ignore[name-defined,misc]
     """What a task returned cannot be sent back. Both ours and the standard library's error.
 
     Attributes:
@@ -46,7 +56,50 @@ class MaybeEncodingError(ResultEncodeError, std.MaybeEncodingError):
     def __str__(self) -> str:
         return f"Error sending result: '{self.value}'. Reason: '{self.exc}'"
 
-    __repr__ = std.MaybeEncodingError.__repr__
+    __repr__ = std.MaybeEncodingError.__repr__  # type: ignore[attr-defined]
+
+
+class _Sketch(pickle.Unpickler):
+    """Unpickles without running code of the user's: in place of their objects are their names.
+
+    What killed a worker may have been just that code.
+    """
+
+    def find_class(self, module: str, name: str) -> Any:
+        root = module.partition(".")[0]
+        if root in _HARMLESS or (module == "builtins" and name in _HARMLESS_BUILTINS):
+            return super().find_class(module, name)
+        known = name if module in ("__main__", "builtins") else f"{module}.{name}"
+        return _Named(known, (_Anything,), {"__module__": "builtins"})
+
+
+_HARMLESS = ("collections", "datetime", "decimal", "fractions", "numpy", "pathlib", "uuid")
+_HARMLESS_BUILTINS = ("bytearray", "complex", "frozenset", "range", "set", "slice")
+
+
+class _Named(type):
+    """A class or a function that was not looked up."""
+
+    def __repr__(cls) -> str:
+        return cls.__name__
+
+
+class _Anything:
+    """An object that was not made: takes whatever unpickling does to it."""
+
+    def __new__(cls, *_args: Any, **_kwargs: Any) -> Any:
+        return object.__new__(cls)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
+
+    def __call__(self, *_args: Any, **_kwargs: Any) -> Any:
+        return self
+
+    def _nothing(self, *_args: Any) -> None:
+        pass
+
+    __init__ = __setstate__ = __setitem__ = append = extend = add = _nothing  # type: ignore[assignment]
 
 
 def describe_task(task: Task, functions: Functions) -> str:
@@ -54,9 +107,12 @@ def describe_task(task: Task, functions: Functions) -> str:
     if task.data is None:
         return "a task"
     try:
-        number, carrier, args, *rest = pickling.decode(pickling.PICKLED, task.data, task.buffers)
+        sketch = _Sketch(io.BytesIO(task.data), buffers=task.buffers)
+        number, carrier, args, *rest = sketch.load()
         parts = [pickling.short_repr(argument) for argument in args]
-        parts += [f"{key}={pickling.short_repr(value)}" for key, value in (rest or ({},))[0].items()]
+        parts += [
+            f"{key}={pickling.short_repr(value)}" for key, value in (rest or ({},))[0].items()
+        ]
         return f"{functions.name(number, carrier)}({', '.join(parts)})"
     except Exception:
         return "a task whose arguments do not unpickle here"

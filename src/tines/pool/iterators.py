@@ -16,7 +16,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from tines.errors import WaitTimeout
@@ -34,9 +33,6 @@ HORIZON = 0.01
 LARGEST_WINDOW = 1024
 SMALLEST_WINDOW = 4
 """Per worker: one item running, and enough waiting to bridge the consumer's turn."""
-
-BATCH_SECONDS = 0.5e-3
-"""For how long the reading thread gathers items before it sends them."""
 
 _LOCAL = -1
 """In place of a kind: the data is an exception that was made here."""
@@ -125,7 +121,7 @@ class IMapIterator(Waitable):
             del value, self
 
     @property
-    def settled(self) -> bool:  # type: ignore[override]
+    def settled(self) -> bool:
         """Whether :meth:`next` has something to do."""
         return bool(self._current) or self._is_ready() or self._over()
 
@@ -259,12 +255,9 @@ class IMapIterator(Waitable):
         assert room is not None
         while self._input is not None:
             while self._input is not None and self._pulled - self._consumed < self._window:
+                # What was read goes at once: the next item may be long in coming.
                 chunks: list[Chunk] = []
-                until = time.monotonic() + BATCH_SECONDS
-                while self._input is not None and self._pulled - self._consumed < self._window:
-                    self._pull(chunks)
-                    if time.monotonic() > until:
-                        break
+                self._pull(chunks)
                 self._core.send_chunks(chunks)
             if self._input is not None:
                 room.wait()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tines.errors import TaskCancelledError, WaitTimeout
 from tines.pool.failures import Unfetched, logger
 from tines.pool.options import TaskOptions
-from tines.pool.state import Task
+from tines.pool.task import Task
 from tines.wire import messages, pickling
 
 if TYPE_CHECKING:
@@ -39,8 +39,9 @@ class Waitable:
         self.__dict__.setdefault("_waiters", []).append(lock)
 
     def remove_waiter(self, lock: Any) -> None:
-        """Undo :meth:`add_waiter`."""
-        self._waiters.remove(lock)  # type: ignore[union-attr]
+        """Undo :meth:`add_waiter`, if it came to that."""
+        if self._waiters and lock in self._waiters:
+            self._waiters.remove(lock)
 
     def wake(self) -> None:
         """Release the locks of all who wait."""

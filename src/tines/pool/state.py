@@ -31,35 +31,33 @@ import enum
 import heapq
 import itertools
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Union
+from typing import Any
 
 from tines.engines.contract import Exit
-from tines.pool.options import DEFAULT, PoolOptions, TaskOptions
+from tines.pool.instructions import (
+    Break,
+    Broken,
+    Cancelled,
+    Fail,
+    Failure,
+    Instruction,
+    Instructions,
+    Lost,
+    Retire,
+    Send,
+    Shutdown,
+    StartWorker,
+    Step,
+    StopWorker,
+    Terminated,
+    TimedOut,
+)
+from tines.pool.options import PoolOptions
+from tines.pool.task import Task
 
-__all__ = [
-    "Break",
-    "Broken",
-    "Cancelled",
-    "Exit",
-    "Fail",
-    "Failure",
-    "Instruction",
-    "Lost",
-    "Phase",
-    "PoolState",
-    "Retire",
-    "Send",
-    "Shutdown",
-    "StartWorker",
-    "Step",
-    "StopWorker",
-    "Task",
-    "Terminated",
-    "TimedOut",
-    "Worker",
-]
+__all__ = ["Phase", "PoolState", "Worker"]
 
 UNBEGUN_LIMIT = 3
 """How many workers may die holding a task they had not begun, before it is charged all the same:
@@ -85,158 +83,7 @@ class Phase(enum.Enum):
     """This is the copy of a pool in a forked child, where it has no workers."""
 
 
-class Task:
-    """What the machine knows of a task, and of a chunk: a range of items that travel together.
-
-    The defaults live in the class, because most tasks never have anything else.
-
-    Attributes:
-        tag: Number of the latest dispatch; 0 before the first.
-        kind: Kind of the message that carries it.
-        data: The encoded task, then its encoded result; ``None`` where it is encoded on sending.
-        buffers: The large buffers that belong to ``data``.
-        ticket: What the tasks channel returned for it.
-        start: First item of the range; a call is a range of one.
-        stop: End of the range.
-        reported: How many items from ``start`` on have their result.
-        attempt: Number of the current attempt, from 1.
-        history: How the earlier attempts ended.
-        unbegun: How many workers died holding it without having begun.
-        express: Any thread may deliver its result: nothing but to store it is to be done.
-    """
-
-    tag: int = 0
-    kind: int = 0
-    data: Any = None
-    buffers: Sequence[Any] = ()
-    ticket: int = -1
-    options: TaskOptions = DEFAULT
-    start: int = 0
-    stop: int = 1
-    reported: int = 0
-    attempt: int = 1
-    history: tuple[str, ...] = ()
-    unbegun: int = 0
-    express: bool = False
-    job: Any = None
-    """The map or iterator it is a chunk of."""
-
-    def split(self, start: int, stop: int) -> Task:
-        """Return a task for a part of the range; itself where that is the whole."""
-        raise NotImplementedError
-
-
-
-
-@dataclass(frozen=True)
-class Lost:
-    """The worker ended while it was running the task."""
-
-    exit: Exit
-    attempt: int
-    history: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class TimedOut:
-    """The task ran longer than it may, and its worker had to be ended."""
-
-    timeout: float
-    attempt: int
-
-
-@dataclass(frozen=True)
-class Cancelled:
-    """Somebody cancelled the task."""
-
-    started: bool
-
-
-@dataclass(frozen=True)
-class Terminated:
-    """The pool was terminated with the task still to be finished."""
-
-
-@dataclass(frozen=True)
-class Broken:
-    """The pool gave up. ``reason`` says why, ``cause`` is an exception if there was one."""
-
-    reason: str
-    cause: Any = None
-
-
-Failure = Union[Lost, TimedOut, Cancelled, Terminated, Broken]
-
-
-
-
-class Step(enum.Enum):
-    """The ways of stopping what a worker does, in order."""
-
-    INTERRUPT = "interrupt"
-    TERMINATE = "terminate"
-    KILL = "kill"
-
-
-@dataclass(frozen=True)
-class Send:
-    """Give the task a dispatch number with ``submit`` and send it."""
-
-    task: Task
-
-
-@dataclass(frozen=True)
-class Fail:
-    """Deliver a failure to the task, which is over."""
-
-    task: Task
-    failure: Failure
-
-
-@dataclass(frozen=True)
-class StartWorker:
-    """Start a worker in a slot."""
-
-    slot: int
-
-
-@dataclass(frozen=True)
-class StopWorker:
-    """Stop the worker in a slot, or only what it does.
-
-    ``tag`` says on whose account; ``timeout`` is set if that task ran out of time.
-    """
-
-    slot: int
-    step: Step
-    tag: int = 0
-    timeout: float | None = None
-
-
-@dataclass(frozen=True)
-class Retire:
-    """Let so many workers leave, when they come to it."""
-
-    count: int
-
-
-@dataclass(frozen=True)
-class Shutdown:
-    """Everything is done: shut the tasks channel, upon which the workers leave."""
-
-
-@dataclass(frozen=True)
-class Break:
-    """The pool has given up: stop all workers, fail what is open with this."""
-
-    failure: Broken
-
-
-Instruction = Union[Send, Fail, StartWorker, StopWorker, Retire, Shutdown, Break]
-Instructions = Sequence[Instruction]
 NOTHING: Instructions = ()
-
-
 
 
 @dataclass
@@ -260,7 +107,7 @@ class _Stop:
     steps: list[Step] = field(default_factory=lambda: list(Step))
 
 
-_Due = Union[Task, _Stop]
+_Due = Task | _Stop
 
 
 class PoolState:
@@ -295,7 +142,6 @@ class PoolState:
         self._failed_starts = 0
         self._finished_before = -1
 
-
     def submit(self, task: Task) -> int:
         """Give a task its dispatch number; it is pending from here on.
 
@@ -309,7 +155,6 @@ class PoolState:
     def finished(self, tag: int) -> Task | None:
         """Take out the task whose outcome arrived; ``None``: nobody waits for it any more."""
         return self.pending.pop(tag, None)
-
 
     def stopped(self, tag: int) -> None:
         """Note that a worker is through with a dispatch, so nothing has to be stopped there."""
@@ -354,7 +199,6 @@ class PoolState:
         stop = _Stop(task.tag, slot, task.options.grace, None)
         self.stops[task.tag] = stop
         return (Fail(task, Cancelled(started=True)), *self._step(stop, now))
-
 
     def start(self) -> Instructions:
         """Return how to get as many workers as there are to be."""
@@ -435,7 +279,6 @@ class PoolState:
         broken = Broken("a worker could not be started", cause)
         return (Break(broken), *self._fail_everything(broken))
 
-
     def next_deadline(self) -> float | None:
         """When :meth:`tick` is to be called next."""
         timers = self._timers
@@ -458,7 +301,6 @@ class PoolState:
                 out += self._step(due, now)
         return out
 
-
     def close(self) -> Instructions:
         """Accept no more tasks."""
         if self.phase is Phase.OPEN:
@@ -480,7 +322,6 @@ class PoolState:
             worker.stopping = True
         stops = [StopWorker(slot, Step.TERMINATE) for slot in self.workers]
         return (*stops, *self._fail_everything(Terminated()))
-
 
     def _working(self) -> bool:
         return self.phase in (Phase.OPEN, Phase.CLOSED, Phase.DRAINED)

@@ -12,10 +12,11 @@ import threading
 import time
 from collections import deque
 from multiprocessing import connection
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING
 
 from tines.pool.failures import logger
-from tines.pool.state import Phase, StartWorker, Step, StopWorker
+from tines.pool.instructions import StartWorker, Step, StopWorker
+from tines.pool.state import Phase
 from tines.pool.worker import main as worker_main
 from tines.wire.messages import Order, Verb
 
@@ -38,7 +39,7 @@ class Supervisor:
     def __init__(self, core: Core, engine: Engine) -> None:
         self._core = core
         self._engine = engine
-        self._orders: deque[Union[StartWorker, StopWorker]] = deque()
+        self._orders: deque[StartWorker | StopWorker] = deque()
         self.workers: dict[int, Running] = {}
         self._reader, self._writer = connection.Pipe(duplex=False)
         # Reentrant: a pool may be collected, and so abandoned, at any allocation.

@@ -20,7 +20,13 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from tines.errors import EncodeError, QueueShutDown, TaskCancelledError, TaskTimeoutError, TransportError
+from tines.errors import (
+    EncodeError,
+    QueueShutDown,
+    TaskCancelledError,
+    TaskTimeoutError,
+    TransportError,
+)
 from tines.pool.functions import FunctionCache
 from tines.pool.startup import Setup
 from tines.transport.contract import Buffer, Channel

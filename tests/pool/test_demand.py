@@ -1,0 +1,166 @@
+"""Input is read on demand; chunks follow what was measured."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from pool_tasks import nap, square
+from pool_tools import MakePool, outcomes, wait_for
+from tines.pool.chunks import TARGET, Guide
+from tines.pool.iterators import LARGEST_WINDOW
+
+
+class Counted:
+    """An endless input that counts how much of it was read."""
+
+    def __init__(self) -> None:
+        self.read = 0
+
+    def __iter__(self) -> Iterator[int]:
+        while True:
+            self.read += 1
+            yield self.read
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+@pytest.mark.parametrize("buffersize", [None, 1, 10])
+def test_a_window_ahead_of_the_consumer_and_no_more(
+    make: MakePool, ordered: bool, buffersize: int | None
+) -> None:
+    pool = make()
+    source = Counted()
+    imap = pool.imap if ordered else pool.imap_unordered
+    iterator = imap(square, source, buffersize=buffersize)
+    wait_for(lambda: source.read)
+    time.sleep(0.1)
+    for taken in range(50):
+        limit = buffersize or 64
+        assert source.read <= taken + limit + 1
+        iterator.next(timeout=20)
+        time.sleep(0.001)
+    for taken in range(50, 5050):  # as fast as it can: the window may grow, up to its limit
+        iterator.next(timeout=20)
+        assert source.read <= taken + LARGEST_WINDOW + 2
+
+
+def test_tasks_begin_before_the_first_next(make: MakePool) -> None:
+    pool = make()
+    iterator = pool.imap(square, (x for x in range(3)))
+    wait_for(lambda: sum(pool._core.done) == 3 or len(iterator._ready) == 3)
+    assert list(iterator) == [0, 1, 4]
+
+
+@pytest.mark.parametrize("chunksize", [1, 4])
+@pytest.mark.parametrize("ordered", [True, False])
+def test_input_that_raises(make: MakePool, chunksize: int, ordered: bool) -> None:
+    def source() -> Iterator[int]:
+        yield from range(6)
+        raise LookupError("no more")
+
+    pool = make()
+    imap = pool.imap if ordered else pool.imap_unordered
+    found = outcomes(imap(square, source(), chunksize))
+    # As in the standard library, the chunk that the exception cuts short is not run.
+    whole = 6 - 6 % chunksize
+    values = [x for x in found if not isinstance(x, Exception)]
+    assert sorted(values) == [x * x for x in range(whole)]
+    (error,) = [x for x in found if isinstance(x, Exception)]
+    assert isinstance(error, LookupError)
+    if ordered:
+        assert found.index(error) == whole
+    with pytest.raises(LookupError):
+        pool.map(square, source())
+    assert pool.apply(square, (3,)) == 9
+
+
+def test_slow_input_holds_up_neither_results_nor_other_tasks(make: MakePool) -> None:
+    gate = threading.Event()
+
+    def source() -> Iterator[int]:
+        yield 1
+        yield 2
+        gate.wait(20)
+        yield 3
+
+    pool = make()
+    iterator = pool.imap(square, source())
+    assert iterator.next(timeout=10) == 1
+    assert iterator.next(timeout=10) == 4
+    assert pool.map(square, range(10)) == [x * x for x in range(10)]
+    threading.Timer(0.05, gate.set).start()
+    assert list(iterator) == [9]
+
+
+def test_iterators_can_feed_iterators(make: MakePool) -> None:
+    pool = make()
+    twice: Any = pool.imap(square, pool.imap_unordered(square, pool.imap(square, [1, 2, 3])))
+    assert sorted(twice) == [1, 256, 6561]
+
+
+def test_an_iterator_that_is_not_exhausted_ends_with_the_pool(make: MakePool) -> None:
+    pool = make()
+    iterator = pool.imap(square, Counted())
+    assert [next(iterator) for _ in range(5)] == [1, 4, 9, 16, 25]
+    pool.terminate()
+
+
+def _simulate(durations: list[float], workers: int) -> float:
+    """Return how long a map takes by the guide's sizes, without any overhead."""
+    guide = Guide(workers)
+    free = [0.0] * workers
+    start = 0
+    while start < len(durations):
+        stop = start + guide.size(len(durations) - start)
+        seconds = sum(durations[start:stop])
+        worker = free.index(min(free))
+        free[worker] += seconds
+        guide.measured(stop - start, seconds)
+        start = stop
+    return max(free)
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("scale", [1e-6, 1e-4, 1e-2, 1.0])
+@pytest.mark.parametrize("workers", [2, 8])
+def test_workers_finish_together(seed: int, scale: float, workers: int) -> None:
+    rng = random.Random(seed)
+    durations = [min(rng.paretovariate(1.5), 50.0) * scale for _ in range(1000)]
+    ideal = max(sum(durations) / workers, max(durations))
+    assert _simulate(durations, workers) <= 1.06 * ideal + max(TARGET, max(durations))
+    assert _simulate(sorted(durations, reverse=True), workers) <= 1.06 * ideal + TARGET
+
+
+def test_quick_items_share_chunks_and_slow_ones_travel_alone() -> None:
+    quick = Guide(2)
+    sizes = []
+    remaining = 100_000
+    while remaining:
+        size = quick.size(remaining)
+        quick.measured(size, size * 1e-7)
+        sizes.append(size)
+        remaining -= size
+    assert len(sizes) < 100
+    assert max(sizes) > 5000
+    assert sizes[-1] == 1
+    slow = Guide(2)
+    for _ in range(100):
+        assert slow.size(1000) == 1
+        slow.measured(1, 0.1)
+
+
+def test_a_skewed_map_takes_little_more_than_it_must(make: MakePool) -> None:
+    pool = make()
+    durations = [0.001] * 300 + [0.15] * 2 + [0.001] * 100
+    ideal = sum(durations) / 2
+    best = 100.0
+    for _ in range(3):
+        began = time.perf_counter()
+        pool.map(nap, durations)
+        best = min(best, (time.perf_counter() - began) / ideal)
+    assert best < 1.35  # the standard library: 1.5; sleeping takes longer than it is told to
