@@ -61,7 +61,9 @@ async def _judge(suite: Suite, method: str, arguments: argparse.Namespace) -> li
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m compat", description=__doc__)
     parser.add_argument("--method", dest="methods", action="append", choices=METHODS)
-    parser.add_argument("--suite", dest="suites", action="append", type=Suite, help="multiprocessing or futures")
+    parser.add_argument(
+        "--suite", dest="suites", action="append", type=Suite, help="multiprocessing or futures"
+    )
     parser.add_argument("-k", default="", metavar="TEXT", help="only tests with this in their name")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes at a time")
     parser.add_argument("--shards", type=int, default=16, help="processes in all, for each run")

@@ -92,7 +92,9 @@ async def collect(task: Task) -> list[str]:
             names = event.get("tests", [])
             break
     except _Ended as ended:
-        raise RuntimeError(f"the tests do not load ({ended.outcome.value}):\n{shard.said()}") from None
+        raise RuntimeError(
+            f"the tests do not load ({ended.outcome.value}):\n{shard.said()}"
+        ) from None
     finally:
         await shard.end()
     return names

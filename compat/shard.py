@@ -90,7 +90,9 @@ def main() -> None:
     try:
         tests = suites.load(suites.Suite(suite), method)
     except suites.Unavailable as error:
-        os.write(int(events), json.dumps({"event": "unavailable", "why": str(error)}).encode() + b"\n")
+        os.write(
+            int(events), json.dumps({"event": "unavailable", "why": str(error)}).encode() + b"\n"
+        )
         return
     result = _Telling(int(events), {test.id(): name for name, test in tests.items()})
     if not names:

@@ -61,9 +61,7 @@ def _of_executor(name: str, method: str) -> bool:
     start = method.capitalize()
     longer = [other.capitalize() for other in METHODS if other != method]
     longer = [other for other in longer if other.startswith(start)]
-    return (
-        rest != name and rest.startswith(start) and not any(map(rest.startswith, longer))
-    )
+    return rest != name and rest.startswith(start) and not any(map(rest.startswith, longer))
 
 
 def _of_multiprocessing(method: str) -> list[ModuleType]:

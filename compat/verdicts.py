@@ -94,5 +94,3 @@ def _headline(result: Result) -> str:
     if not lines or result.outcome in (Outcome.HANG, Outcome.CRASH):
         return result.outcome.value
     return f"{result.outcome.value}: {lines[-1].strip()[:200]}"
-
-

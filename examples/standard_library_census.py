@@ -21,12 +21,11 @@ try:
 except ImportError:
     sys.exit("this program shows its results with rich: pip install 'tines[demo]'")
 
+import tines as mp
 from census.display import Display
 from census.measuring import Census, measure, source_files, standard_library
 from census.racing import FILES_PER_TASK, file_race, name_race
 from census.surviving import run_with_a_kill
-
-import tines as mp
 from tines import transport
 
 SMALL_TASKS = 20_000

@@ -24,12 +24,24 @@ SUBMODULES = [
     "process",
     "queues",
     "reduction",
+    "resource_tracker",
     "shared_memory",
     "sharedctypes",
     "spawn",
     "synchronize",
     "util",
 ]
+
+NOT_HERE = {
+    "forkserver": "ours is tines.process.forkserver; what is public of it is in the package",
+    "heap": "the memory behind RawValue and RawArray: no public name",
+    "popen_fork": "private; ours are in tines.process",
+    "popen_forkserver": "private; ours are in tines.process",
+    "popen_spawn_posix": "private; ours are in tines.process",
+    "popen_spawn_win32": "private; ours are in tines.process",
+    "resource_sharer": "what pickled connections use by themselves",
+}
+"""Submodules of the standard library that have no counterpart, and why."""
 
 OWN = {
     "DecodeError",
@@ -59,6 +71,12 @@ def test_all_names_are_here_and_no_others():
     assert set(mp.__all__) - OWN == set(multiprocessing.__all__)
     assert len(mp.__all__) == len(set(mp.__all__))
     assert list(mp.__all__) == sorted(mp.__all__)
+
+
+def test_every_submodule_is_here_or_explained():
+    theirs = {module.name for module in pkgutil.iter_modules(multiprocessing.__path__)}
+    assert theirs - set(NOT_HERE) == {name for name in SUBMODULES if "." not in name}
+    assert set(NOT_HERE) <= theirs
 
 
 @pytest.mark.parametrize("name", sorted(mp.__all__))
@@ -216,6 +234,7 @@ def test_every_module_imports_alone(name):
     done = subprocess.run(
         [sys.executable, "-c", f"import {name}"], capture_output=True, text=True, timeout=60
     )
-    if "No module named 'tines." in done.stderr or "_native" in done.stderr:
+    missing = ("No module named 'tines.", "_native", "No module named 'joblib'")
+    if any(text in done.stderr for text in missing):
         pytest.skip(done.stderr.splitlines()[-1])
     assert done.returncode == 0, done.stderr

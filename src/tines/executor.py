@@ -223,7 +223,7 @@ class ProcessPoolExecutor(Executor):
         if buffersize is not None and buffersize < 1:
             raise ValueError("buffersize must be None or > 0")
         deadline = None if timeout is None else time.monotonic() + timeout
-        items = zip(*iterables)  # noqa: B905 - the shortest ends it, as in the builtin map
+        items = zip(*iterables)
         chunks = iter(lambda: list(itertools.islice(items, chunksize)), [])
         futures = deque(
             self.submit(_run_chunk, fn, chunk) for chunk in itertools.islice(chunks, buffersize)

@@ -8,9 +8,9 @@ import signal
 import tempfile
 
 import pytest
-from both import Both
 
 import tines
+from both import Both
 
 METHODS = tines.get_all_start_methods()
 
@@ -80,7 +80,13 @@ class TestJoblib:
             squares = parallel(joblib.delayed(square)(n) for n in range(500))
             names = parallel(joblib.delayed(worker_name)(n) for n in range(4))
             lazy = joblib.Parallel(return_as="generator")
-            assert list(lazy(joblib.delayed(lambda n: n + 1)(n) for n in range(5))) == [1, 2, 3, 4, 5]
+            assert list(lazy(joblib.delayed(lambda n: n + 1)(n) for n in range(5))) == [
+                1,
+                2,
+                3,
+                4,
+                5,
+            ]
         assert squares == [n * n for n in range(500)]
         kinds = {"fork": "ForkPool", "spawn": "SpawnPool", "forkserver": "ForkServerPool"}
         assert all(name.startswith(kinds[method]) for name in names)
@@ -203,6 +209,28 @@ class TestRunner:
         ended = both.run("program.py", method)
         assert (ended.code, ended.out) == (0, "{'tines.executor'}\n"), ended.err
         assert "/50 [" in ended.err
+
+    def test_joblib_with_its_own_backend(self, both: Both) -> None:
+        """loky derives from private parts of the standard library's queues, and keeps them."""
+        pytest.importorskip("joblib", reason="joblib is not installed")
+        both.write(
+            "program.py",
+            """
+            import joblib, multiprocessing
+
+            def square(number):
+                return number * number
+
+            if __name__ == "__main__":
+                tasks = [joblib.delayed(square)(n) for n in range(10)]
+                for backend in ("loky", "multiprocessing", "threading"):
+                    print(joblib.Parallel(2, backend=backend)(tasks))
+                print(multiprocessing.Queue.__module__)
+            """,
+        )
+        ended = both.run("program.py")
+        squares = f"{[n * n for n in range(10)]}\n"
+        assert (ended.code, ended.out) == (0, squares * 3 + "tines.queues\n"), ended.err
 
     def test_asyncio(self, both: Both) -> None:
         both.write(

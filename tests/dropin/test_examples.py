@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from both import Both
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

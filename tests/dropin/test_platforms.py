@@ -20,16 +20,13 @@ pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="elsewhere the real system shows it"
 )
 
-ONLY_FORK = "forks, or talks to a process that does; the context has it imported elsewhere only"
+ONLY_FORK = "forks, or watches what was forked; nothing imports it where there is no fork"
 NOT_ON_WINDOWS = {
     "tines.process.forkserver": ONLY_FORK,
-    "tines.process.forkserver_client": ONLY_FORK,
-    "tines.process.liveness": ONLY_FORK,
     "tines.process.popen": ONLY_FORK,
     "tines.process.popen_fork": ONLY_FORK,
     "tines.process.popen_forkserver": ONLY_FORK,
-    "tines.process.spares": ONLY_FORK,
-    "tines.process.child": ONLY_FORK,
+    "tines.process.spares": "waits in ways of POSIX; ``popen_spawn`` does not import it there",
 }
 NEEDS_NATIVE = {"tines.transport.ring": "is the native transport, which is for Linux"}
 

@@ -7,6 +7,7 @@ import signal
 import sys
 
 import pytest
+
 from both import Both
 
 METHODS = multiprocessing.get_all_start_methods()
@@ -100,7 +101,14 @@ def test_ends(both: Both, text: str) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    [["absent.py"], ["-m", "absent"], ["-m", "absent.py"], ["-m", "empty"], ["empty"], ["-m", "a.b"]],
+    [
+        ["absent.py"],
+        ["-m", "absent"],
+        ["-m", "absent.py"],
+        ["-m", "empty"],
+        ["empty"],
+        ["-m", "a.b"],
+    ],
 )
 def test_no_such_program(both: Both, line: list[str]) -> None:
     both.write("empty/__init__.py", "")

@@ -99,7 +99,7 @@ class _Anything:
     def _nothing(self, *_args: Any) -> None:
         pass
 
-    __init__ = __setstate__ = __setitem__ = append = extend = add = _nothing  # type: ignore[assignment]
+    __init__ = __setstate__ = __setitem__ = append = extend = add = _nothing
 
 
 def describe_task(task: Task, functions: Functions) -> str:

@@ -6,6 +6,9 @@ What is replaced, and nothing else:
 * its submodules of which tines has its own: ``context``, ``managers``, ``pool``, ``queues``;
 * ``concurrent.futures.ProcessPoolExecutor``.
 
+Libraries that derive from the private parts of what is replaced (:data:`_DERIVING`) keep the standard
+library's.
+
 All other submodules (``connection``, ``process``, ``synchronize``, ``util`` ...) are the standard
 library's, which tines shares; so there is one list of children, one logger, one ``Lock`` class.
 
@@ -46,6 +49,9 @@ PROLOGUE = "import tines.runner.alias; tines.runner.alias.install(); "
 
 _PACKAGE = "multiprocessing"
 _FUTURES = "concurrent.futures.process"
+
+_DERIVING = ("loky.backend.queues",)
+"""Modules that derive from the standard library's queues and build on their private parts."""
 
 
 def installed() -> bool:
@@ -90,12 +96,17 @@ class _Finder(MetaPathFinder):
         loader = self._loaders.get(fullname)
         if loader is not None:
             return ModuleSpec(fullname, loader, is_package=fullname == _PACKAGE)
+        kind: type[_Loading] | None = None
         if fullname == _FUTURES:
-            spec = PathFinder.find_spec(fullname, path, target)
-            if spec is not None and spec.loader is not None:
-                spec.loader = _Futures(spec.loader)
-            return spec
-        return None
+            kind = _Futures
+        elif fullname.endswith(_DERIVING):
+            kind = _Deriving
+        if kind is None:
+            return None
+        spec = PathFinder.find_spec(fullname, path, target)
+        if spec is not None and spec.loader is not None:
+            spec.loader = kind(spec.loader)
+        return spec
 
 
 class _Importing:
@@ -118,8 +129,8 @@ class _Existing(Loader):
         sys.modules[module.__name__] = self._get()
 
 
-class _Futures(Loader):
-    """Loads ``concurrent.futures.process``, then has its executor be ours."""
+class _Loading(Loader):
+    """Loads a module as its own loader does."""
 
     def __init__(self, loader: Loader) -> None:
         self._loader = loader
@@ -129,12 +140,32 @@ class _Futures(Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         self._loader.exec_module(module)
+
+
+class _Futures(_Loading):
+    """Loads ``concurrent.futures.process``, then has its executor be ours."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        super().exec_module(module)
         _offer_executor(module)
+
+
+class _Deriving(_Loading):
+    """Loads a module that derives from the standard library's queues, with those in place."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        name = f"{_PACKAGE}.queues"
+        ours = import_module(name)
+        sys.modules[name] = _std.standard("queues")
+        try:
+            super().exec_module(module)
+        finally:
+            sys.modules[name] = ours
 
 
 def _offer_executor(futures: ModuleType) -> None:
     """Have the name looked up in ours at first use: our executor itself imports this module."""
-    del futures.ProcessPoolExecutor  # type: ignore[attr-defined]
+    del futures.ProcessPoolExecutor
 
     def find(name: str) -> Any:
         if name != "ProcessPoolExecutor":
@@ -185,4 +216,4 @@ def _carry_by_the_standard_way() -> None:
             command[command.index("-c") + 1] = PROLOGUE + command[command.index("-c") + 1]
         return command
 
-    spawn.get_command_line = get_command_line  # type: ignore[assignment]
+    spawn.get_command_line = get_command_line

@@ -43,18 +43,18 @@ def run(argv: Sequence[str]) -> int:
     from tines.runner import alias
 
     arguments = list(argv)
-    stats = arguments[0] == "--stats"
-    if stats:
+    wants_stats = arguments[0] == "--stats"
+    if wants_stats:
         del arguments[0]
     try:
         found, rest = _find(arguments)
     except program.CannotRun as error:
         print(f"{sys.executable}: {error}", file=sys.stderr)
         return error.exit_code
-    if stats:
-        from tines.runner import stats as recorder
+    if wants_stats:
+        from tines.runner import stats
 
-        recorder.start()
+        stats.start()
     alias.install()
     program.run(found, rest)
     return 0

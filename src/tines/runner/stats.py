@@ -57,6 +57,7 @@ class _Recorder:
 
 
 def _describe(statistics: Any) -> str:
+    shown: tuple[str, ...]
     if hasattr(statistics, "done"):
         shown = ("processes", "done", "raised", "lost", "retried", "restarts")
     else:
