@@ -71,8 +71,19 @@ def test_a_real_run(tmp_path: Path) -> None:
     """Some tests of locks, from the listing to the file; skipped where they are not installed."""
     report = tmp_path / "report.json"
     done = subprocess.run(
-        [sys.executable, "-m", "compat", "--method", "spawn", "--suite", "multiprocessing"]
-        + ["-k", "WithProcessesTestLock", "--json", str(report)],
+        [
+            sys.executable,
+            "-m",
+            "compat",
+            "--method",
+            "spawn",
+            "--suite",
+            "multiprocessing",
+            "-k",
+            "WithProcessesTestLock",
+            "--json",
+            str(report),
+        ],
         cwd=ROOT,
         capture_output=True,
         text=True,

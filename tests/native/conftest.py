@@ -3,43 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-HERE = Path(__file__).parent
-
-
-def build_overlay(directory: Path, build: str) -> Path:
-    """Build the extension in another way; return a directory to put first on PYTHONPATH.
-
-    It holds the package as links to the sources, and this build in place of the usual one.
-    """
-    environment = {**os.environ, "TINES_NATIVE": "require", "TINES_BUILD": build}
-    lib, temporary = str(directory / "lib"), str(directory / "objects")
-    done = subprocess.run(
-        [sys.executable, "setup.py", "-q", "build_ext", "-b", lib, "-t", temporary],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        timeout=100,
-    )
-    assert done.returncode == 0, f"the {build} build failed: {done.stderr}"
-    package = directory / "overlay" / "tines"
-    package.mkdir(parents=True)
-    for entry in (ROOT / "src" / "tines").iterdir():
-        if entry.suffix != ".so" and entry.name != "__pycache__":
-            (package / entry.name).symlink_to(entry)
-    for built in (directory / "lib" / "tines").iterdir():
-        shutil.copy2(built, package)
-    return package.parent
+from native_tools import HERE, ROOT, Run, build_overlay
 
 
 @pytest.fixture(scope="session")
@@ -49,9 +19,6 @@ def overlay(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not (ROOT / "setup.py").exists():
         pytest.skip("not run from a source tree")
     return build_overlay(tmp_path_factory.mktemp("debug"), "debug")
-
-
-Run = Callable[..., str]
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from conftest import ROOT
+from native_tools import ROOT
 
 RIGS = ["queue", "queue-pipe", "pool", "process"]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ROOT
+from native_tools import ROOT
 
 PLAIN = ["plain/stress", "plain/kills", "plain/hostile", "random-fuzz"]
 SANITIZED = ["asan/stress", "asan/kills", "asan/hostile", "tsan/stress"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from conftest import Run
+from native_tools import Run
 
 STEPS = [
     "put_locked",

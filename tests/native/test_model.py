@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from conftest import ROOT
+from native_tools import ROOT
 
 FAULTS = [
     "commit-before-payload",
