@@ -6,6 +6,8 @@
 # make clean   remove everything that these made
 #
 # make sanitize, fuzz   the C core's own tests under sanitizers; operations against a model
+# make chaos            kill what runs at random, and count: SECONDS=60 ARGS="--seed 7 queue"
+# make model            explore the ring's protocol, with a crash at every step
 # make compat           the interpreter's own tests of multiprocessing, judged
 # make bench            against the peers, in an environment of its own (benchmarks/Makefile.inc)
 #
@@ -32,7 +34,7 @@ pip := $(bin)/python -m pip --disable-pip-version-check --quiet install
 export TINES_BUILD TINES_NATIVE
 
 .DELETE_ON_ERROR:
-.PHONY: build clean compat demo FORCE format fuzz sanitize
+.PHONY: build chaos clean compat demo FORCE format fuzz model sanitize
 .PHONY: test test-full test-quick test-without-native
 .PHONY: lint lint-c lint-imports lint-style lint-types
 
@@ -81,13 +83,19 @@ format: $(VENV)/dev.stamp
 sanitize fuzz:
 	$(MAKE) -C native/tests $@
 
+chaos: $(VENV)/dev.stamp
+	$(bin)/python -m chaos --seconds $(or $(SECONDS),60) $(ARGS)
+
+model:
+	$(PYTHON) docs/design/model/ring_model.py --messages 1 1 --kills 4
+
 compat: $(VENV)/dev.stamp
 	$(bin)/python -m compat $(ARGS)
 
 clean:
 	rm -rf $(VENV) .venv-3.* build dist src/*.egg-info src/tines/_native*.so
 	rm -rf .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
-	find benchmarks compat examples src tests -name __pycache__ -prune -exec rm -rf {} +
+	find benchmarks chaos compat examples src tests -name __pycache__ -prune -exec rm -rf {} +
 	$(MAKE) -C native/tests clean
 
 # An environment is made anew when the interpreter changes, and the package is installed again when

@@ -334,51 +334,51 @@ void tn_blocks_inherit(tn_segment *segment, uint32_t slot) {
     }
 }
 
-/* The oldest free block that holds pages, or TN_NO_BLOCK. */
-static uint32_t oldest_cached(tn_segment *segment, int64_t before) {
-    uint32_t used = tn_blocks_used(segment), oldest = TN_NO_BLOCK;
-    for (uint32_t i = 0; i < used; i++) {
-        tn_block *block = tn_block_at(segment, i);
-        if (tn_state_of(block) != TN_FREE || block->touched == 0 || block->freed_at > before) continue;
-        if (oldest == TN_NO_BLOCK || block->freed_at < tn_block_at(segment, oldest)->freed_at) oldest = i;
-    }
-    return oldest;
-}
+enum { BATCH = 128 };
 
-/* Take one particular free block out of its list, so that its pages can go without the lock held. */
-static bool unlink_locked(tn_segment *segment, uint32_t index) {
-    tn_block *block = tn_block_at(segment, index);
-    if (!tn_block_sound(segment, block)) return false;
-    uint32_t *link = &segment->header->hot[list_of(block)];
-    uint32_t steps = tn_blocks_used(segment);
-    while (*link != TN_NO_BLOCK && steps-- > 0) {
-        if (*link == index) {
+/* Take free blocks that have been idle since `before` out of their lists, in one pass, so that their pages
+ * can go without the lock held. Large ones first: what is kept hot is what costs little to keep. */
+static uint32_t unlink_idle_locked(tn_segment *segment, uint64_t keep, int64_t before, uint32_t *batch) {
+    tn_header *header = segment->header;
+    uint64_t cached = atomic_load(&header->cached);
+    uint32_t taken = 0;
+    for (uint32_t list = TN_CLASSES; list-- > 0;) {
+        uint32_t *link = &header->hot[list], steps = tn_blocks_used(segment);
+        while (*link != TN_NO_BLOCK && steps-- > 0 && taken < BATCH && cached > keep) {
+            uint32_t index = *link;
+            tn_block *block = tn_block_at(segment, index);
+            if (block == NULL || !tn_block_sound(segment, block) || tn_state_of(block) != TN_FREE) return taken;
+            if (block->freed_at > before) {
+                link = &block->next;
+                continue;
+            }
             *link = block->next;
             atomic_store(&block->status, tn_status(TN_HELD, segment->slot));
-            return true;
+            uint64_t held = block->touched < cached ? block->touched : cached;
+            atomic_fetch_sub(&header->cached, held);
+            cached -= held;
+            batch[taken++] = index;
         }
-        tn_block *at = tn_block_at(segment, *link);
-        if (at == NULL) return false;
-        link = &at->next;
     }
-    return false;
+    return taken;
 }
 
 uint64_t tn_arena_trim(tn_segment *segment, uint64_t keep, int64_t before) {
     tn_header *header = segment->header;
-    while (atomic_load(&header->cached) > keep) {
+    uint32_t batch[BATCH];
+    bool given_back = true;
+    while (given_back && atomic_load(&header->cached) > keep) {
         if (!tn_arena_lock(segment)) break;
-        uint32_t index = oldest_cached(segment, before);
-        bool taken = index != TN_NO_BLOCK && unlink_locked(segment, index);
-        tn_block *block = taken ? tn_block_at(segment, index) : NULL;
-        if (taken) atomic_fetch_sub(&header->cached, block->touched);
+        uint32_t taken = unlink_idle_locked(segment, keep, before, batch);
         tn_arena_unlock(segment);
-        if (!taken) break;
-        uint64_t held = block->touched;
-        punch(segment, block, 0);
-        bool given_back = block->touched != held;
-        tn_block_release(segment, index);
-        if (!given_back) break; /* the system would not */
+        if (taken == 0) break;
+        for (uint32_t i = 0; i < taken; i++) {
+            tn_block *block = tn_block_at(segment, batch[i]);
+            uint64_t held = block->touched;
+            punch(segment, block, 0);
+            if (block->touched == held) given_back = false; /* the system would not */
+            tn_block_release(segment, batch[i]);
+        }
     }
     return atomic_load(&header->cached);
 }

@@ -11,7 +11,9 @@ future; the pool's collector settles the future once that result is there. ``asy
 from __future__ import annotations
 
 import atexit
+import functools
 import itertools
+import os
 import pickle
 import threading
 import time
@@ -121,6 +123,25 @@ _open: weakref.WeakSet[ProcessPoolExecutor] = weakref.WeakSet()
 def _finish_at_exit() -> None:
     for executor in list(_open):
         executor.shutdown(wait=True)
+    for pool in list(_left):
+        pool.close()
+        pool.join()
+
+
+# Pools of executors that nobody holds any more. A call that is not done holds its pool.
+_left: weakref.WeakSet[Pool] = weakref.WeakSet()
+
+
+def _let_go(pool: Pool, owner: int) -> None:
+    """Have the pool of a collected executor end when its calls are done, as ``shutdown`` would.
+
+    Garbage is collected anywhere, also where this thread holds the pool's lock, so the pool is
+    closed by its own thread.
+    """
+    if os.getpid() != owner:
+        return  # a forked copy, whose workers are not here
+    _left.add(pool)
+    pool._core.collector.call_later(pool.close)
 
 
 class ProcessPoolExecutor(Executor):
@@ -159,8 +180,16 @@ class ProcessPoolExecutor(Executor):
             if max_tasks_per_child <= 0:
                 raise ValueError("max_tasks_per_child must be >= 1")
         self._max_workers = max_workers or _config.available_cpus()
-        self._make_pool: Callable[[], Pool] = lambda: Pool(
-            self._max_workers, initializer, initargs, max_tasks_per_child, mp_context, **options
+        # No lambda: it would refer to this object, and an executor that nobody holds any more would
+        # keep its workers until the cycle is found.
+        self._make_pool = functools.partial(
+            Pool,
+            self._max_workers,
+            initializer,
+            initargs,
+            max_tasks_per_child,
+            mp_context,
+            **options,
         )
         self._lock = threading.Lock()
         self._pool: Pool | None = None
@@ -184,6 +213,7 @@ class ProcessPoolExecutor(Executor):
             if self._pool is None:
                 self._pool = self._make_pool()
                 _open.add(self)
+                weakref.finalize(self, _let_go, self._pool, os.getpid()).atexit = False
             try:
                 task = self._pool.apply_async(fn, args, kwargs)
             except EncodeError as error:

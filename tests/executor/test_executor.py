@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import gc
 import os
 import pickle
 import subprocess
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
+import psutil
 import pytest
 
 from tines.errors import DecodeError, EncodeError, WorkerLostError
@@ -267,3 +269,16 @@ def test_map_lets_go_of_what_it_handed_out(executor: ProcessPoolExecutor) -> Non
         gone = weakref.ref(result)
         del result
         assert gone() is None
+
+
+def test_an_executor_that_nobody_holds_ends_its_workers() -> None:
+    executor = ProcessPoolExecutor(1)
+    pid = executor.submit(os.getpid).result(30)
+    gc.disable()
+    try:
+        del executor
+        assert psutil.wait_procs([psutil.Process(pid)], timeout=10)[1] == []
+    except psutil.NoSuchProcess:
+        pass
+    finally:
+        gc.enable()
