@@ -47,9 +47,12 @@ async def _judge(suite: Suite, method: str, arguments: argparse.Namespace) -> li
     shards = max(arguments.jobs, min(arguments.shards, len(names)))
     baseline = await judge.run(standard, names, shards=shards, jobs=jobs)
     passed = [name for name in names if baseline[name].outcome is Outcome.PASS]
-    results = await judge.run(ours, passed, shards=shards, jobs=jobs) if passed else {}
-    again = [name for name in passed if results[name].outcome in RETRIED]
-    again = [name for name in again if not any(one.covers(name) for one in exclusions)]
+    # What is excluded runs apart: where it fails it may leave behind what others stumble over.
+    apart = [name for name in passed if any(one.covers(name) for one in exclusions)]
+    together = [name for name in passed if name not in apart]
+    results = await judge.run(ours, together, shards=shards, jobs=jobs)
+    results |= await judge.run(ours, apart, shards=shards, jobs=jobs)
+    again = [name for name in together if results[name].outcome in RETRIED]
     # A second chance, alone: on a busy machine tests with a clock in them fail by chance.
     for name in again if arguments.retry else ():
         second = (await judge.run(ours, [name], shards=1, jobs=jobs))[name]

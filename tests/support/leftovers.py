@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -83,7 +84,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         return
     _report_survivors(_session)
     _finish_standard_library()
-    for name in sorted(_leftover_files(_session)):
+    for name in sorted(_leftover_files(_session) - _in_use()):
         test = _session.first_seen.get(name, "after the last test")
         _session.report.append(f"{name}: first seen after {test}")
     if _session.report and session.exitstatus == pytest.ExitCode.OK:
@@ -123,6 +124,15 @@ def _shared_memory() -> frozenset[str]:
             if entry.name.startswith(SHARED_MEMORY_PREFIXES)
         )
     return frozenset()
+
+
+def _in_use() -> frozenset[str]:
+    """Shared memory that somebody maps: not left behind, and none of ours, as all of ours ended."""
+    mapped: set[str] = set()
+    for maps in Path("/proc").glob("[0-9]*/maps"):
+        with contextlib.suppress(OSError):
+            mapped.update(re.findall(r" (/dev/shm/\S+)$", maps.read_text(), re.MULTILINE))
+    return frozenset(mapped)
 
 
 def _leftover_files(session: _Session) -> frozenset[str]:
