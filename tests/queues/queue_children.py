@@ -21,7 +21,7 @@ def put_range(queue: Queue[Any], who: int, count: int) -> None:
 
 
 def collect(queue: Queue[Any], results: Queue[Any]) -> None:
-    results.put([item for item in queue])
+    results.put(list(queue))
 
 
 def put_and_die(queue: Queue[Any], items: list[Any]) -> None:
