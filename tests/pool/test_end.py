@@ -28,6 +28,14 @@ from tines.transport.contract import Transport
 HERE = Path(__file__).parent
 
 
+def lives(pid: int) -> bool:
+    """Whether a process is there and not merely waiting to be reaped, which init may take its time for."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def test_terminate_resolves_everything(make: MakePool) -> None:
     pool = make()
     results = [pool.apply_async(nap, (30,)) for _ in range(6)]
@@ -154,7 +162,7 @@ def test_a_pool_that_is_forgotten_warns_and_ends(transport: Transport) -> None:
     assert [warning.category for warning in caught] == [ResourceWarning]
     assert "unclosed running multiprocessing pool" in str(caught[0].message)
     caught.clear()  # a warning holds what it is about
-    wait_for(lambda: not any(psutil.pid_exists(worker) for worker in set(workers)))
+    wait_for(lambda: not any(lives(worker) for worker in set(workers)))
 
 
 def test_an_idle_pool_uses_no_processor(make: MakePool) -> None:
@@ -248,7 +256,7 @@ def test_a_pool_that_is_never_closed_does_not_hang_the_interpreter(
     first, second = out.splitlines()
     assert first == "[0, 1, 4]"
     assert "Traceback" not in err
-    wait_for(lambda: not any(psutil.pid_exists(int(worker)) for worker in second.split()))
+    wait_for(lambda: not any(lives(int(worker)) for worker in second.split()))
 
 
 INTERRUPTED = {
@@ -283,7 +291,7 @@ def test_ctrl_c(tmp_path: Path, transport: Transport, where: str, managed: bool)
     assert program.returncode == -signal.SIGINT
     assert err.count("Traceback") == 1, err
     assert len(re.findall(r"^KeyboardInterrupt", err, re.MULTILINE)) == 1
-    wait_for(lambda: not any(psutil.pid_exists(worker) for worker in workers))
+    wait_for(lambda: not any(lives(worker) for worker in workers))
 
 
 def test_after_ctrl_c_the_pool_goes_on(tmp_path: Path, transport: Transport) -> None:
@@ -341,5 +349,5 @@ def test_workers_go_when_their_parent_is_killed(
     assert program.stdout is not None
     workers = [int(worker) for worker in program.stdout.readline().split()]
     program.kill()
-    wait_for(lambda: not any(psutil.pid_exists(worker) for worker in workers), patience=5)
+    wait_for(lambda: not any(lives(worker) for worker in workers), patience=5)
     program.communicate()
