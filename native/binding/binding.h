@@ -81,7 +81,8 @@ PyObject *block_wrap(module_state *state, segment_object *segment, uint32_t inde
 PyObject *block_copy(module_state *state, segment_object *segment, Py_buffer *from);
 PyObject *block_open_private(module_state *state, segment_object *segment, uint64_t handle);
 PyObject *reference_wrap(module_state *state, segment_object *segment, uint32_t index);
-PyObject *ring_wrap(module_state *state, segment_object *segment, tn_queue queue, uint32_t reference);
+PyObject *ring_wrap(module_state *state, segment_object *segment, tn_queue queue,
+                    uint32_t reference);
 
 void segments_before_fork(module_state *state);
 void segments_after_fork_in_child(module_state *state);

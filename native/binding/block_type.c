@@ -75,7 +75,8 @@ PyObject *block_copy(module_state *state, segment_object *segment, Py_buffer *fr
 PyObject *block_open_private(module_state *state, segment_object *segment, uint64_t handle) {
     uint32_t index = (uint32_t)handle, reference;
     if (tn_shared_open(&segment->segment, index, (uint32_t)(handle >> 32), &reference) != TN_OK) {
-        PyErr_SetString(state->transport_error, "what was shared is gone: its maker closed it or ended");
+        PyErr_SetString(state->transport_error,
+                        "what was shared is gone: its maker closed it or ended");
         return NULL;
     }
     block_object *self = open_shared(state, segment, index, reference);
@@ -106,7 +107,8 @@ static void block_dealloc(block_object *self) {
 }
 
 static int block_getbuffer(block_object *self, Py_buffer *view, int flags) {
-    return PyBuffer_FillInfo(view, (PyObject *)self, self->data, (Py_ssize_t)self->length, self->shared, flags);
+    return PyBuffer_FillInfo(view, (PyObject *)self, self->data, (Py_ssize_t)self->length,
+                             self->shared, flags);
 }
 
 static Py_ssize_t block_length(block_object *self) {
@@ -128,9 +130,12 @@ void blocks_before_fork(module_state *state) {
             tn_reference_take_for_child(segment, self->index, &self->fork_reference) != TN_OK) {
             self->fork_reference = TN_NO_BLOCK;
         }
-        if (self->length == 0 || !self->owned || self->shared || self->detached || self->isolated) continue;
+        if (self->length == 0 || !self->owned || self->shared || self->detached || self->isolated)
+            continue;
         if (self->mapped) self->isolated = tn_view_isolate(self->data, self->length);
-        else self->detached = tn_view_detach(segment, tn_block_at(segment, self->index), self->length);
+        else
+            self->detached =
+                tn_view_detach(segment, tn_block_at(segment, self->index), self->length);
     }
 }
 
@@ -219,7 +224,8 @@ static PyObject *reference_travels(PyObject *self, void *unused) {
 }
 
 static PyGetSetDef reference_properties[] = {
-    {"travels_beside", reference_travels, NULL, "Kept out of pickles: the ring passes it on.", NULL},
+    {"travels_beside", reference_travels, NULL, "Kept out of pickles: the ring passes it on.",
+     NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

@@ -13,10 +13,10 @@ typedef struct {
     PyObject *encode;      /* the twin: (obj) -> (kind, data, buffers) */
     PyObject *failed;      /* (obj, exception) -> the same, or raises */
     PyObject *dump, *clear_memo;
-    PyObject *written; /* bytes, or a list of them where the pickler wrote several times */
-    PyObject *kept;    /* list of out-of-band buffers, or NULL */
-    PyObject *pickled;     /* the kind of message that is a pickle: 0 */
-    PyObject *raw_kinds;   /* {bytes: kind, bytearray: kind}: these skip pickling if they are large */
+    PyObject *written;   /* bytes, or a list of them where the pickler wrote several times */
+    PyObject *kept;      /* list of out-of-band buffers, or NULL */
+    PyObject *pickled;   /* the kind of message that is a pickle: 0 */
+    PyObject *raw_kinds; /* {bytes: kind, bytearray: kind}: these skip pickling if they are large */
     Py_ssize_t out_of_band, largest_kept;
     bool busy;
     char deferring; /* everything goes to the twin */
@@ -59,7 +59,8 @@ static PyObject *encoder_keep(encoder_object *self, PyObject *buffer) {
     const Py_buffer *raw = PyMemoryView_GET_BUFFER(view);
     bool beside = raw->len >= self->out_of_band;
     if (!beside && raw->obj != NULL) beside = PyObject_HasAttrString(raw->obj, "travels_beside");
-    if (beside && self->kept != NULL && PyList_GET_SIZE(self->kept) >= TN_MOST_BLOCKS - 1) beside = false;
+    if (beside && self->kept != NULL && PyList_GET_SIZE(self->kept) >= TN_MOST_BLOCKS - 1)
+        beside = false;
     if (beside && self->kept == NULL) self->kept = PyList_New(0);
     int failed = beside && (self->kept == NULL || PyList_Append(self->kept, view) < 0);
     Py_DECREF(view);
@@ -118,7 +119,8 @@ static PyObject *triple(PyObject *kind, PyObject *data, PyObject *buffers) {
     return tuple;
 }
 
-static PyObject *encoder_call(encoder_object *self, PyObject *const *args, size_t nargsf, PyObject *names) {
+static PyObject *encoder_call(encoder_object *self, PyObject *const *args, size_t nargsf,
+                              PyObject *names) {
     if (PyVectorcall_NARGS(nargsf) != 1 || names != NULL) {
         PyErr_SetString(PyExc_TypeError, "encode() takes exactly one argument");
         return NULL;
@@ -127,7 +129,8 @@ static PyObject *encoder_call(encoder_object *self, PyObject *const *args, size_
     module_state *state = state_of(Py_TYPE(self));
     bool raw = (PyBytes_CheckExact(obj) && PyBytes_GET_SIZE(obj) >= self->out_of_band) ||
                (PyByteArray_CheckExact(obj) && PyByteArray_GET_SIZE(obj) >= self->out_of_band);
-    PyObject *kind = raw ? PyDict_GetItemWithError(self->raw_kinds, (PyObject *)Py_TYPE(obj)) : NULL;
+    PyObject *kind =
+        raw ? PyDict_GetItemWithError(self->raw_kinds, (PyObject *)Py_TYPE(obj)) : NULL;
     if (kind != NULL) return triple(kind, Py_NewRef(obj), Py_NewRef(state->no_buffers));
     if (self->busy || self->deferring) return PyObject_CallOneArg(self->encode, obj);
     self->busy = true;
@@ -148,8 +151,8 @@ static PyObject *encoder_call(encoder_object *self, PyObject *const *args, size_
 }
 
 static PyObject *encoder_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"new_pickler", "encode", "failed", "raw_kinds", "out_of_band",
-                            "largest_kept", NULL};
+    static char *names[] = {"new_pickler", "encode",       "failed", "raw_kinds",
+                            "out_of_band", "largest_kept", NULL};
     PyObject *new_pickler, *encode, *failed, *raw_kinds;
     Py_ssize_t out_of_band, largest_kept;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOOO!nn", names, &new_pickler, &encode, &failed,
@@ -211,20 +214,17 @@ static PyMethodDef encoder_methods[] = {
 };
 
 static PyMemberDef encoder_members[] = {
-    {"deferring", T_BOOL, offsetof(encoder_object, deferring), 0, "Whether everything goes to the twin."},
+    {"deferring", T_BOOL, offsetof(encoder_object, deferring), 0,
+     "Whether everything goes to the twin."},
     {"__vectorcalloffset__", T_PYSSIZET, offsetof(encoder_object, vectorcall), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 
 static PyType_Slot encoder_slots[] = {
-    {Py_tp_new, encoder_new},
-    {Py_tp_call, PyVectorcall_Call},
-    {Py_tp_dealloc, encoder_dealloc},
-    {Py_tp_traverse, encoder_traverse},
-    {Py_tp_clear, encoder_clear},
-    {Py_tp_methods, encoder_methods},
-    {Py_tp_members, encoder_members},
-    {0, NULL},
+    {Py_tp_new, encoder_new},         {Py_tp_call, PyVectorcall_Call},
+    {Py_tp_dealloc, encoder_dealloc}, {Py_tp_traverse, encoder_traverse},
+    {Py_tp_clear, encoder_clear},     {Py_tp_methods, encoder_methods},
+    {Py_tp_members, encoder_members}, {0, NULL},
 };
 
 PyType_Spec encoder_spec = {

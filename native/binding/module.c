@@ -29,7 +29,8 @@ PyObject *raise_result(module_state *state, tn_result result, const char *doing)
                      doing);
         break;
     case TN_CORRUPT:
-        PyErr_Format(state->transport_error, "%s: shared memory holds a value that cannot be right", doing);
+        PyErr_Format(state->transport_error, "%s: shared memory holds a value that cannot be right",
+                     doing);
         break;
     case TN_TOO_MANY:
         PyErr_Format(PyExc_ValueError, "%s: a count is beyond its limit", doing);
@@ -55,7 +56,8 @@ bool parse_timeout(PyObject *timeout, int64_t *deadline, bool *waits) {
         return false;
     }
     *waits = seconds > 0;
-    if (seconds < 1e9) *deadline = tn_now() + (int64_t)((seconds > 0 ? seconds : 0) * (double)TN_SECOND);
+    if (seconds < 1e9)
+        *deadline = tn_now() + (int64_t)((seconds > 0 ? seconds : 0) * (double)TN_SECOND);
     return true;
 }
 
@@ -111,7 +113,8 @@ static PyObject *set_parent_death_signal(PyObject *module, PyObject *arg) {
     (void)module;
     int signum = (int)PyLong_AsLong(arg);
     if (PyErr_Occurred()) return NULL;
-    if (prctl(PR_SET_PDEATHSIG, (unsigned long)signum) != 0) return PyErr_SetFromErrno(PyExc_OSError);
+    if (prctl(PR_SET_PDEATHSIG, (unsigned long)signum) != 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
     Py_RETURN_NONE;
 }
 
@@ -132,8 +135,10 @@ static PyObject *crash_at(PyObject *module, PyObject *args) {
 #endif
 
 static PyMethodDef functions[] = {
-    {"create_segment", create_segment, METH_O, "create_segment(size) -> Segment; 0 for the usual size"},
-    {"attach_segment", attach_segment, METH_O, "attach_segment(fd) -> Segment; takes the descriptor over"},
+    {"create_segment", create_segment, METH_O,
+     "create_segment(size) -> Segment; 0 for the usual size"},
+    {"attach_segment", attach_segment, METH_O,
+     "attach_segment(fd) -> Segment; takes the descriptor over"},
     {"before_fork", before_fork, METH_NOARGS, "For os.register_at_fork."},
     {"after_fork_in_child", after_fork_in_child, METH_NOARGS, "For os.register_at_fork."},
     {"set_parent_death_signal", set_parent_death_signal, METH_O,
@@ -200,7 +205,8 @@ static PyModuleDef_Slot slots[] = {
 static struct PyModuleDef module_def = {
     PyModuleDef_HEAD_INIT,
     .m_name = "tines._native",
-    .m_doc = "The native core: shared memory, robust locks, rings. Used by tines.transport.ring only.",
+    .m_doc =
+        "The native core: shared memory, robust locks, rings. Used by tines.transport.ring only.",
     .m_size = sizeof(module_state),
     .m_methods = functions,
     .m_slots = slots,

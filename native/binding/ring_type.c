@@ -4,7 +4,8 @@
 
 /* ---- lives ---- */
 
-PyObject *ring_wrap(module_state *state, segment_object *segment, tn_queue queue, uint32_t reference) {
+PyObject *ring_wrap(module_state *state, segment_object *segment, tn_queue queue,
+                    uint32_t reference) {
     ring_object *self = PyObject_New(ring_object, state->ring_type);
     if (self == NULL) {
         tn_block_release(&segment->segment, reference);
@@ -85,8 +86,8 @@ static PyObject *ring_close(ring_object *self, PyObject *unused) {
 /* ---- arguments ---- */
 
 /* Positional and keyword arguments into `values` by `names`; missing ones stay as they are. */
-static bool parse(PyObject *const *args, Py_ssize_t count, PyObject *kwnames, const char *const *names,
-                  Py_ssize_t most, PyObject **values) {
+static bool parse(PyObject *const *args, Py_ssize_t count, PyObject *kwnames,
+                  const char *const *names, Py_ssize_t most, PyObject **values) {
     if (count > most) {
         PyErr_Format(PyExc_TypeError, "takes at most %zd arguments (%zd given)", most, count);
         return false;
@@ -159,7 +160,8 @@ static bool add_block(ring_object *self, parcel *parcel, PyObject *item) {
         Py_BEGIN_ALLOW_THREADS;
         result = tn_block_take(segment, (uint64_t)buffer.len, &index);
         if (result == TN_OK) {
-            memcpy(tn_block_data(segment, tn_block_at(segment, index)), buffer.buf, (size_t)buffer.len);
+            memcpy(tn_block_data(segment, tn_block_at(segment, index)), buffer.buf,
+                   (size_t)buffer.len);
         }
         Py_END_ALLOW_THREADS;
         message->bytes += (uint64_t)buffer.len;
@@ -218,7 +220,8 @@ static bool pack(ring_object *self, parcel *parcel, PyObject *data, PyObject *bu
 static int deliver(ring_object *self, parcel *parcel, PyObject *timeout, uint64_t *ticket) {
     int64_t deadline = TN_FOREVER;
     bool waits = true, contended;
-    if (timeout != NULL && timeout != Py_None && !parse_timeout(timeout, &deadline, &waits)) return -1;
+    if (timeout != NULL && timeout != Py_None && !parse_timeout(timeout, &deadline, &waits))
+        return -1;
     tn_result result = tn_ring_send_now(&self->queue, &parcel->message, ticket, &contended);
     if (result == TN_TIMED_OUT && !waits && !contended) return TN_TIMED_OUT;
     while (result == TN_TIMED_OUT || result == TN_INTERRUPTED) {
@@ -231,7 +234,8 @@ static int deliver(ring_object *self, parcel *parcel, PyObject *timeout, uint64_
     return (int)result;
 }
 
-static PyObject *ring_send(ring_object *self, PyObject *const *args, Py_ssize_t count, PyObject *kwnames) {
+static PyObject *ring_send(ring_object *self, PyObject *const *args, Py_ssize_t count,
+                           PyObject *kwnames) {
     static const char *const names[] = {"data", "buffers", "kind", "tag", "timeout"};
     PyObject *values[5] = {NULL};
     if (!parse(args, count, kwnames, names, 5, values)) return NULL;
@@ -307,7 +311,8 @@ static PyObject *as_tuple(ring_object *self, const tn_incoming *message) {
 static int fetch(ring_object *self, tn_incoming *message, PyObject *timeout, int lease) {
     int64_t deadline = TN_FOREVER;
     bool waits = true, contended;
-    if (timeout != NULL && timeout != Py_None && !parse_timeout(timeout, &deadline, &waits)) return -1;
+    if (timeout != NULL && timeout != Py_None && !parse_timeout(timeout, &deadline, &waits))
+        return -1;
     tn_result result = tn_ring_recv_now(&self->queue, message, lease, &contended);
     if (result == TN_TIMED_OUT && !waits && !contended) return TN_TIMED_OUT;
     while (result == TN_TIMED_OUT || result == TN_INTERRUPTED) {
@@ -320,7 +325,8 @@ static int fetch(ring_object *self, tn_incoming *message, PyObject *timeout, int
     return (int)result;
 }
 
-static PyObject *ring_recv(ring_object *self, PyObject *const *args, Py_ssize_t count, PyObject *kwnames) {
+static PyObject *ring_recv(ring_object *self, PyObject *const *args, Py_ssize_t count,
+                           PyObject *kwnames) {
     static const char *const names[] = {"timeout", "lease"};
     PyObject *values[2] = {NULL};
     if (!parse(args, count, kwnames, names, 2, values)) return NULL;
@@ -374,7 +380,8 @@ static PyObject *ring_wait(ring_object *self, PyObject *args) {
     PyObject *timeout = Py_None;
     int64_t deadline;
     bool waits;
-    if (!PyArg_ParseTuple(args, "p|O", &wanted, &timeout) || !parse_timeout(timeout, &deadline, &waits)) {
+    if (!PyArg_ParseTuple(args, "p|O", &wanted, &timeout) ||
+        !parse_timeout(timeout, &deadline, &waits)) {
         return NULL;
     }
     if (!enter(self)) return NULL;
@@ -388,7 +395,8 @@ static PyObject *ring_wait(ring_object *self, PyObject *args) {
     return result == TN_INTERRUPTED ? NULL : PyBool_FromLong(result == TN_OK);
 }
 
-static PyObject *ring_join(ring_object *self, PyObject *const *args, Py_ssize_t count, PyObject *kwnames) {
+static PyObject *ring_join(ring_object *self, PyObject *const *args, Py_ssize_t count,
+                           PyObject *kwnames) {
     static const char *const names[] = {"timeout"};
     PyObject *timeout = Py_None;
     int64_t deadline;
@@ -467,7 +475,8 @@ static PyObject *ring_ticking(ring_object *self, PyObject *args) {
     if (!PyArg_ParseTuple(args, "OO", &iterable, &index) || !enter(self)) return NULL;
     tn_lease *lease = lease_at(self, index);
     leave(self);
-    return lease == NULL ? NULL : ticking_new(state_of(Py_TYPE(self)), (PyObject *)self, iterable, lease);
+    return lease == NULL ? NULL
+                         : ticking_new(state_of(Py_TYPE(self)), (PyObject *)self, iterable, lease);
 }
 
 static PyObject *ring_qsize(ring_object *self, PyObject *unused) {
@@ -504,9 +513,10 @@ static PyObject *ring_statistics(ring_object *self, PyObject *unused) {
     uint64_t bytes, depth = tn_ring_depth(&self->queue, &bytes);
     tn_ring *ring = self->queue.ring;
     unsigned long long put = atomic_load(&ring->put_count), got = atomic_load(&ring->get_count);
-    PyObject *tuple = Py_BuildValue(
-        "(KKKKII)", (unsigned long long)depth, (unsigned long long)bytes, put, got,
-        (unsigned int)atomic_load(&ring->items.waiting), (unsigned int)atomic_load(&ring->space.waiting));
+    PyObject *tuple =
+        Py_BuildValue("(KKKKII)", (unsigned long long)depth, (unsigned long long)bytes, put, got,
+                      (unsigned int)atomic_load(&ring->items.waiting),
+                      (unsigned int)atomic_load(&ring->space.waiting));
     leave(self);
     return tuple;
 }
@@ -523,7 +533,7 @@ static PyObject *ring_reference(ring_object *self, PyObject *unused) {
     return reference;
 }
 
-#define FAST(function) (PyCFunction)(void (*)(void))function, METH_FASTCALL | METH_KEYWORDS
+#define FAST(function) (PyCFunction)(void (*)(void)) function, METH_FASTCALL | METH_KEYWORDS
 
 static PyMethodDef ring_methods[] = {
     {"send", FAST(ring_send), "As Channel.send."},

@@ -68,7 +68,8 @@ static PyObject *segment_ring(segment_object *self, PyObject *args) {
     module_state *state = state_of(Py_TYPE(self));
     tn_queue queue;
     uint32_t reference;
-    tn_result result = tn_ring_create(&self->segment, max_items, max_bytes, leases, &queue, &reference);
+    tn_result result =
+        tn_ring_create(&self->segment, max_items, max_bytes, leases, &queue, &reference);
     if (result != TN_OK) return raise_result(state, result, "making a queue");
     return ring_wrap(state, self, queue, reference);
 }
@@ -139,9 +140,9 @@ static PyObject *segment_census(segment_object *self, PyObject *unused) {
         count[state]++;
         if (state != TN_FREE) held += block->touched;
     }
-    return Py_BuildValue("{sKsKsKsKsKsKsKsK}", "free", count[TN_FREE], "held", count[TN_HELD], "sent",
-                         count[TN_SENT], "chunks", count[TN_CHUNK], "rings", count[TN_RING], "references",
-                         references, "bytes_used", held, "bytes_cached",
+    return Py_BuildValue("{sKsKsKsKsKsKsKsK}", "free", count[TN_FREE], "held", count[TN_HELD],
+                         "sent", count[TN_SENT], "chunks", count[TN_CHUNK], "rings", count[TN_RING],
+                         "references", references, "bytes_used", held, "bytes_cached",
                          (unsigned long long)atomic_load(&self->segment.header->cached));
 }
 
@@ -165,7 +166,8 @@ static PyMethodDef segment_methods[] = {
     {"ring", (PyCFunction)segment_ring, METH_VARARGS, "ring(max_items, max_bytes, leases) -> Ring"},
     {"open", (PyCFunction)segment_open, METH_VARARGS, "open(index, birth) -> Ring"},
     {"block", (PyCFunction)segment_block, METH_O, "block(buffer) -> Block: a copy of it"},
-    {"private", (PyCFunction)segment_private, METH_O, "private(index) -> Block: a copy-on-write view"},
+    {"private", (PyCFunction)segment_private, METH_O,
+     "private(index) -> Block: a copy-on-write view"},
     {"sweep", (PyCFunction)segment_sweep, METH_O, "sweep(pid) -> dead processes found; 0 for all"},
     {"trim", (PyCFunction)segment_trim, METH_NOARGS, "trim() -> bytes still cached"},
     {"census", (PyCFunction)segment_census, METH_NOARGS, "census() -> dict of counts"},

@@ -54,12 +54,9 @@ static void ticking_dealloc(ticking_object *self) {
 }
 
 static PyType_Slot ticking_slots[] = {
-    {Py_tp_dealloc, ticking_dealloc},
-    {Py_tp_traverse, ticking_traverse},
-    {Py_tp_clear, ticking_clear},
-    {Py_tp_iter, PyObject_SelfIter},
-    {Py_tp_iternext, ticking_next},
-    {0, NULL},
+    {Py_tp_dealloc, ticking_dealloc}, {Py_tp_traverse, ticking_traverse},
+    {Py_tp_clear, ticking_clear},     {Py_tp_iter, PyObject_SelfIter},
+    {Py_tp_iternext, ticking_next},   {0, NULL},
 };
 
 PyType_Spec ticking_spec = {

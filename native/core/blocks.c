@@ -13,9 +13,10 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
-enum { REFERENCES = 0 };                               /* their place in hot and cold */
-static const uint64_t LOOK_EVERY = UINT64_C(32) << 20;   /* fresh bytes between looks at what is left */
-static const uint64_t SPARE = UINT64_C(64) << 20;        /* what is left to the rest of the system */
+enum { REFERENCES = 0 }; /* their place in hot and cold */
+static const uint64_t LOOK_EVERY = UINT64_C(32)
+                                   << 20;         /* fresh bytes between looks at what is left */
+static const uint64_t SPARE = UINT64_C(64) << 20; /* what is left to the rest of the system */
 
 tn_block *tn_block_at(const tn_segment *segment, uint32_t index) {
     if (index >= segment->blocks_limit) return NULL;
@@ -32,7 +33,8 @@ enum { ORDERS_END = TN_SMALLEST_CLASS + TN_CLASSES - 1 };
 
 uint8_t *tn_block_data(const tn_segment *segment, const tn_block *block) {
     uint32_t order = block->order;
-    if (order < TN_SMALLEST_CLASS || order >= ORDERS_END || block->offset < segment->data_at) return NULL;
+    if (order < TN_SMALLEST_CLASS || order >= ORDERS_END || block->offset < segment->data_at)
+        return NULL;
     return tn_at(segment, block->offset, UINT64_C(1) << order);
 }
 
@@ -77,7 +79,8 @@ static void rebuild(tn_segment *segment) {
     for (uint32_t i = 0; i < used; i++) {
         tn_block *block = tn_block_at(segment, i);
         tn_state state = tn_state_of(block);
-        if (tn_block_data(segment, block) != NULL && end_of(block) > data_used) data_used = end_of(block);
+        if (tn_block_data(segment, block) != NULL && end_of(block) > data_used)
+            data_used = end_of(block);
         /* UNUSED below the mark: its taker died before it said that it holds it. */
         if (state == TN_UNUSED) atomic_store(&block->status, tn_status(TN_FREE, 0));
         if (state == TN_UNUSED || state == TN_FREE) cached += push_free(segment, i, block);
@@ -102,7 +105,8 @@ void tn_arena_unlock(tn_segment *segment) {
 static bool marks_agree(const tn_segment *segment, uint32_t used) {
     uint64_t data_used = segment->header->data_used;
     if (data_used < segment->data_at || data_used > segment->size) return false;
-    const tn_block *next = tn_block_at(segment, used), *last = used ? tn_block_at(segment, used - 1) : NULL;
+    const tn_block *next = tn_block_at(segment, used),
+                   *last = used ? tn_block_at(segment, used - 1) : NULL;
     if (next != NULL && tn_state_of(next) != TN_UNUSED) return false;
     if (last == NULL) return used == 0;
     return last->order < ORDERS_END && end_of(last) == data_used;
@@ -117,7 +121,8 @@ static tn_result pick_locked(tn_segment *segment, uint32_t order, uint32_t *inde
     tn_block *block;
     if (first != TN_NO_BLOCK) {
         block = tn_block_at(segment, first);
-        if (block == NULL || block->order != order || tn_state_of(block) != TN_FREE) return TN_CORRUPT;
+        if (block == NULL || block->order != order || tn_state_of(block) != TN_FREE)
+            return TN_CORRUPT;
         if (!tn_block_sound(segment, block)) return TN_CORRUPT;
         *head = block->next;
         uint64_t cached = atomic_load(&header->cached);
@@ -128,7 +133,8 @@ static tn_result pick_locked(tn_segment *segment, uint32_t order, uint32_t *inde
     uint64_t size = order ? UINT64_C(1) << order : 0;
     uint32_t used = atomic_load(&header->blocks_used);
     if (!marks_agree(segment, used)) return TN_CORRUPT;
-    if (used >= segment->blocks_limit || size > segment->size - header->data_used) return TN_NO_MEMORY;
+    if (used >= segment->blocks_limit || size > segment->size - header->data_used)
+        return TN_NO_MEMORY;
     block = tn_block_at(segment, used);
     block->order = order;
     block->offset = header->data_used;
@@ -231,7 +237,8 @@ tn_result tn_block_take(tn_segment *segment, uint64_t length, uint32_t *index) {
     return tn_block_try(segment, length, index);
 }
 
-tn_result tn_reference_take_locked(tn_segment *segment, uint32_t ring, uint32_t holder, uint32_t *index) {
+tn_result tn_reference_take_locked(tn_segment *segment, uint32_t ring, uint32_t holder,
+                                   uint32_t *index) {
     tn_block *target = tn_block_at(segment, ring);
     tn_state state = target == NULL ? TN_UNUSED : tn_state_of(target);
     tn_result result = state == TN_RING || state == TN_SHARED ? TN_OK : TN_CORRUPT;
@@ -246,7 +253,8 @@ tn_result tn_reference_take_locked(tn_segment *segment, uint32_t ring, uint32_t 
     return result;
 }
 
-static tn_result take_reference(tn_segment *segment, uint32_t ring, uint32_t holder, uint32_t *index) {
+static tn_result take_reference(tn_segment *segment, uint32_t ring, uint32_t holder,
+                                uint32_t *index) {
     if (!tn_arena_lock(segment)) return TN_CORRUPT;
     tn_result result = tn_reference_take_locked(segment, ring, holder, index);
     tn_arena_unlock(segment);
@@ -338,7 +346,8 @@ enum { BATCH = 128 };
 
 /* Take free blocks that have been idle since `before` out of their lists, in one pass, so that their pages
  * can go without the lock held. Large ones first: what is kept hot is what costs little to keep. */
-static uint32_t unlink_idle_locked(tn_segment *segment, uint64_t keep, int64_t before, uint32_t *batch) {
+static uint32_t unlink_idle_locked(tn_segment *segment, uint64_t keep, int64_t before,
+                                   uint32_t *batch) {
     tn_header *header = segment->header;
     uint64_t cached = atomic_load(&header->cached);
     uint32_t taken = 0;
@@ -347,7 +356,8 @@ static uint32_t unlink_idle_locked(tn_segment *segment, uint64_t keep, int64_t b
         while (*link != TN_NO_BLOCK && steps-- > 0 && taken < BATCH && cached > keep) {
             uint32_t index = *link;
             tn_block *block = tn_block_at(segment, index);
-            if (block == NULL || !tn_block_sound(segment, block) || tn_state_of(block) != TN_FREE) return taken;
+            if (block == NULL || !tn_block_sound(segment, block) || tn_state_of(block) != TN_FREE)
+                return taken;
             if (block->freed_at > before) {
                 link = &block->next;
                 continue;

@@ -42,7 +42,8 @@ typedef struct {
     uint64_t offset;         /* of the data */
     _Atomic uint64_t length; /* bytes in use; at most 1 << order */
     _Atomic uint64_t seq;    /* SENT: of the message. SHARED: how many references, derived */
-    _Atomic uint32_t ring;   /* SENT, CHUNK: of which ring. SHARED: its birth, against stale handles */
+    _Atomic uint32_t
+        ring; /* SENT, CHUNK: of which ring. SHARED: its birth, against stale handles */
     _Atomic uint32_t target; /* a reference: to which ring or SHARED block */
     uint64_t touched;        /* bytes from the start that may have pages */
     int64_t freed_at;
@@ -77,7 +78,8 @@ tn_result tn_block_try(tn_segment *segment, uint64_t length, uint32_t *index);
 void tn_arena_reclaim(tn_segment *segment);
 /* Take a reference to a ring, HELD by this process. TN_CORRUPT: no such ring. */
 tn_result tn_reference_take(tn_segment *segment, uint32_t ring, uint32_t *index);
-tn_result tn_reference_take_locked(tn_segment *segment, uint32_t ring, uint32_t holder, uint32_t *index);
+tn_result tn_reference_take_locked(tn_segment *segment, uint32_t ring, uint32_t holder,
+                                   uint32_t *index);
 /* The same, HELD by the child that tn_segment_expect_child was called for. */
 tn_result tn_reference_take_for_child(tn_segment *segment, uint32_t ring, uint32_t *index);
 /* Whether a block or reference is HELD by this process. */

@@ -71,7 +71,8 @@ static inline tn_record *tn_ticketed(const tn_queue *queue, uint64_t ticket) {
     uint32_t index = (uint32_t)(ticket >> TN_PLACE_BITS) & ((1u << TN_CHUNK_BITS) - 1);
     uint64_t offset = (ticket & ((1u << TN_PLACE_BITS) - 1)) * 8;
     tn_chunk *chunk = tn_chunk_at(queue, index);
-    if (chunk == NULL || !tn_is_place(offset) || offset + sizeof(tn_record) > TN_CHUNK_SIZE) return NULL;
+    if (chunk == NULL || !tn_is_place(offset) || offset + sizeof(tn_record) > TN_CHUNK_SIZE)
+        return NULL;
     tn_record *record = (tn_record *)((uint8_t *)chunk + offset);
     return record->seq == seq ? record : NULL;
 }

@@ -29,7 +29,8 @@ tn_result tn_event_sleep(tn_event *event, uint32_t prepared, int64_t deadline) {
 
 bool tn_event_spin_begin(tn_event *event, int64_t now) {
     int64_t until = atomic_load(&event->spinning_until);
-    return until < now && atomic_compare_exchange_strong(&event->spinning_until, &until, now + TN_SPIN);
+    return until < now &&
+           atomic_compare_exchange_strong(&event->spinning_until, &until, now + TN_SPIN);
 }
 
 void tn_event_spin_end(tn_event *event) {
@@ -52,7 +53,8 @@ void tn_event_wake_all(tn_event *event) {
     atomic_thread_fence(memory_order_seq_cst);
     uint32_t word = atomic_load(&event->word);
     if (!(word & ASLEEP)) return;
-    while (!atomic_compare_exchange_weak(&event->word, &word, (word + CHANGE) & ~(uint32_t)ASLEEP)) {
+    while (
+        !atomic_compare_exchange_weak(&event->word, &word, (word + CHANGE) & ~(uint32_t)ASLEEP)) {
     }
     tn_futex_wake(&event->word, INT_MAX);
 }

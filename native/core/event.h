@@ -22,7 +22,7 @@
 #include "base.h"
 
 typedef struct {
-    _Atomic uint32_t word; /* bit 0: somebody may be asleep; the rest counts wakes */
+    _Atomic uint32_t word;    /* bit 0: somebody may be asleep; the rest counts wakes */
     _Atomic uint32_t waiting; /* for statistics; a killed waiter leaves it too high */
     _Atomic int64_t spinning_until;
 } tn_event;

@@ -42,7 +42,8 @@ static void finish_locked(void) {
 
 static bool has_ended(void) {
     void *unused;
-    return atomic_load(&janitor.state) == RUNNING && pthread_tryjoin_np(janitor.thread, &unused) == 0;
+    return atomic_load(&janitor.state) == RUNNING &&
+           pthread_tryjoin_np(janitor.thread, &unused) == 0;
 }
 
 void tn_janitor_call(tn_segment *segment) {
@@ -55,7 +56,8 @@ void tn_janitor_call(tn_segment *segment) {
         pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are for the program's own threads */
         janitor.segment = segment;
         atomic_store(&janitor.state, RUNNING);
-        if (pthread_create(&janitor.thread, NULL, run, NULL) != 0) atomic_store(&janitor.state, NONE);
+        if (pthread_create(&janitor.thread, NULL, run, NULL) != 0)
+            atomic_store(&janitor.state, NONE);
         pthread_sigmask(SIG_SETMASK, &before, NULL);
     }
     pthread_mutex_unlock(&janitor.lock);

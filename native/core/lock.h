@@ -19,14 +19,16 @@ typedef struct {
 } tn_lock;
 
 typedef struct {
-    tn_result result; /* TN_OK: held. TN_TIMED_OUT, TN_INTERRUPTED (look for signals), TN_CORRUPT: not */
-    bool owner_died;  /* with TN_OK: the last holder died in the middle */
+    tn_result
+        result; /* TN_OK: held. TN_TIMED_OUT, TN_INTERRUPTED (look for signals), TN_CORRUPT: not */
+    bool owner_died; /* with TN_OK: the last holder died in the middle */
 } tn_acquired;
 
 tn_result tn_lock_init(tn_lock *lock);
 tn_acquired tn_lock_try(tn_lock *lock);
-tn_acquired tn_lock_acquire(tn_lock *lock, int64_t deadline); /* at most TN_LONGEST_SLEEP at a time */
-tn_acquired tn_lock_always(tn_lock *lock);                    /* for callers that cannot give up */
+tn_acquired tn_lock_acquire(tn_lock *lock,
+                            int64_t deadline); /* at most TN_LONGEST_SLEEP at a time */
+tn_acquired tn_lock_always(tn_lock *lock);     /* for callers that cannot give up */
 void tn_lock_release(tn_lock *lock);
 
 #endif

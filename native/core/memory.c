@@ -36,7 +36,8 @@ static uint64_t left_in(const char *directory, const char *limit_name, const cha
 
 static uint64_t left_in_cgroups(void) {
     char text[1024], directory[640];
-    uint64_t left = left_in("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes");
+    uint64_t left =
+        left_in("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes");
     if (!read_file("/proc/self/cgroup", text, sizeof text)) return left;
     char *path = strstr(text, "0::");
     if (path == NULL) return left;

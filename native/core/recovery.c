@@ -71,7 +71,8 @@ static void collect_locked(tn_queue *queue) {
         TN_STEP(collecting);
         atomic_store(&queue->ring->revoked, revoked);
         for (uint32_t i = 0; i < used; i++) {
-            if (!linked[i] && belongs(queue, tn_block_at(segment, i))) tn_block_free_locked(segment, i);
+            if (!linked[i] && belongs(queue, tn_block_at(segment, i)))
+                tn_block_free_locked(segment, i);
         }
     }
     free(linked);
@@ -174,7 +175,8 @@ void tn_rings_count_references(tn_segment *segment) {
         uint32_t target = atomic_load(&block->target);
         tn_ring *ring = ring_of(segment, target);
         if (ring != NULL) ring->references++;
-        if (shared_at(segment, target) != NULL) atomic_fetch_add(&shared_at(segment, target)->seq, 1);
+        if (shared_at(segment, target) != NULL)
+            atomic_fetch_add(&shared_at(segment, target)->seq, 1);
     }
     for (uint32_t i = 0; i < used; i++) {
         tn_ring *ring = ring_of(segment, i);

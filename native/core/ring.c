@@ -27,8 +27,8 @@ static tn_result initialise(tn_ring *ring, uint64_t birth, uint32_t self, uint32
     return result;
 }
 
-tn_result tn_ring_create(tn_segment *segment, uint64_t max_items, uint64_t max_bytes, uint32_t leases,
-                         tn_queue *queue, uint32_t *reference) {
+tn_result tn_ring_create(tn_segment *segment, uint64_t max_items, uint64_t max_bytes,
+                         uint32_t leases, tn_queue *queue, uint32_t *reference) {
     uint32_t index, chunk;
     if (leases > TN_MOST_LEASES) return TN_TOO_MANY;
     uint64_t size = sizeof(tn_ring) + leases * sizeof(tn_lease);
@@ -184,7 +184,8 @@ static tn_result append(tn_queue *queue, const tn_outgoing *message, uint64_t *t
     if (!has_room(queue, message->bytes)) return TN_TIMED_OUT;
     uint64_t seq = atomic_load_explicit(&ring->put_count, memory_order_relaxed);
     tn_end end = ring->tail[seq & 1];
-    uint64_t size = tn_record_size(message->payload_in_block ? 0 : message->length, message->block_count);
+    uint64_t size =
+        tn_record_size(message->payload_in_block ? 0 : message->length, message->block_count);
     if (!tn_is_place(end.offset)) return TN_CORRUPT;
     if (end.offset + size > TN_CHUNK_SIZE) {
         tn_result result = link_chunk(queue, &end);
@@ -204,8 +205,8 @@ static tn_result append(tn_queue *queue, const tn_outgoing *message, uint64_t *t
     return TN_OK;
 }
 
-static tn_result locked_append(tn_queue *queue, const tn_outgoing *message, uint64_t *ticket, bool wait,
-                               int64_t deadline, bool *contended) {
+static tn_result locked_append(tn_queue *queue, const tn_outgoing *message, uint64_t *ticket,
+                               bool wait, int64_t deadline, bool *contended) {
     tn_result result = lock_end(queue, &queue->ring->put_lock, wait, deadline);
     *contended = result != TN_OK;
     if (result != TN_OK) return result;
@@ -231,7 +232,8 @@ static tn_result send_once(tn_queue *queue, const tn_outgoing *message, uint64_t
     return TN_OK;
 }
 
-tn_result tn_ring_send_now(tn_queue *queue, const tn_outgoing *message, uint64_t *ticket, bool *contended) {
+tn_result tn_ring_send_now(tn_queue *queue, const tn_outgoing *message, uint64_t *ticket,
+                           bool *contended) {
     return send_once(queue, message, ticket, false, 0, contended);
 }
 
@@ -248,13 +250,15 @@ static void write_lease(tn_ring *ring, int index, const tn_record *record) {
 }
 
 static bool is_part_of(const tn_queue *queue, const tn_record *record, const tn_block *block) {
-    return block != NULL && tn_state_of(block) == TN_SENT && atomic_load(&block->ring) == queue->index &&
-           atomic_load(&block->seq) == record->seq && tn_block_sound(queue->segment, block);
+    return block != NULL && tn_state_of(block) == TN_SENT &&
+           atomic_load(&block->ring) == queue->index && atomic_load(&block->seq) == record->seq &&
+           tn_block_sound(queue->segment, block);
 }
 
 /* The message is taken: its blocks become this process's, or free if nobody is to have it because it had
  * been revoked. False: some are missing, and then it has none. */
-static bool hand_over(tn_queue *queue, const tn_record *record, const uint8_t *indexes, tn_incoming *message) {
+static bool hand_over(tn_queue *queue, const tn_record *record, const uint8_t *indexes,
+                      tn_incoming *message) {
     message->block_count = 0;
     for (uint32_t i = 0; i < record->blocks; i++) {
         uint32_t index;
@@ -287,7 +291,8 @@ static tn_result take(tn_queue *queue, tn_incoming *message, int lease) {
     for (;;) {
         uint64_t seq = atomic_load_explicit(&ring->get_count, memory_order_relaxed);
         TN_STEP(get_locked);
-        if (atomic_load_explicit(&ring->put_count, memory_order_acquire) == seq) return TN_TIMED_OUT;
+        if (atomic_load_explicit(&ring->put_count, memory_order_acquire) == seq)
+            return TN_TIMED_OUT;
         tn_end end = ring->head[seq & 1];
         uint32_t left = TN_NO_BLOCK;
         tn_record record;
@@ -315,8 +320,8 @@ static tn_result take(tn_queue *queue, tn_incoming *message, int lease) {
     }
 }
 
-static tn_result recv_once(tn_queue *queue, tn_incoming *message, int lease, bool wait, int64_t deadline,
-                           bool *contended) {
+static tn_result recv_once(tn_queue *queue, tn_incoming *message, int lease, bool wait,
+                           int64_t deadline, bool *contended) {
     tn_ring *ring = queue->ring;
     *contended = false;
     if (lease >= 0 && tn_ring_lease(queue, lease) == NULL) return TN_TOO_MANY;
@@ -376,7 +381,8 @@ static bool is_finished(const tn_queue *queue, uint64_t unused) {
 
 /* Watch without sleeping, for what comes within microseconds. Yields, as there may be more processes
  * than cores and the one that is waited for may be among them. */
-static void spin(tn_event *event, tn_condition condition, const tn_queue *queue, uint64_t argument) {
+static void spin(tn_event *event, tn_condition condition, const tn_queue *queue,
+                 uint64_t argument) {
     int64_t start = tn_now();
     if (tn_cores() < 2 || !tn_event_spin_begin(event, start)) return;
     /* Each look takes the count's cache line away from the producer, so the looks grow rarer: what
@@ -392,8 +398,8 @@ static void spin(tn_event *event, tn_condition condition, const tn_queue *queue,
 }
 
 /* TN_OK: look again, the condition may hold. TN_INTERRUPTED: look for signals, then call again. */
-static tn_result wait_for(tn_event *event, tn_condition condition, const tn_queue *queue, uint64_t argument,
-                          int64_t deadline) {
+static tn_result wait_for(tn_event *event, tn_condition condition, const tn_queue *queue,
+                          uint64_t argument, int64_t deadline) {
     if (condition(queue, argument)) return TN_OK;
     if (deadline <= tn_now()) return TN_TIMED_OUT;
     spin(event, condition, queue, argument);
@@ -406,7 +412,8 @@ static tn_result wait_for(tn_event *event, tn_condition condition, const tn_queu
     return TN_INTERRUPTED;
 }
 
-tn_result tn_ring_send(tn_queue *queue, const tn_outgoing *message, int64_t deadline, uint64_t *ticket) {
+tn_result tn_ring_send(tn_queue *queue, const tn_outgoing *message, int64_t deadline,
+                       uint64_t *ticket) {
     for (;;) {
         bool contended;
         tn_result result = send_once(queue, message, ticket, true, deadline, &contended);
@@ -427,7 +434,8 @@ tn_result tn_ring_recv(tn_queue *queue, tn_incoming *message, int lease, int64_t
 }
 
 /* The same, until the condition is seen to hold. */
-static tn_result wait_until(tn_event *event, tn_condition condition, const tn_queue *queue, int64_t deadline) {
+static tn_result wait_until(tn_event *event, tn_condition condition, const tn_queue *queue,
+                            int64_t deadline) {
     tn_result result;
     do {
         result = wait_for(event, condition, queue, 0, deadline);
@@ -500,7 +508,8 @@ tn_lease *tn_ring_lease(const tn_queue *queue, int index) {
     return index >= 0 && (uint32_t)index < queue->leases ? &queue->ring->lease[index] : NULL;
 }
 
-bool tn_lease_read(const tn_queue *queue, int index, uint64_t *tag, uint64_t *progress, int64_t *since) {
+bool tn_lease_read(const tn_queue *queue, int index, uint64_t *tag, uint64_t *progress,
+                   int64_t *since) {
     tn_lease *lease = tn_ring_lease(queue, index);
     if (lease == NULL || !atomic_load_explicit(&lease->busy, memory_order_acquire)) return false;
     /* Written before the commit: a holder that died in between had not taken the message. */

@@ -72,7 +72,7 @@ typedef struct {
     _Alignas(TN_CACHE_LINE) tn_lock get_lock;
     tn_end head[2];
     _Alignas(TN_CACHE_LINE) _Atomic uint64_t get_count;
-    _Atomic uint64_t revoked; /* messages ever taken back; under get_lock */
+    _Atomic uint64_t revoked;                 /* messages ever taken back; under get_lock */
     _Alignas(TN_CACHE_LINE) tn_event items;   /* something to take */
     _Alignas(TN_CACHE_LINE) tn_event space;   /* something was taken */
     _Alignas(TN_CACHE_LINE) tn_event drained; /* nothing is left */
@@ -112,17 +112,19 @@ typedef struct {
 
 enum { TN_NO_LEASE = -1 };
 
-tn_result tn_ring_create(tn_segment *segment, uint64_t max_items, uint64_t max_bytes, uint32_t leases,
-                         tn_queue *queue, uint32_t *reference);
+tn_result tn_ring_create(tn_segment *segment, uint64_t max_items, uint64_t max_bytes,
+                         uint32_t leases, tn_queue *queue, uint32_t *reference);
 /* For one who holds a reference to it. */
 tn_result tn_ring_open(tn_segment *segment, uint32_t index, tn_queue *queue);
 
 /* `now` forms never sleep: TN_TIMED_OUT means full, empty, or that the lock is taken by another
  * (then *contended is set, and waiting is worth while). */
-tn_result tn_ring_send_now(tn_queue *queue, const tn_outgoing *message, uint64_t *ticket, bool *contended);
+tn_result tn_ring_send_now(tn_queue *queue, const tn_outgoing *message, uint64_t *ticket,
+                           bool *contended);
 tn_result tn_ring_recv_now(tn_queue *queue, tn_incoming *message, int lease, bool *contended);
 /* These sleep, in stretches: TN_INTERRUPTED asks the caller to look for signals and call again. */
-tn_result tn_ring_send(tn_queue *queue, const tn_outgoing *message, int64_t deadline, uint64_t *ticket);
+tn_result tn_ring_send(tn_queue *queue, const tn_outgoing *message, int64_t deadline,
+                       uint64_t *ticket);
 tn_result tn_ring_recv(tn_queue *queue, tn_incoming *message, int lease, int64_t deadline);
 /* Wait until there is something to take (or, `wanted` false, until there is nothing). */
 tn_result tn_ring_wait(tn_queue *queue, bool wanted, int64_t deadline);
@@ -136,7 +138,8 @@ uint64_t tn_ring_depth(const tn_queue *queue, uint64_t *bytes);
 bool tn_ring_full(const tn_queue *queue);
 
 tn_lease *tn_ring_lease(const tn_queue *queue, int index); /* NULL: no such slot */
-bool tn_lease_read(const tn_queue *queue, int index, uint64_t *tag, uint64_t *progress, int64_t *since);
+bool tn_lease_read(const tn_queue *queue, int index, uint64_t *tag, uint64_t *progress,
+                   int64_t *since);
 
 /* Reclaim what dead processes left in this ring. Takes put_lock, get_lock and the arena. */
 void tn_ring_collect(tn_queue *queue);
@@ -144,7 +147,8 @@ void tn_ring_collect(tn_queue *queue);
 void tn_rings_repair(tn_segment *segment);
 
 /* With the arena lock held. `target` is a ring or a SHARED block. */
-void tn_ring_referenced(tn_segment *segment, uint32_t target, int change); /* 0 left: it is destroyed */
+void tn_ring_referenced(tn_segment *segment, uint32_t target,
+                        int change); /* 0 left: it is destroyed */
 void tn_rings_count_references(tn_segment *segment);
 
 #endif

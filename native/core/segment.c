@@ -194,7 +194,8 @@ static uint32_t claim_slot(tn_segment *segment, uint32_t pid, uint64_t since) {
     tn_slot *slot = slot_at(segment, index);
     if (atomic_load(&slot->pid) != TN_EXPECTED) return TN_NO_SLOT;
     if (atomic_load(&slot->born) != segment->child_expected_since) return TN_NO_SLOT;
-    atomic_store(&slot->born, since); /* a start time counts from boot in ticks: expired, if it dies here */
+    atomic_store(&slot->born,
+                 since); /* a start time counts from boot in ticks: expired, if it dies here */
     atomic_store(&slot->pid, pid);
     return index;
 }
@@ -223,7 +224,8 @@ static int sweep_locked(tn_segment *segment, uint32_t pid) {
     for (uint32_t i = 0; i < used; i++) {
         tn_slot *slot = slot_at(segment, i);
         uint32_t owner = atomic_load(&slot->pid);
-        if (owner == 0 || (pid != 0 && owner != pid) || alive(owner, atomic_load(&slot->born))) continue;
+        if (owner == 0 || (pid != 0 && owner != pid) || alive(owner, atomic_load(&slot->born)))
+            continue;
         tn_blocks_inherit(segment, i);
         atomic_store(&slot->pid, 0);
         died++;

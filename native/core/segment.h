@@ -25,8 +25,9 @@
 #define TN_NO_BLOCK UINT32_MAX
 
 typedef struct {
-    _Atomic uint32_t pid;  /* 0: free. TN_EXPECTED: for a child that is being forked */
-    _Atomic uint64_t born; /* start time of that pid, so that a reused pid is not taken for it; of an
+    _Atomic uint32_t pid; /* 0: free. TN_EXPECTED: for a child that is being forked */
+    _Atomic uint64_t
+        born; /* start time of that pid, so that a reused pid is not taken for it; of an
                             * expected child, since when it is */
 } tn_slot;
 
@@ -57,9 +58,9 @@ typedef struct {
     uint64_t slots_at, blocks_at, data_at; /* offsets */
     uint32_t blocks_limit;
     tn_header *header;
-    uint32_t slot;          /* this process's, if it is the one that registered */
-    uint32_t registered;    /* in which process of a line of forks; see tn_segment_registered */
-    uint32_t child_slot;    /* of the child that is being forked, or TN_NO_SLOT */
+    uint32_t slot;       /* this process's, if it is the one that registered */
+    uint32_t registered; /* in which process of a line of forks; see tn_segment_registered */
+    uint32_t child_slot; /* of the child that is being forked, or TN_NO_SLOT */
     uint64_t child_expected_since;
     _Atomic uint64_t fresh; /* bytes taken from the system since the last look at what is left */
 } tn_segment;
