@@ -68,12 +68,14 @@ int tn_futex_wake(_Atomic uint32_t *word, int count);
 
 /* Crash points. In a debug build (TINES_DEBUG) the process kills itself with SIGKILL the
  * `countdown`-th time it passes the named step; in a release build a step is nothing at all. */
-#define TN_STEPS(STEP)                                                                             \
-    STEP(put_locked)                                                                               \
-    STEP(reserved) STEP(chunk_linked) STEP(half_written) STEP(before_commit) STEP(after_commit)    \
-        STEP(get_locked) STEP(leased) STEP(taken) STEP(handed_over) STEP(chunk_left)               \
-            STEP(allocating) STEP(allocated) STEP(freeing) STEP(freed) STEP(before_wake)           \
-                STEP(collecting) STEP(populated) STEP(inheriting)
+/* clang-format off */
+#define TN_STEPS(STEP) \
+    STEP(put_locked) STEP(reserved) STEP(chunk_linked) STEP(half_written) \
+    STEP(before_commit) STEP(after_commit) STEP(get_locked) STEP(leased) \
+    STEP(taken) STEP(handed_over) STEP(chunk_left) STEP(allocating) \
+    STEP(allocated) STEP(freeing) STEP(freed) STEP(before_wake) \
+    STEP(collecting) STEP(populated) STEP(inheriting)
+/* clang-format on */
 
 typedef enum {
 #define STEP(name) TN_STEP_##name,
