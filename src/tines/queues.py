@@ -35,9 +35,9 @@ _LARGEST_MAXSIZE = 2**63 - 1
 def _checked_bound(name: str, value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{name}={value!r} has to be a whole number; 0 means unbounded")
-    if name == "max_bytes" and value < 0:
-        raise ValueError(f"max_bytes={value} has to be 0 (unbounded) or more")
-    return min(max(value, 0), _LARGEST_MAXSIZE)
+    if value < 0:
+        raise ValueError(f"{name}={value} has to be 0 (unbounded) or more")
+    return min(value, _LARGEST_MAXSIZE)
 
 
 class QueueClosedError(ValueError, OSError):
@@ -111,7 +111,7 @@ class Queue(_ChannelQueue[T]):
     """A queue between any processes, with the standard library's signature and semantics.
 
     Args:
-        maxsize: How many items it holds before ``put`` waits; 0 or less means unbounded.
+        maxsize: How many items it holds before ``put`` waits; 0 means unbounded.
         max_bytes: The same in bytes of the pickled items; 0 means unbounded. An item that is larger
             than the bound passes when it would be alone.
         ctx: The context it belongs to, as in the standard library.
@@ -119,7 +119,7 @@ class Queue(_ChannelQueue[T]):
 
     Raises:
         TypeError: ``maxsize`` or ``max_bytes`` is not a whole number.
-        ValueError: ``max_bytes`` is negative, or there is no such transport.
+        ValueError: one of them is negative, or there is no such transport.
     """
 
     def __init__(

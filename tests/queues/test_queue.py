@@ -121,16 +121,10 @@ def test_maxsize_has_to_be_a_whole_number(make_queue: MakeQueue, bad: Any) -> No
         make_queue(bad)
 
 
-def test_a_negative_maxsize_is_unbounded_as_in_the_standard_library(make_queue: MakeQueue) -> None:
-    queue = make_queue(-1)
-    for i in range(100):
-        queue.put_nowait(i)
-    assert not queue.full()
-
-
-def test_a_negative_max_bytes_is_refused(make_queue: MakeQueue) -> None:
-    with pytest.raises(ValueError, match="max_bytes=-1"):
-        make_queue(max_bytes=-1)
+@pytest.mark.parametrize("bound", ["maxsize", "max_bytes"])
+def test_a_negative_bound_is_refused(make_queue: MakeQueue, bound: str) -> None:
+    with pytest.raises(ValueError, match=f"{bound}=-1"):
+        make_queue(**{bound: -1})
 
 
 def test_what_cannot_be_pickled_is_refused_in_the_caller(make_queue: MakeQueue) -> None:
