@@ -24,7 +24,7 @@ __all__ = ["advice", "examine", "run"]
 
 EXTRAS = {
     "cloudpickle": "lambdas, closures and functions of a notebook",
-    "numpy": "arrays, which travel without a copy",
+    "numpy": "arrays, which travel with a single copy",
     "rich": "progress bars",
     "psutil": "memory and cores in statistics",
 }
