@@ -27,8 +27,9 @@ c_files := $(wildcard native/*/*.[ch])
 strict_cc = $(CC) -std=c11 -O2 -Wall -Wextra -Werror -pthread -c -o /dev/null \
     -Inative/core -Inative/binding -I$(shell $(bin)/python -c '$(include_dir)')
 include_dir = import sysconfig; print(sysconfig.get_path("include"))
-# The conformance suite runs over both transports anyway.
-without_native = -m "not slow" --ignore=tests/conformance --ignore=tests/benchmarks
+# What the whole suite does with both transports by name is not done again.
+without_native = -m "not slow" -k "not ring" \
+    $(addprefix --ignore=tests/,benchmarks conformance native packaging)
 pip := $(bin)/python -m pip --disable-pip-version-check --quiet install
 
 export TINES_BUILD TINES_NATIVE

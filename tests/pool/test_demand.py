@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pool_tasks import nap, square
+from pool_tasks import square
 from pool_tools import MakePool, outcomes, wait_for
 from tines.pool.chunks import TARGET, Guide
 from tines.pool.iterators import LARGEST_WINDOW
@@ -152,15 +152,3 @@ def test_quick_items_share_chunks_and_slow_ones_travel_alone() -> None:
     for _ in range(100):
         assert slow.size(1000) == 1
         slow.measured(1, 0.1)
-
-
-def test_a_skewed_map_takes_little_more_than_it_must(make: MakePool) -> None:
-    pool = make()
-    durations = [0.001] * 300 + [0.15] * 2 + [0.001] * 100
-    ideal = sum(durations) / 2
-    best = 100.0
-    for _ in range(3):
-        began = time.perf_counter()
-        pool.map(nap, durations)
-        best = min(best, (time.perf_counter() - began) / ideal)
-    assert best < 1.35  # the standard library: 1.5; sleeping takes longer than it is told to

@@ -99,7 +99,7 @@ def test_cancel_what_is_queued(make: MakePool, tmp_path: Path) -> None:
 
 
 def test_cancel_what_is_running(make: MakePool) -> None:
-    pool = make(1)
+    pool = make(1, grace=20.0)
     worker = pool.apply(pid)
     result = pool.apply_async(nap, (30,))
     wait_for(result.running)
