@@ -74,7 +74,7 @@ int tn_futex_wake(_Atomic uint32_t *word, int count);
     STEP(before_commit) STEP(after_commit) STEP(get_locked) STEP(leased) \
     STEP(taken) STEP(handed_over) STEP(chunk_left) STEP(allocating) \
     STEP(allocated) STEP(freeing) STEP(freed) STEP(before_wake) \
-    STEP(collecting) STEP(populated) STEP(inheriting)
+    STEP(collecting) STEP(populated) STEP(inheriting) STEP(sent_some)
 /* clang-format on */
 
 typedef enum {

@@ -1,5 +1,5 @@
 /* The chain of chunks that a ring's messages lie in: finding a record, with every index and length
- * checked, as another process wrote them. Private to ring.c and recovery.c. */
+ * checked, as another process wrote them. Private to the files of the ring. */
 #ifndef TINES_CHAIN_H
 #define TINES_CHAIN_H
 

@@ -10,7 +10,7 @@
  * A waker that finds nobody asleep clears the bit, unless the word has changed meanwhile: every waiter
  * changes it as it prepares. Waking one of several leaves the bit set. A producer wakes one for each
  * change, but may find a waiter that is just between its look and its sleep, and that is enough only
- * because whoever takes something wakes the next one if more is left ("chain wake"; ring.c does).
+ * because whoever takes something wakes the next one if more is left ("chain wake"; taking.c does).
  *
  * One waiter at a time spins briefly before it sleeps and says so in `spinning_until`. While that lies
  * in the future nobody is woken: the spinner will see the change. It is a time and not a flag, so a

@@ -121,6 +121,10 @@ tn_result tn_ring_open(tn_segment *segment, uint32_t index, tn_queue *queue);
  * (then *contended is set, and waiting is worth while). */
 tn_result tn_ring_send_now(tn_queue *queue, const tn_outgoing *message, uint64_t *ticket,
                            bool *contended);
+/* Send as many of several messages as can be sent at once, under one hold of the lock; each is committed
+ * by itself. Returns how many, from the first on. What stopped it, the next tn_ring_send_now will tell. */
+uint32_t tn_ring_send_some(tn_queue *queue, const tn_outgoing *messages, uint32_t count,
+                           uint64_t *tickets);
 tn_result tn_ring_recv_now(tn_queue *queue, tn_incoming *message, int lease, bool *contended);
 /* These sleep, in stretches: TN_INTERRUPTED asks the caller to look for signals and call again. */
 tn_result tn_ring_send(tn_queue *queue, const tn_outgoing *message, int64_t deadline,

@@ -37,6 +37,12 @@ class Ring:
         tag: int = 0,
         timeout: float | None = None,
     ) -> int: ...
+    def send_many(
+        self,
+        messages: Sequence[tuple[int, int, Any, Sequence[Any]]],
+        timeout: float | None = None,
+        tickets: list[int] | None = None,
+    ) -> int: ...
     def recv(
         self, timeout: float | None = None, lease: int = -1
     ) -> tuple[int, int, Any, Sequence[Any]] | None: ...

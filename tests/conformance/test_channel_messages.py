@@ -156,6 +156,26 @@ def test_send_many_and_recv_many_keep_the_order(transport: Transport) -> None:
     assert received[1:-1] == messages
 
 
+def test_send_many_tells_the_tickets(transport: Transport) -> None:
+    channel = transport.channel()
+    tickets: list[int] = []
+    messages = [(0, n, bytes(n * 10), [bytes(n)] if n % 17 == 0 else ()) for n in range(100)]
+    assert channel.send_many(messages, None, tickets) == 100
+    assert len(tickets) == 100
+    for ticket in tickets[::3]:
+        assert channel.revoke(ticket)
+    received = [taken(channel.recv(0))[1] for _ in range(channel.qsize())]
+    assert received == [n for n in range(100) if n % 3]
+
+
+def test_send_many_that_stays_full_tells_the_tickets_of_what_it_sent(transport: Transport) -> None:
+    channel = transport.channel(max_items=3)
+    tickets: list[int] = []
+    assert channel.send_many([(0, n, b"", ()) for n in range(9)], 0, tickets) == 3
+    assert [channel.revoke(ticket) for ticket in tickets] == [True] * 3
+    assert channel.send_many([(0, 9, b"", ())], 0, tickets) == 1
+
+
 def test_send_many_of_nothing_sends_nothing(transport: Transport) -> None:
     channel = transport.channel()
     assert channel.send_many([]) == 0

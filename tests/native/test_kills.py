@@ -30,6 +30,7 @@ STEPS = [
     "collecting",
     "populated",
     "inheriting",
+    "sent_some",
 ]
 
 

@@ -136,10 +136,17 @@ class Channel(Protocol):
             TransportError: the transport is gone.
         """
 
-    def send_many(self, messages: Sequence[Outgoing], timeout: float | None = None) -> int:
+    def send_many(
+        self,
+        messages: Sequence[Outgoing],
+        timeout: float | None = None,
+        tickets: list[int] | None = None,
+    ) -> int:
         """Append messages in order, at less cost than one by one; return how many were sent.
 
-        Fewer than all only if the channel stayed full until the timeout.
+        Fewer than all only if the channel stayed full until the timeout. Each message is sent whole
+        and by itself: whoever dies in the middle has sent some from the first on. ``tickets`` is
+        given the ticket of each that was sent, also where an exception ends the call.
         """
 
     def recv(self, timeout: float | None = None, lease: int = -1) -> Message | None:

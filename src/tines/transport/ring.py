@@ -30,7 +30,6 @@ from tines.transport.contract import (
     ChannelStatistics,
     Lease,
     check_bounds,
-    check_kind_and_tag,
 )
 
 if not sys.platform.startswith("linux"):
@@ -113,6 +112,7 @@ class RingChannel:
     def __init__(self, ring: _native.Ring) -> None:
         self._ring = ring
         self.send = ring.send
+        self.send_many = ring.send_many
         self.recv = ring.recv
         self.recv_many = ring.recv_many
         self.revoke = ring.revoke
@@ -124,22 +124,6 @@ class RingChannel:
         self.join = ring.join
         self.shutdown = ring.shutdown
         self._readiness: _Readiness | None = None
-
-    def send_many(
-        self,
-        messages: Sequence[tuple[int, int, Buffer, Sequence[Buffer]]],
-        timeout: float | None = None,
-    ) -> int:
-        """See :meth:`tines.transport.contract.Channel.send_many`."""
-        for kind, tag, _, _ in messages:
-            check_kind_and_tag(kind, tag)
-        send = self.send
-        sent = 0
-        for kind, tag, data, buffers in messages:
-            if send(data, buffers, kind, tag, timeout) < 0:
-                break
-            sent += 1
-        return sent
 
     def lease(self, index: int) -> Lease | None:
         """See :meth:`tines.transport.contract.Channel.lease`."""

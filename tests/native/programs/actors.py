@@ -24,7 +24,7 @@ from programs.journal import (
 from tines import _native
 from tines.errors import QueueShutDown
 
-__all__ = ["census_is_clean", "consume", "drain", "produce", "spawn", "wait_for"]
+__all__ = ["census_is_clean", "consume", "drain", "produce", "produce_many", "spawn", "wait_for"]
 
 FAILED = 1
 
@@ -68,6 +68,23 @@ def produce(ring: Any, journal: Journal, producer: int, numbers: range, seed: in
         if chance.random() < 0.1:
             journal.note(tag, REVOKING)
             journal.note(tag, REVOKED if ring.revoke(ticket) else SENT)
+
+
+def produce_many(ring: Any, journal: Journal, producer: int, numbers: range) -> None:
+    """Send messages several at a time: when this dies, some from the first on have been sent."""
+    for start in numbers[::20]:
+        tags = [journal.tag(producer, number) for number in numbers if start <= number < start + 20]
+        for tag in tags:
+            journal.note(tag, SENDING)
+        tickets: list[int] = []
+        ring.send_many(
+            [(0, tag, data_of(tag), tuple(buffers_of(tag))) for tag in tags], None, tickets
+        )
+        assert len(tickets) == len(tags)
+        for tag in tags:
+            journal.note(tag, SENT)
+        journal.note(tags[0], REVOKING)
+        journal.note(tags[0], REVOKED if ring.revoke(tickets[0]) else SENT)
 
 
 def consume(ring: Any, journal: Journal, consumer: int) -> None:

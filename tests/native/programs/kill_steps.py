@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 import tines.transport.ring  # noqa: F401  registers the fork hooks
-from programs.actors import census_is_clean, consume, drain, produce, spawn, wait_for
+from programs.actors import census_is_clean, consume, drain, produce, produce_many, spawn, wait_for
 from programs.journal import Journal
 from tines import _native
 
@@ -34,6 +34,9 @@ class Scene:
 
     def produce(self, producer: int, count: int) -> Callable[[], None]:
         return partial(produce, self.ring, self.journal, producer, range(count))
+
+    def produce_many(self, producer: int, count: int) -> Callable[[], None]:
+        return partial(produce_many, self.ring, self.journal, producer, range(count))
 
     def consume(self, consumer: int) -> Callable[[], None]:
         return partial(consume, self.ring, self.journal, consumer)
@@ -67,6 +70,14 @@ def lonely_producer(step: str, countdown: int) -> Counter[str]:
     scene = Scene()
     scene.victim(spawn(scene.produce(1, 60), step, countdown))
     assert not wait_for(spawn(scene.produce(2, 40)))
+    return scene.finish()
+
+
+def sender_of_many(step: str, countdown: int) -> Counter[str]:
+    """A producer that sends many at once dies; the next one goes on."""
+    scene = Scene()
+    scene.victim(spawn(scene.produce_many(1, 100), step, countdown))
+    assert not wait_for(spawn(scene.produce_many(2, 40)))
     return scene.finish()
 
 
@@ -125,7 +136,15 @@ def _busy(producer: tuple[Any, ...], consumer: tuple[Any, ...]) -> Counter[str]:
     return scene.finish()
 
 
-ROLES = (lonely_producer, lonely_consumer, heir, sweeper, busy_producer, busy_consumer)
+ROLES = (
+    lonely_producer,
+    sender_of_many,
+    lonely_consumer,
+    heir,
+    sweeper,
+    busy_producer,
+    busy_consumer,
+)
 
 
 def main(step: str, *countdowns: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import secrets
+import time
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -80,14 +81,26 @@ class PipeChannel:
         parcel = _parcel(endpoint, kind, tag, data, buffers)
         return parcel.ticket if endpoint.send([parcel], _seconds(timeout)) else -1
 
-    def send_many(self, messages: Sequence[Outgoing], timeout: float | None = None) -> int:
+    def send_many(
+        self,
+        messages: Sequence[Outgoing],
+        timeout: float | None = None,
+        tickets: list[int] | None = None,
+    ) -> int:
         """Append messages in order; see the contract."""
         endpoint = self._reach()
         parcels = []
         for kind, tag, data, buffers in messages:
             check_kind_and_tag(kind, tag)
             parcels.append(_parcel(endpoint, kind, tag, data, buffers))
-        return endpoint.send(parcels, _seconds(timeout)) if parcels else 0
+        if not parcels:
+            return 0
+        if tickets is not None and not endpoint.copies:  # the owner tells the last one only
+            return _send_each(endpoint, parcels, _seconds(timeout), tickets)
+        sent = endpoint.send(parcels, _seconds(timeout))
+        if tickets is not None:
+            tickets.extend(parcel.ticket for parcel in parcels[:sent])
+        return sent
 
     def revoke(self, ticket: int) -> bool:
         """Take a sent message back; see the contract."""
@@ -220,6 +233,18 @@ def _parcel(
     if endpoint.copies:
         return Parcel.copied(kind, tag, data, buffers)
     return Parcel.borrowed(kind, tag, data, buffers)
+
+
+def _send_each(
+    endpoint: Endpoint, parcels: Sequence[Parcel], timeout: float, tickets: list[int]
+) -> int:
+    """Send one by one, as each ticket is wanted."""
+    deadline = time.monotonic() + timeout
+    for sent, parcel in enumerate(parcels):
+        if not endpoint.send([parcel], max(0.0, deadline - time.monotonic())):
+            return sent
+        tickets.append(parcel.ticket)
+    return len(parcels)
 
 
 def _seconds(timeout: float | None) -> float:

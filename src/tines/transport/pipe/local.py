@@ -101,7 +101,7 @@ class Local:
         self._state = state
 
     def send(self, parcels: Sequence[Parcel], timeout: float) -> int:
-        """Send in order; return how many were, and set the ticket of the last of them."""
+        """Send in order; return how many were, and set the ticket of each of them."""
         sender = Sender(_nobody, parcels)
         with self._lock:
             if self._state.send(sender) or timeout <= 0:

@@ -1,0 +1,280 @@
+/* Ring: sending one message, or several. */
+#include "ring_type.h"
+
+static bool parse_kind_and_tag(PyObject *kind, PyObject *tag, tn_outgoing *message) {
+    if (kind != NULL) {
+        long value = PyLong_AsLong(kind);
+        if (value == -1 && PyErr_Occurred()) return false;
+        if (value < 0 || value > 255) {
+            PyErr_Format(PyExc_ValueError, "kind=%ld is not in 0..255", value);
+            return false;
+        }
+        message->kind = (uint8_t)value;
+    }
+    if (tag != NULL) {
+        unsigned long long value = PyLong_AsUnsignedLongLong(tag);
+        if (value == (unsigned long long)-1 && PyErr_Occurred()) {
+            if (!PyErr_ExceptionMatches(PyExc_OverflowError)) return false;
+            PyErr_Clear();
+            PyErr_Format(PyExc_ValueError, "tag=%R is not in 0..2**64-1", tag);
+            return false;
+        }
+        message->tag = value;
+    }
+    return true;
+}
+
+typedef struct {
+    tn_outgoing message;
+    Py_buffer data;
+    uint32_t blocks[TN_MOST_BLOCKS];
+} parcel;
+
+static bool add_block(ring_object *self, parcel *parcel, PyObject *item) {
+    module_state *state = state_of(Py_TYPE(self));
+    tn_outgoing *message = &parcel->message;
+    if (message->block_count == TN_MOST_BLOCKS) {
+        raise_result(state, TN_TOO_MANY, "sending a message with so many buffers");
+        return false;
+    }
+    uint32_t index;
+    tn_segment *segment = &self->segment->segment;
+    Py_buffer buffer;
+    if (PyObject_GetBuffer(item, &buffer, PyBUF_SIMPLE) < 0) return false;
+    tn_result result;
+    if (buffer.obj != NULL && Py_TYPE(buffer.obj) == state->reference_type) {
+        /* A queue: what goes is a reference of its own, the sender keeps its own. */
+        const reference_object *reference = (reference_object *)buffer.obj;
+        uint32_t target;
+        memcpy(&target, reference->handle + 16, sizeof target);
+        result = tn_reference_take(segment, target, &index);
+    } else {
+        Py_BEGIN_ALLOW_THREADS;
+        result = tn_block_take(segment, (uint64_t)buffer.len, &index);
+        if (result == TN_OK) {
+            memcpy(tn_block_data(segment, tn_block_at(segment, index)), buffer.buf,
+                   (size_t)buffer.len);
+        }
+        Py_END_ALLOW_THREADS;
+        message->bytes += (uint64_t)buffer.len;
+    }
+    PyBuffer_Release(&buffer);
+    if (result != TN_OK) {
+        raise_result(state, result, "sending a large buffer");
+        return false;
+    }
+    parcel->blocks[message->block_count++] = index;
+    return true;
+}
+
+/* Give back what a parcel that was not sent holds. */
+static void unpack(ring_object *self, parcel *parcel, bool sent) {
+    for (uint32_t i = 0; !sent && i < parcel->message.block_count; i++) {
+        tn_block_release(&self->segment->segment, parcel->blocks[i]);
+    }
+    if (parcel->data.obj != NULL) PyBuffer_Release(&parcel->data);
+}
+
+static bool add_buffers(ring_object *self, parcel *parcel, PyObject *buffers) {
+    PyObject *items = PySequence_Fast(buffers, "buffers has to be a sequence of buffers");
+    if (items == NULL) return false;
+    bool fine = true;
+    for (Py_ssize_t i = 0; fine && i < PySequence_Fast_GET_SIZE(items); i++) {
+        fine = add_block(self, parcel, PySequence_Fast_GET_ITEM(items, i));
+    }
+    Py_DECREF(items);
+    return fine;
+}
+
+static bool pack(ring_object *self, parcel *parcel, PyObject *data, PyObject *buffers) {
+    tn_outgoing *message = &parcel->message;
+    message->blocks = parcel->blocks;
+    if (PyBytes_CheckExact(data)) {
+        message->payload = (const uint8_t *)PyBytes_AS_STRING(data);
+        message->length = (uint64_t)PyBytes_GET_SIZE(data);
+    } else {
+        if (PyObject_GetBuffer(data, &parcel->data, PyBUF_SIMPLE) < 0) return false;
+        message->payload = parcel->data.buf;
+        message->length = (uint64_t)parcel->data.len;
+    }
+    if (message->length > TN_INLINE) {
+        message->payload_in_block = true;
+        message->length = 0;
+        if (!add_block(self, parcel, data)) return false;
+    } else {
+        message->bytes = message->length;
+    }
+    return buffers == NULL || buffers == state_of(Py_TYPE(self))->no_buffers ||
+           add_buffers(self, parcel, buffers);
+}
+
+/* TN_TIMED_OUT: it stayed full. Negative: a signal handler raised. */
+static int deliver(ring_object *self, parcel *parcel, bool waits, int64_t deadline,
+                   uint64_t *ticket) {
+    bool contended;
+    tn_result result = tn_ring_send_now(&self->queue, &parcel->message, ticket, &contended);
+    if (result == TN_TIMED_OUT && !waits && !contended) return TN_TIMED_OUT;
+    while (result == TN_TIMED_OUT || result == TN_INTERRUPTED) {
+        Py_BEGIN_ALLOW_THREADS;
+        result = tn_ring_send(&self->queue, &parcel->message, deadline, ticket);
+        Py_END_ALLOW_THREADS;
+        if (result == TN_TIMED_OUT) break;
+        if (result == TN_INTERRUPTED && PyErr_CheckSignals() < 0) return -1;
+    }
+    return (int)result;
+}
+
+/* Send one message of which data and buffers are given; as `deliver`, negative also for bad ones. */
+static int send_one(ring_object *self, parcel *parcel, PyObject *data, PyObject *buffers,
+                    bool waits, int64_t deadline, uint64_t *ticket) {
+    int result = -1;
+    parcel->data.obj = NULL;
+    if (pack(self, parcel, data, buffers)) result = deliver(self, parcel, waits, deadline, ticket);
+    unpack(self, parcel, result == TN_OK);
+    return result;
+}
+
+PyObject *ring_send(ring_object *self, PyObject *const *args, Py_ssize_t count, PyObject *kwnames) {
+    static const char *const names[] = {"data", "buffers", "kind", "tag", "timeout"};
+    PyObject *values[5] = {NULL};
+    if (!ring_parse(args, count, kwnames, names, 5, values)) return NULL;
+    if (values[0] == NULL) return PyErr_Format(PyExc_TypeError, "send() needs data");
+    parcel parcel;
+    parcel.message = (tn_outgoing){0};
+    uint64_t ticket = 0;
+    int64_t deadline = TN_FOREVER;
+    bool waits = true;
+    if (values[4] != NULL && !parse_timeout(values[4], &deadline, &waits)) return NULL;
+    if (!parse_kind_and_tag(values[2], values[3], &parcel.message) || !ring_enter(self))
+        return NULL;
+    int result = send_one(self, &parcel, values[0], values[1], waits, deadline, &ticket);
+    ring_leave(self);
+    if (result < 0) return NULL;
+    if (result == TN_OK) return PyLong_FromUnsignedLongLong(ticket);
+    if (result == TN_TIMED_OUT) return PyLong_FromLong(-1);
+    return raise_result(state_of(Py_TYPE(self)), (tn_result)result, "sending");
+}
+
+/* ---- several ---- */
+
+enum { MOST_AT_ONCE = 32 }; /* under one hold of the lock: some two microseconds */
+
+typedef struct {
+    PyObject *messages; /* a list or tuple */
+    PyObject *tickets;  /* a list, or NULL */
+    Py_ssize_t next, count;
+    bool waits;
+    int64_t deadline;
+} outbox;
+
+/* (kind, tag, data, buffers): borrowed. */
+static PyObject *const *fields_of(PyObject *message) {
+    if (PyTuple_CheckExact(message) && PyTuple_GET_SIZE(message) == 4)
+        return &PyTuple_GET_ITEM(message, 0);
+    PyErr_SetString(PyExc_TypeError, "a message has to be a tuple (kind, tag, data, buffers)");
+    return NULL;
+}
+
+/* Refuse bad ones before the first is sent. */
+static bool check_all(const outbox *box) {
+    tn_outgoing unused;
+    for (Py_ssize_t i = 0; i < box->count; i++) {
+        PyObject *const *fields = fields_of(PySequence_Fast_GET_ITEM(box->messages, i));
+        if (fields == NULL || !parse_kind_and_tag(fields[0], fields[1], &unused)) return false;
+    }
+    return true;
+}
+
+static bool note_ticket(outbox *box, uint64_t ticket) {
+    box->next++;
+    if (box->tickets == NULL) return true;
+    PyObject *number = PyLong_FromUnsignedLongLong(ticket);
+    int failed = number == NULL || PyList_Append(box->tickets, number) < 0;
+    Py_XDECREF(number);
+    return !failed;
+}
+
+static bool is_small(const module_state *state, PyObject *const *fields) {
+    return PyBytes_CheckExact(fields[2]) && PyBytes_GET_SIZE(fields[2]) <= (Py_ssize_t)TN_INLINE &&
+           (fields[3] == state->no_buffers ||
+            (PyTuple_CheckExact(fields[3]) && PyTuple_GET_SIZE(fields[3]) == 0));
+}
+
+/* Send the small messages that come next, as far as that needs no waiting. */
+static bool send_small(ring_object *self, outbox *box) {
+    const module_state *state = state_of(Py_TYPE(self));
+    tn_outgoing batch[MOST_AT_ONCE];
+    uint64_t tickets[MOST_AT_ONCE];
+    uint32_t size = 0;
+    while (size < MOST_AT_ONCE && box->next + size < box->count) {
+        PyObject *const *fields =
+            fields_of(PySequence_Fast_GET_ITEM(box->messages, box->next + size));
+        if (fields == NULL) return false;
+        if (!is_small(state, fields)) break;
+        tn_outgoing *message = &batch[size];
+        *message = (tn_outgoing){
+            .payload = (const uint8_t *)PyBytes_AS_STRING(fields[2]),
+            .length = (uint64_t)PyBytes_GET_SIZE(fields[2]),
+            .bytes = (uint64_t)PyBytes_GET_SIZE(fields[2]),
+        };
+        if (!parse_kind_and_tag(fields[0], fields[1], message)) return false;
+        size++;
+    }
+    uint32_t sent = size > 1 ? tn_ring_send_some(&self->queue, batch, size, tickets) : 0;
+    for (uint32_t i = 0; i < sent; i++) {
+        if (!note_ticket(box, tickets[i])) return false;
+    }
+    return true;
+}
+
+/* Send the next message, whatever it takes. As `send_one`. */
+static int send_next(ring_object *self, outbox *box) {
+    PyObject *message = Py_NewRef(PySequence_Fast_GET_ITEM(box->messages, box->next));
+    PyObject *const *fields = fields_of(message);
+    parcel parcel;
+    parcel.message = (tn_outgoing){0};
+    uint64_t ticket;
+    int result = -1;
+    if (fields != NULL && parse_kind_and_tag(fields[0], fields[1], &parcel.message))
+        result = send_one(self, &parcel, fields[2], fields[3], box->waits, box->deadline, &ticket);
+    if (result == TN_OK && !note_ticket(box, ticket)) result = -1;
+    Py_DECREF(message);
+    return result;
+}
+
+static int send_all(ring_object *self, outbox *box) {
+    if (!check_all(box)) return -1;
+    /* The list may be changed by another thread while this one waits. */
+    while (box->next < box->count && box->next < PySequence_Fast_GET_SIZE(box->messages)) {
+        Py_ssize_t before = box->next;
+        if (!send_small(self, box)) return -1;
+        if (box->next > before) continue;
+        int result = send_next(self, box);
+        if (result != TN_OK) return result;
+    }
+    return TN_OK;
+}
+
+PyObject *ring_send_many(ring_object *self, PyObject *const *args, Py_ssize_t count,
+                         PyObject *kwnames) {
+    static const char *const names[] = {"messages", "timeout", "tickets"};
+    PyObject *values[3] = {NULL, Py_None, Py_None};
+    if (!ring_parse(args, count, kwnames, names, 3, values)) return NULL;
+    if (values[0] == NULL) return PyErr_Format(PyExc_TypeError, "send_many() needs messages");
+    if (values[2] != Py_None && !PyList_CheckExact(values[2]))
+        return PyErr_Format(PyExc_TypeError, "tickets=%R is not a list", values[2]);
+    outbox box = {.tickets = values[2] == Py_None ? NULL : values[2]};
+    if (!parse_timeout(values[1], &box.deadline, &box.waits)) return NULL;
+    box.messages = PySequence_Fast(values[0], "messages has to be a sequence");
+    if (box.messages == NULL) return NULL;
+    box.count = PySequence_Fast_GET_SIZE(box.messages);
+    int result = -1;
+    if (ring_enter(self)) {
+        result = send_all(self, &box);
+        ring_leave(self);
+    }
+    Py_DECREF(box.messages);
+    if (result < 0) return NULL;
+    if (result == TN_OK || result == TN_TIMED_OUT) return PyLong_FromSsize_t(box.next);
+    return raise_result(state_of(Py_TYPE(self)), (tn_result)result, "sending");
+}
