@@ -2,6 +2,7 @@
 # make test    the whole suite, then a quick part of it without the native core
 # make lint    style, types, direction of imports, C warnings
 # make format  rewrite the sources in the style that lint wants
+# make docs    build the site into build/site; a warning is an error
 # make build   install the package, editable, into $(VENV)
 # make clean   remove everything that these made
 #
@@ -35,7 +36,7 @@ pip := $(bin)/python -m pip --disable-pip-version-check --quiet install
 export TINES_BUILD TINES_NATIVE
 
 .DELETE_ON_ERROR:
-.PHONY: build chaos clean compat demo FORCE format fuzz model sanitize
+.PHONY: build chaos clean compat demo docs FORCE format fuzz model sanitize
 .PHONY: test test-full test-quick test-without-native
 .PHONY: lint lint-c lint-imports lint-style lint-types
 
@@ -80,6 +81,10 @@ format: $(VENV)/dev.stamp
 	$(bin)/ruff check --fix-only
 	$(bin)/ruff format
 	$(bin)/clang-format -i $(c_files)
+
+docs: $(VENV)/docs.stamp
+	$(bin)/python -m sphinx -E -W --keep-going -q docs build/site
+	@echo 'the site is in build/site: no warnings'
 
 sanitize fuzz:
 	$(MAKE) -C native/tests $@

@@ -1,5 +1,7 @@
 """Every error that tines raises by name; imports nothing of the project.
 
+The tree::
+
     TinesError
     |- WaitTimeout            also multiprocessing.TimeoutError and the built-in TimeoutError
     |- TaskTimeoutError       the same two: the task itself ran longer than its ``timeout=``
