@@ -23,6 +23,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from tines.completion import as_completed
     from tines.errors import (
         DecodeError,
         EncodeError,
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     )
     from tines.executor import ProcessPoolExecutor
     from tines.pool import Pool
-    from tines.process.waiting import as_completed, wait
+    from tines.process.waiting import wait
     from tines.queues import JoinableQueue, Queue, SimpleQueue
 
 __all__ = [
@@ -135,7 +136,7 @@ _ELSEWHERE = {
     "ProcessPoolExecutor": "tines.executor",
     "Queue": "tines.queues",
     "SimpleQueue": "tines.queues",
-    "as_completed": "tines.process.waiting",
+    "as_completed": "tines.completion",
     "wait": "tines.process.waiting",
 }
 

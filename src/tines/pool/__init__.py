@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tines.pool.maps import MapResult
     from tines.pool.options import PoolOptions, TaskOptions
     from tines.pool.results import ApplyResult, AsyncResult
+    from tines.pool.shown import watch
     from tines.pool.statistics import PoolStatistics, WorkerStatistics
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "TaskOptions",
     "ThreadPool",
     "WorkerStatistics",
+    "watch",
 ]
 
 _HOMES = {
@@ -47,6 +49,7 @@ _HOMES = {
     "RemoteTraceback": "tines.wire.tracebacks",
     "TaskOptions": "tines.pool.options",
     "WorkerStatistics": "tines.pool.statistics",
+    "watch": "tines.pool.shown",
 }
 
 _STANDARD = frozenset(("ThreadPool", "TimeoutError"))

@@ -17,6 +17,8 @@ class Job(Protocol):
     """What sends chunks and takes their results: a map, or an iterator."""
 
     options: TaskOptions
+    retried: int
+    """How many further attempts its items had; the state machine counts them."""
 
     def encode(self, chunk: Chunk) -> tuple[int, Any, Any]:
         """Return ``(kind, data, buffers)`` of the message for a chunk."""

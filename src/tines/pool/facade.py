@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self, Unpack
 
+    from tines.progress.live import Bar
+    from tines.progress.options import ProgressArgument, ProgressOptions
     from tines.transport.contract import Transport
 
 __all__ = ["Pool", "TaskKeywords"]
@@ -68,6 +70,8 @@ class Pool:
             finished in between, before the pool gives up.
         niceness: Added to the niceness of the workers.
         affinity: The cores that the workers may use.
+        progress: Whether and how maps show how far they are, unless they say otherwise: ``True``,
+            :class:`~tines.progress.options.ProgressOptions`, or a rich or tqdm object.
         options: For all calls that do not say otherwise: ``retries``, ``retry_on``, ``backoff``,
             ``timeout``, ``grace``; see :class:`~tines.pool.options.TaskOptions`.
 
@@ -90,6 +94,7 @@ class Pool:
         max_restarts: int | None = None,
         niceness: int = 0,
         affinity: Iterable[int] | None = None,
+        progress: ProgressArgument = None,
         **options: Unpack[TaskKeywords],
     ) -> None:
         if initializer is not None and not callable(initializer):
@@ -104,6 +109,9 @@ class Pool:
             buffersize=buffersize,
             task=DEFAULT.changed(dict(options)),
         )
+        self._progress = progress
+        self._bars: weakref.WeakSet[Bar] = weakref.WeakSet()
+        self._shown_as(None)
         carrier = _transport.chosen() if transport is None else transport
         if context is None:
             from tines import process
@@ -169,10 +177,13 @@ class Pool:
         func: Callable[[Any], T],
         iterable: Iterable[Any],
         chunksize: int | None = None,
+        *,
+        progress: ProgressArgument = None,
         **options: Unpack[TaskKeywords],
     ) -> list[T]:
         """Return ``[func(item) for item in iterable]``, worked out by the workers."""
-        return self._map(func, iterable, messages.CHUNK, chunksize, None, options).get()  # type: ignore[no-any-return]
+        result = self._map(func, iterable, messages.CHUNK, chunksize, None, progress, options)
+        return result.get()  # type: ignore[no-any-return]
 
     def map_async(
         self,
@@ -181,21 +192,26 @@ class Pool:
         chunksize: int | None = None,
         callback: Callable[[Any], object] | None = None,
         error_callback: Callable[[BaseException], object] | None = None,
+        *,
+        progress: ProgressArgument = None,
         **options: Unpack[TaskKeywords],
     ) -> MapResult:
         """Begin what :meth:`map` does; return its result to be."""
         callbacks = _callbacks(callback, error_callback)
-        return self._map(func, iterable, messages.CHUNK, chunksize, callbacks, options)
+        return self._map(func, iterable, messages.CHUNK, chunksize, callbacks, progress, options)
 
     def starmap(
         self,
         func: Callable[..., T],
         iterable: Iterable[Iterable[Any]],
         chunksize: int | None = None,
+        *,
+        progress: ProgressArgument = None,
         **options: Unpack[TaskKeywords],
     ) -> list[T]:
         """Return ``[func(*item) for item in iterable]``, worked out by the workers."""
-        return self._map(func, iterable, messages.STAR, chunksize, None, options).get()  # type: ignore[no-any-return]
+        result = self._map(func, iterable, messages.STAR, chunksize, None, progress, options)
+        return result.get()  # type: ignore[no-any-return]
 
     def starmap_async(
         self,
@@ -204,11 +220,13 @@ class Pool:
         chunksize: int | None = None,
         callback: Callable[[Any], object] | None = None,
         error_callback: Callable[[BaseException], object] | None = None,
+        *,
+        progress: ProgressArgument = None,
         **options: Unpack[TaskKeywords],
     ) -> MapResult:
         """Begin what :meth:`starmap` does; return its result to be."""
         callbacks = _callbacks(callback, error_callback)
-        return self._map(func, iterable, messages.STAR, chunksize, callbacks, options)
+        return self._map(func, iterable, messages.STAR, chunksize, callbacks, progress, options)
 
     def imap(
         self,
@@ -217,10 +235,11 @@ class Pool:
         chunksize: int = 1,
         *,
         buffersize: int | None = None,
+        progress: ProgressArgument = None,
         **options: Unpack[TaskKeywords],
     ) -> IMapIterator:
         """Iterate over the results in order, reading the input at most ``buffersize`` items ahead."""
-        return self._imap(IMapIterator, func, iterable, chunksize, buffersize, options)
+        return self._imap(IMapIterator, func, iterable, chunksize, buffersize, progress, options)
 
     def imap_unordered(
         self,
@@ -229,10 +248,13 @@ class Pool:
         chunksize: int = 1,
         *,
         buffersize: int | None = None,
+        progress: ProgressArgument = None,
         **options: Unpack[TaskKeywords],
     ) -> IMapIterator:
         """Iterate over the results as they come; otherwise as :meth:`imap`."""
-        return self._imap(IMapUnorderedIterator, func, iterable, chunksize, buffersize, options)
+        return self._imap(
+            IMapUnorderedIterator, func, iterable, chunksize, buffersize, progress, options
+        )
 
     def _map(
         self,
@@ -241,6 +263,7 @@ class Pool:
         kind: int,
         chunksize: int | None,
         callbacks: Callbacks | None,
+        progress: ProgressArgument,
         options: Any,
     ) -> MapResult:
         core = self._core
@@ -249,7 +272,11 @@ class Pool:
         # Slices of these cost little, and those of a range next to nothing on the way either.
         items: Any = iterable if type(iterable) in (list, tuple, range) else list(iterable)
         task_options = self._task_options.changed(dict(options))
-        result = MapResult(self, func, items, kind, chunksize, task_options, callbacks)
+        shown = self._shown_as(progress)
+        if shown is None:
+            result = MapResult(self, func, items, kind, chunksize, task_options, callbacks)
+        else:
+            result = self._shown_map(shown, func, items, kind, chunksize, task_options, callbacks)
         if items:
             core.begin(result)
         else:
@@ -263,6 +290,7 @@ class Pool:
         iterable: Iterable[Any],
         chunksize: int,
         buffersize: int | None,
+        progress: ProgressArgument,
         options: Any,
     ) -> IMapIterator:
         core = self._core
@@ -274,10 +302,42 @@ class Pool:
             buffersize = self._options.buffersize
         else:
             check_count("buffersize", buffersize, minimum=1)
+        shown = self._shown_as(progress)
         task_options: TaskOptions = self._task_options.changed(dict(options))
         iterator = kind(self, func, iterable, chunksize, buffersize, task_options)
         core.begin(iterator)
-        return iterator
+        return iterator if shown is None else self._shown_iterator(shown, iterator, func, iterable)
+
+    def _shown_as(self, progress: ProgressArgument) -> ProgressOptions | None:
+        """Return how a call is to be shown, ``None`` if it is not."""
+        if progress is None:
+            progress = self._progress
+        if progress is None or progress is False:
+            return None
+        from tines.progress.options import choose
+
+        return choose(progress)
+
+    def _shown_map(self, shown: ProgressOptions, func: Any, *arguments: Any) -> MapResult:
+        from tines.pool.shown import ShownMapResult, name_of
+
+        result = ShownMapResult(self, func, *arguments)
+        self._bars.add(result.show(shown, name_of(func)))
+        return result
+
+    def _shown_iterator(
+        self, shown: ProgressOptions, iterator: IMapIterator, func: Any, iterable: Iterable[Any]
+    ) -> IMapIterator:
+        from tines.pool.shown import ShownIterator, length, name_of
+
+        shown_iterator = ShownIterator(iterator, shown, name_of(func), length(iterable))
+        self._bars.add(shown_iterator.bar)
+        return shown_iterator  # type: ignore[return-value]
+
+    def _close_bars(self) -> None:
+        """Nothing runs any more, so nothing is shown any more."""
+        for bar in list(self._bars):
+            bar.close()
 
     # The pool itself.
 
@@ -311,6 +371,7 @@ class Pool:
         """Stop the workers at once; what is not done fails. Legal in callbacks too."""
         self._core.terminate()
         self._core.join()
+        self._close_bars()
         self._core.log_unfetched()
 
     def join(self) -> None:
@@ -324,6 +385,7 @@ class Pool:
         if self._core.state.phase is Phase.OPEN:
             raise ValueError("Pool is still running")
         self._core.join()
+        self._close_bars()
 
     def __enter__(self) -> Self:
         if self._core.state.phase is not Phase.OPEN:

@@ -22,6 +22,7 @@ from tines.errors import WaitTimeout
 from tines.pool.chunk import Chunk, encode_items
 from tines.pool.options import DEFAULT, TaskOptions
 from tines.pool.results import Waitable, decoded
+from tines.progress.contract import Counts
 from tines.wire import messages, pickling
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ class IMapIterator(Waitable):
 
     Its lock orders consumers in several threads, and whoever reads the input.
     """
+
+    retried = 0
 
     def __init__(
         self,
@@ -125,6 +128,20 @@ class IMapIterator(Waitable):
         """Whether :meth:`next` has something to do."""
         return bool(self._current) or self._is_ready() or self._over()
 
+    def counts(self) -> Counts:
+        """Return how many items are over, for a display; of failures those not yet consumed."""
+        done = self._consumed
+        failed = 0
+        for good, _ in self._current.copy():
+            done += 1
+            failed += not good
+        for count, kind, _, _ in self._arrived():
+            done += count
+            if kind in (_LOCAL, messages.ERROR):
+                failed += count
+        total = self._pulled if self._input is None else None
+        return Counts(done, failed, self.retried, total)
+
     # What the pool calls.
 
     def feed(self) -> None:
@@ -187,6 +204,10 @@ class IMapIterator(Waitable):
 
     def _put(self, first: int, entry: Entry) -> None:
         self._ready[first] = entry
+
+    def _arrived(self) -> list[Entry]:
+        # Copied first: the collector adds to it meanwhile.
+        return list(self._ready.copy().values())
 
     def _is_ready(self) -> bool:
         return self._consumed in self._ready
@@ -303,6 +324,9 @@ class IMapUnorderedIterator(IMapIterator):
 
     def _put(self, first: int, entry: Entry) -> None:
         self._ready.append(entry)
+
+    def _arrived(self) -> list[Entry]:
+        return list(self._ready.copy())
 
     def _is_ready(self) -> bool:
         return bool(self._ready)

@@ -19,6 +19,7 @@ from tines.pool.chunk import Chunk, encode_items
 from tines.pool.chunks import Guide
 from tines.pool.options import TaskOptions
 from tines.pool.results import ApplyResult, Callbacks, decoded
+from tines.progress.contract import Counts
 from tines.wire import messages, pickling
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ class MapResult(ApplyResult):
 
     Its lock orders the collector thread with whoever cancels, fails or first feeds the map.
     """
+
+    retried = 0
 
     def __init__(
         self,
@@ -176,6 +179,11 @@ class MapResult(ApplyResult):
         if pool is not None and not self.settled:
             pool._core.cancel_job(self)
         return self.cancelled()
+
+    def counts(self) -> Counts:
+        """Return how many items are over; see :meth:`ApplyResult.counts`."""
+        failed = self._failed_items
+        return Counts(self._done + failed, failed, self.retried, len(self._values))
 
     def running(self) -> bool:
         """Whether some of it is on its way."""

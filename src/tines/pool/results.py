@@ -16,6 +16,7 @@ from tines.errors import TaskCancelledError, WaitTimeout
 from tines.pool.failures import Unfetched, logger
 from tines.pool.options import TaskOptions
 from tines.pool.task import Task
+from tines.progress.contract import Counts
 from tines.wire import messages, pickling
 
 if TYPE_CHECKING:
@@ -164,6 +165,14 @@ class ApplyResult(Task, Waitable):
         """Whether it was cancelled."""
         outcome = self._outcome
         return outcome is not None and isinstance(outcome[1], TaskCancelledError) and not outcome[0]
+
+    def counts(self) -> Counts:
+        """Return how far it is, for a display. Takes no lock and decodes nothing."""
+        if not self.settled:
+            return Counts(0, 0, self.attempt - 1, 1)
+        outcome = self._outcome
+        failed = self.kind == messages.ERROR if outcome is None else not outcome[0]
+        return Counts(1, int(failed), self.attempt - 1, 1)
 
     def running(self) -> bool:
         """Whether a worker is running it at this moment."""

@@ -373,6 +373,8 @@ class PoolState:
     def _again(self, task: Task, what: str, now: float) -> Instructions:
         """Schedule the next attempt."""
         self.retried += 1
+        if task.job is not None:
+            task.job.retried += 1
         delay = task.options.backoff * 2.0 ** min(task.attempt - 1, 30)
         task.history = (*task.history, what)
         task.attempt += 1

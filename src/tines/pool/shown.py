@@ -1,0 +1,206 @@
+"""Calls whose progress is shown; only made when it is.
+
+A map tells its bar when it is over. An iterator's bar belongs to what the consumer holds, which stands
+before the iterator of the pool: that one lives for as long as there is work for it, but when the
+consumer has left, nothing is to be shown any more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import weakref
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tines.errors import WaitTimeout
+from tines.pool.maps import MapResult
+from tines.pool.results import ApplyResult
+from tines.progress.contract import Counts
+from tines.progress.live import Bar, show
+from tines.progress.options import ProgressOptions, choose
+
+if TYPE_CHECKING:
+    from tines.pool.iterators import IMapIterator
+
+__all__ = ["Group", "ShownIterator", "ShownMapResult", "length", "name_of", "watch"]
+
+
+def name_of(func: Any) -> str:
+    """Return what a function is called on the display."""
+    inner = func
+    while hasattr(inner, "func"):  # functools.partial
+        inner = inner.func
+    return str(getattr(inner, "__name__", type(inner).__name__))
+
+
+def length(iterable: Any) -> int | None:
+    """Return ``len()`` of an input, ``None`` if it has none."""
+    try:
+        return len(iterable)
+    except TypeError:
+        return None
+
+
+class ShownMapResult(MapResult):
+    """The result of a map that is shown."""
+
+    bar: Bar | None = None
+
+    def show(self, options: ProgressOptions, name: str) -> Bar:
+        """Show it. Before it begins, so that its end cannot be missed."""
+        self.bar = show(self, options, name)
+        return self.bar
+
+    def get(self, timeout: float | None = None) -> Any:
+        """See :meth:`MapResult.get`. When it returns, the display shows the end."""
+        try:
+            with self._attended():
+                return super().get(timeout)
+        finally:
+            del self  # the traceback of an error refers to this frame
+
+    def wait(self, timeout: float | None = None) -> None:
+        """See :meth:`MapResult.wait`."""
+        with self._attended():
+            super().wait(timeout)
+
+    @contextlib.contextmanager
+    def _attended(self) -> Iterator[None]:
+        """Close the bar when somebody has waited to the end, or was interrupted."""
+        try:
+            yield
+        except (KeyboardInterrupt, SystemExit):
+            self._close_bar()
+            raise
+        finally:
+            if self.settled:
+                self._close_bar()
+
+    def _close_bar(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def _finish(self) -> None:
+        super()._finish()
+        if self.bar is not None:
+            self.bar.finish()
+
+
+class ShownIterator:
+    """What ``imap`` and ``imap_unordered`` return when they are shown: the iterator, with a bar."""
+
+    def __init__(
+        self, inner: IMapIterator, options: ProgressOptions, name: str, total: int | None
+    ) -> None:
+        self._inner = inner
+        self._raised = raised = _Raised(inner)
+        self.bar = show(raised, options, name, total)
+        # It takes no lock, so it may run wherever the garbage collector does.
+        weakref.finalize(self, self.bar.finish).atexit = False
+
+    def __iter__(self) -> ShownIterator:
+        return self
+
+    def __next__(self) -> Any:
+        try:
+            return self.next()
+        finally:
+            del self
+
+    def next(self, timeout: float | None = None) -> Any:
+        """See :meth:`IMapIterator.next`."""
+        try:
+            return self._inner.next(timeout)
+        except (StopIteration, KeyboardInterrupt, SystemExit):
+            self.bar.close()
+            raise
+        except WaitTimeout:
+            raise
+        except Exception:
+            self._raised.failed += 1
+            raise
+        finally:
+            del self  # a traceback refers to this frame, and a consumer that is left has to go
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+class _Raised:
+    """Counts for an iterator what it raised: it does not itself."""
+
+    def __init__(self, inner: IMapIterator) -> None:
+        self._inner = inner
+        self.failed = 0
+
+    def counts(self) -> Counts:
+        """Return the counts of the iterator and of its consumer."""
+        counts = self._inner.counts()
+        return counts._replace(failed=counts.failed + self.failed)
+
+
+class Group:
+    """Several results, counted together. What is over is looked at once."""
+
+    def __init__(self, results: Sequence[ApplyResult]) -> None:
+        self._open = list(results)
+        self._over = Counts(0, 0, 0, 0)
+
+    def counts(self) -> Counts:
+        """Return the sums. Only the display's thread calls it."""
+        still_open = []
+        totals = self._over
+        for result in self._open:
+            # First whether it is settled: what is counted then is final.
+            settled = result.settled
+            counts = result.counts()
+            if settled:
+                self._over = _sum(self._over, counts)
+            else:
+                still_open.append(result)
+            totals = _sum(totals, counts)
+        self._open = still_open
+        return totals
+
+
+def _sum(one: Counts, two: Counts) -> Counts:
+    return Counts(
+        one.done + two.done,
+        one.failed + two.failed,
+        one.retried + two.retried,
+        (one.total or 0) + (two.total or 0),
+    )
+
+
+@contextlib.contextmanager
+def watch(
+    results: Iterable[ApplyResult], progress: Any = True, *, description: str = "tasks"
+) -> Iterator[list[ApplyResult]]:
+    """Show, while the ``with`` block runs, how far a group of results has come.
+
+    Args:
+        results: What ``apply_async``, ``map_async`` and ``starmap_async`` returned.
+        progress: As for the pool's methods.
+        description: What to call them, if the options do not say.
+
+    Returns:
+        The results, as a list.
+
+    Raises:
+        TypeError: one of them is no result of a pool, or ``progress`` is not understood.
+    """
+    group = list(results)
+    for result in group:
+        if not isinstance(result, ApplyResult):
+            raise TypeError(
+                f"results must be what apply_async() or map_async() returned; {result!r} is not"
+            )
+    options = choose(progress)
+    if options is None:
+        yield group
+        return
+    bar = show(Group(group), options, description)
+    try:
+        yield group
+    finally:
+        bar.close()
