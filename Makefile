@@ -7,7 +7,7 @@
 # make clean   remove everything that these made
 #
 # make sanitize, fuzz   the C core's own tests under sanitizers; operations against a model
-# make chaos            kill what runs at random, and count: SECONDS=60 ARGS="--seed 7 queue"
+# make chaos            kill and disturb what runs, and count: SECONDS=60 ARGS="--seed 7 queue"
 # make model            explore the ring's protocol, with a crash at every step
 # make compat           the interpreter's own tests of multiprocessing, judged
 # make bench            against the peers, in an environment of its own (benchmarks/Makefile.inc)

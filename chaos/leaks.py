@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from chaos.tally import Tally
+from tines.process import spares
 
 __all__ = ["Baseline"]
 
 SETTLE = 15.0
-"""Seconds until all that belongs to the dead has to be given back."""
+"""Seconds until all that belongs to the dead has to be given back; what ``--settle`` changes."""
 
 
 @dataclass(frozen=True)
@@ -27,14 +28,14 @@ class Baseline:
     @classmethod
     def take(cls) -> Baseline:
         """Look now."""
-        gc.collect()
+        _let_go()
         return cls(_descriptors(), _held())
 
     def compare(self, tally: Tally) -> None:
         """Write into a tally what is there beyond the baseline once things have settled."""
         deadline = time.monotonic() + SETTLE
         while True:
-            gc.collect()
+            _let_go()
             tally.leaked_processes = len(multiprocessing.active_children())
             tally.leaked_descriptors = max(0, _descriptors() - self.descriptors)
             tally.leaked_bytes = max(0, _held() - self.held)
@@ -42,6 +43,12 @@ class Baseline:
             if not left or time.monotonic() > deadline:
                 return
             time.sleep(0.2)
+
+
+def _let_go() -> None:
+    """End what waits for work that may never come: spare interpreters, each with its pipe."""
+    spares.stop()
+    gc.collect()
 
 
 def _descriptors() -> int:

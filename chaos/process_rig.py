@@ -1,18 +1,17 @@
-"""Processes that hand back what they returned, some killed before they can.
+"""Processes that hand back what they returned, some killed, stopped or interrupted before they can.
 
-Each start ends in exactly one outcome: the result, or ``ProcessLostError`` with the signal.
+Each start ends in exactly one outcome: the result, the error that the process was made to raise, or
+``ProcessLostError`` with the signal.
 """
 
 from __future__ import annotations
 
-import os
 import random
-import signal
 import time
-from contextlib import suppress
 from typing import Any
 
 import tines
+from chaos import faults
 from chaos.leaks import Baseline
 from chaos.tally import Report, Tally
 from tines.errors import ProcessLostError, WaitTimeout
@@ -21,11 +20,28 @@ __all__ = ["run"]
 
 AT_ONCE = 4
 PATIENCE = 30.0
+METHODS = {"fork": 8, "forkserver": 2, "spawn": 1}
+"""How often each is used: they differ that much in what they cost."""
 
 
-def work(number: int, seconds: float) -> tuple[int, bytes]:
-    time.sleep(seconds)
+def expected(number: int) -> tuple[int, bytes]:
     return number, number.to_bytes(8, "little") * (number % 20_000)
+
+
+def work(number: int, seconds: float, interval: float) -> Any:
+    """Return something, raise something, or return what cannot be sent back."""
+    faults.storm(interval)
+    time.sleep(seconds)
+    if number % 11 == 5:
+        raise ValueError(number)
+    return faults.nested() if number % 17 == 5 else expected(number)
+
+
+def is_planned(number: int, error: Exception) -> bool:
+    """Whether a process had to end with this error."""
+    if number % 11 == 5:
+        return type(error) is ValueError and error.args == (number,)
+    return number % 17 == 5 and "RecursionError" in str(error)
 
 
 class Rig:
@@ -33,26 +49,25 @@ class Rig:
 
     def __init__(self, chance: random.Random) -> None:
         self.chance = chance
-        self.context = tines.get_context("fork")
+        known = tines.get_all_start_methods()
+        self.methods = [name for name in METHODS if name in known for _ in range(METHODS[name])]
         self.tally = Tally()
         self.running: list[tuple[int, Any]] = []
         self.seen: set[int] = set()
 
     def start(self) -> None:
         number = self.tally.submitted
-        arguments = (number, self.chance.random() * 0.02)
-        process = self.context.Process(target=work, args=arguments, returns=True)
+        interval = 0.002 if self.chance.random() < 0.3 else 0.0
+        arguments = (number, self.chance.random() * 0.02, interval)
+        context = tines.get_context(self.chance.choice(self.methods))
+        process = context.Process(target=work, args=arguments, returns=True)
         process.start()
         self.running.append((number, process))
         self.tally.submitted += 1
 
     def end_one(self) -> None:
         number, process = self.running.pop(self.chance.randrange(len(self.running)))
-        if self.chance.random() < 0.5:
-            time.sleep(self.chance.random() * 0.02)  # the moment of the kill is random on purpose
-            with suppress(ProcessLookupError):
-                os.kill(process.pid, signal.SIGKILL)
-                self.tally.kills += 1
+        self.disturb(process.pid)
         try:
             self.deliver(number, process.result(PATIENCE))
         except ProcessLostError as error:
@@ -61,13 +76,24 @@ class Rig:
         except WaitTimeout:
             self.tally.hung += 1
             process.kill()
+        except Exception as error:
+            self.tally.failed += 1
+            self.tally.torn += not is_planned(number, error)
         process.join()
         process.close()
+
+    def disturb(self, pid: int) -> None:
+        what, pause = self.chance.random(), self.chance.random() * 0.02
+        if what < 0.5:
+            time.sleep(pause)  # the moment of the kill is random on purpose
+            self.tally.kills += faults.kill(pid)
+        elif what < 0.6:
+            self.tally.stops += faults.stop_and_continue(pid, pause)
 
     def deliver(self, number: int, answer: tuple[int, bytes]) -> None:
         self.tally.twice += answer[0] in self.seen
         self.seen.add(answer[0])
-        self.tally.torn += answer != work(number, 0)
+        self.tally.torn += answer != expected(number)
         self.tally.delivered += 1
 
     def plant(self, fault: str) -> None:
@@ -75,25 +101,28 @@ class Rig:
         self.tally.submitted += {"lost": 1, "twice": 2, "torn": 1}.get(fault, 0)
         if fault == "twice":
             for _ in range(2):
-                self.deliver(number, work(number, 0))
+                self.deliver(number, expected(number))
         elif fault == "torn":
             self.deliver(number, (number, b"torn"))
         elif fault == "leak":
-            os.dup(0)
+            faults.leak_descriptor()
 
     def finish(self, fault: str) -> Tally:
         while self.running:
             self.end_one()
         self.plant(fault)
-        settled = self.tally.delivered + self.tally.died_with + self.tally.hung
-        self.tally.lost += self.tally.submitted - settled
+        tally = self.tally
+        settled = tally.delivered + tally.died_with + tally.failed + tally.hung
+        tally.lost += tally.submitted - settled
         return self.tally
 
 
 def run(seconds: float, seed: int, plant: str, report: Report) -> Tally:
     """Run the rig for some seconds."""
     warm = Rig(random.Random(0))
-    warm.start()
+    for method in dict.fromkeys(warm.methods):
+        warm.methods = [method]
+        warm.start()
     warm.finish("")
     baseline = Baseline.take()
     rig = Rig(random.Random(seed))

@@ -1,20 +1,21 @@
 """Producers and consumers of one channel, killed, stopped and interrupted at random.
 
-Each message is in the account: sent for certain, or perhaps (its sender was killed inside ``send``);
-received by one consumer, or under the lease of a dead one. The account is anonymous shared memory, so
-that what the killed did is still in it.
+In some rounds interval timers interrupt every wait as well. Each message is in the account: sent for
+certain, or perhaps (its sender was killed inside ``send``); received by one consumer, or under the
+lease of a dead one. The account is anonymous shared memory, so that what the killed did is still in
+it.
 """
 
 from __future__ import annotations
 
 import itertools
 import mmap
-import os
 import random
 import signal
 import time
 from typing import Any
 
+from chaos import faults
 from chaos.leaks import Baseline
 from chaos.tally import Report, Tally
 from tines import get_context
@@ -29,6 +30,9 @@ MOST = 1 << 20
 ROUND = 5.0
 """Seconds until the channel is closed and another is made."""
 PATIENCE = 30.0
+SHORT = 0.01
+"""How long a consumer waits at times before it looks at the clock."""
+CLOCK_SLACK = 0.001
 SENDING, SENT = 1, 2
 
 
@@ -40,6 +44,8 @@ class Account:
         # A byte for each message and consumer: no two processes write the same one.
         self._received = [mmap.mmap(-1, MOST * PRODUCERS) for _ in range(CONSUMERS + 1)]
         self._torn = mmap.mmap(-1, mmap.PAGESIZE)
+        # Two words for each consumer: how many waits it saw to the end, and how many ended early.
+        self._waits = memoryview(mmap.mmap(-1, mmap.PAGESIZE)).cast("Q")
 
     def sending(self, tag: int) -> None:
         self._sent[tag] = SENDING
@@ -60,9 +66,15 @@ class Account:
     def torn(self) -> None:
         self._torn[0] = 1
 
+    def waited(self, consumer: int, seconds: float) -> None:
+        self._waits[2 * consumer] += 1
+        self._waits[2 * consumer + 1] += seconds < SHORT - CLOCK_SLACK
+
     def settle(self, tally: Tally) -> None:
         """Compare what was sent with what was received."""
         tally.torn += self._torn[0]
+        tally.waits += sum(self._waits[: 2 * CONSUMERS : 2])
+        tally.early += sum(self._waits[1 : 2 * CONSUMERS : 2])
         for producer in range(PRODUCERS):
             for tag in range(producer * MOST, producer * MOST + self.begun(producer)):
                 count = sum(row[tag] for row in self._received)
@@ -79,25 +91,29 @@ def payload_of(tag: int) -> tuple[bytes, list[bytes]]:
     return word * (tag % 97 if tag % 31 else 3000), buffers
 
 
-def ignore(signum: int, frame: object) -> None:
-    """Be interrupted, and go on."""
-
-
-def produce(channel: Any, account: Account, producer: int) -> None:
+def produce(channel: Any, account: Account, producer: int, interval: float) -> None:
+    faults.storm(interval)
     for number in range(account.begun(producer), MOST - 1):
         tag = producer * MOST + number
         data, buffers = payload_of(tag)
         account.sending(tag)
         channel.send(data, buffers, 0, tag)
         account.sent(tag)
+        if number % 300 == 0:
+            time.sleep(0.03)  # long enough for the consumers to run dry, and into their timeouts
 
 
-def consume(channel: Any, account: Account, consumer: int) -> None:
+def consume(channel: Any, account: Account, consumer: int, interval: float) -> None:
+    faults.storm(interval)
     try:
-        while True:
-            message = channel.recv(None, consumer)
-            take(account, consumer, message)
-            channel.release(consumer)
+        for turn in itertools.count():
+            start = time.monotonic()
+            message = channel.recv(SHORT if turn % 3 else None, consumer)
+            if message is None:
+                account.waited(consumer, time.monotonic() - start)
+            else:
+                take(account, consumer, message)
+                channel.release(consumer)
     except QueueShutDown:
         pass
 
@@ -121,11 +137,13 @@ class Rig:
         )
         self.account = Account()
         self.tally = Tally()
+        self.storm = 0.002 if chance.random() < 0.3 else 0.0
         self.actors = [self.start(actor) for actor in range(PRODUCERS + CONSUMERS)]
 
     def start(self, actor: int) -> Any:
         target, number = (produce, actor) if actor < PRODUCERS else (consume, actor - PRODUCERS)
-        process = self.context.Process(target=target, args=(self.channel, self.account, number))
+        arguments = (self.channel, self.account, number, self.storm)
+        process = self.context.Process(target=target, args=arguments)
         process.start()
         return process
 
@@ -137,14 +155,10 @@ class Rig:
         if not process.is_alive():  # a producer that has sent all that it may
             return
         if what < 0.15:
-            os.kill(process.pid, signal.SIGSTOP)
-            time.sleep(self.chance.random() * 0.05)
-            os.kill(process.pid, signal.SIGCONT)
-            self.tally.stops += 1
+            pause = self.chance.random() * 0.05
+            self.tally.stops += faults.stop_and_continue(process.pid, pause)
         elif what < 0.4:
-            for _ in range(self.chance.randrange(1, 20)):
-                os.kill(process.pid, signal.SIGUSR1)
-                self.tally.signals += 1
+            self.tally.signals += faults.flood(process.pid, self.chance.randrange(1, 20))
         else:
             self.replace(actor)
 
@@ -182,7 +196,7 @@ class Rig:
         """Do what a broken transport would do."""
         tag = self.account.begun(0)  # the next one of a producer that is dead by now
         if fault == "leak":
-            os.dup(0)
+            faults.leak_descriptor()
         elif fault:
             self.account.sent(tag)
         for _ in range(2 if fault == "twice" else 0):
@@ -213,14 +227,7 @@ class Rig:
 
 def run(seconds: float, seed: int, plant: str, report: Report, transport: str = "ring") -> Tally:
     """Run the rig for some seconds, with a new channel every few."""
-    before = signal.signal(signal.SIGUSR1, ignore)  # for the children, which inherit it
-    try:
-        return _run(seconds, seed, plant, report, transport)
-    finally:
-        signal.signal(signal.SIGUSR1, before)
-
-
-def _run(seconds: float, seed: int, plant: str, report: Report, transport: str) -> Tally:
+    faults.quiet(signal.SIGUSR1)  # for the children, which inherit it
     Rig(transport, random.Random(0)).finish("")  # what a process makes once and keeps is no leak
     baseline = Baseline.take()
     total = Tally()
@@ -235,7 +242,7 @@ def _run(seconds: float, seed: int, plant: str, report: Report, transport: str) 
             time.sleep(rig.chance.random() * 0.03)  # when something happens is random on purpose
             rig.disturb()
             report(total + rig.tally)
-        total += rig.finish(plant)
+        total.add(rig.finish(plant))
         del rig
     baseline.compare(total)
     return total

@@ -494,6 +494,16 @@ def test_timeout_takes_its_steps_in_order() -> None:
     assert isinstance(answer[1], StartWorker)
 
 
+def test_a_death_before_the_limit_is_no_timeout() -> None:
+    state = machine()
+    task = One(timeout=2.0)
+    tag = state.submit(task)
+    state.started(tag, 0, 10.0)
+    answer = state.gone(0, KILLED, (tag, 1), 0, 11.0)
+    assert isinstance(answer[0], Fail)
+    assert isinstance(answer[0].failure, Lost)
+
+
 def test_a_task_that_obeys_the_interrupt_stops_nothing_more() -> None:
     state = machine()
     tag = state.submit(One(timeout=2.0))

@@ -106,6 +106,11 @@ class _Stop:
     timeout: float | None
     steps: list[Step] = field(default_factory=lambda: list(Step))
 
+    @property
+    def exceeded(self) -> float | None:
+        """The limit, once it was reached: until then a death has nothing to do with it."""
+        return self.timeout if len(self.steps) < len(Step) else None
+
 
 _Due = Task | _Stop
 
@@ -362,8 +367,8 @@ class PoolState:
             out.append(Send(task.split(charged + 1, task.stop)))
         item = task.split(charged, charged + 1)
         what = f"attempt {item.attempt}: worker {exit.pid} {exit.description}"
-        if stop is not None and stop.timeout is not None:
-            out.append(Fail(item, TimedOut(stop.timeout, item.attempt)))
+        if stop is not None and stop.exceeded is not None:
+            out.append(Fail(item, TimedOut(stop.exceeded, item.attempt)))
         elif item.attempt > item.options.retries:
             out.append(Fail(item, Lost(exit, item.attempt, (*item.history, what))))
         else:
