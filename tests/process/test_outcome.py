@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import logging
 import os
@@ -15,6 +16,7 @@ import pytest
 
 import tines as mp
 from tines.process import shared_file
+from tines.process.box import Box
 from tines.wire.tracebacks import RemoteError, RemoteTraceback
 
 MEGABYTE = 1024 * 1024
@@ -312,3 +314,16 @@ class TestSharedFile:
         finally:
             os.close(fd)
         assert bytes(first) == b"other"
+
+
+def test_a_box_without_a_file_ends_quietly(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(name: str) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    unraisable: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", unraisable.append)
+    monkeypatch.setattr("tines.process.shared_file.create", refuse)
+    with pytest.raises(OSError, match="Too many open files"):
+        Box()
+    gc.collect()
+    assert not unraisable

@@ -48,6 +48,8 @@ _OUTCOME = (1 if _BY_NAME else 64) * 1024 * 1024
 class Box:
     """The parent's and the child's end of one box; pickles only while a process is started."""
 
+    _fd = -1  # what ``__del__`` finds where no file could be made
+
     def __init__(self, fd: int | None = None) -> None:
         self._path: str | None = None
         if fd is not None:
