@@ -14,9 +14,8 @@
 #endif
 
 enum { REFERENCES = 0 }; /* their place in hot and cold */
-static const uint64_t LOOK_EVERY = UINT64_C(32)
-                                   << 20;         /* fresh bytes between looks at what is left */
-static const uint64_t SPARE = UINT64_C(64) << 20; /* what is left to the rest of the system */
+/* Bytes between two looks at what is left. Near the end it is less: see enough_left. */
+static const uint64_t LOOK_EVERY = UINT64_C(32) << 20;
 
 tn_block *tn_block_at(const tn_segment *segment, uint32_t index) {
     if (index >= segment->blocks_limit) return NULL;
@@ -145,12 +144,18 @@ static tn_result pick_locked(tn_segment *segment, uint32_t order, uint32_t *inde
     return TN_OK;
 }
 
+/* Whether the system has that many bytes. A look costs some microseconds, so a process takes a part of
+ * what is left before it looks again: an eighth, as others take theirs meanwhile. */
 static bool enough_left(tn_segment *segment, uint64_t fresh) {
-    segment->fresh += fresh;
-    if (segment->fresh < LOOK_EVERY) return true;
-    segment->fresh = 0;
-    uint64_t left = tn_memory_left();
-    return left > SPARE && fresh < left - SPARE;
+    uint64_t unlooked = atomic_load_explicit(&segment->unlooked, memory_order_relaxed);
+    if (fresh > unlooked) {
+        uint64_t left = tn_memory_left();
+        if (fresh > left) return false;
+        unlooked = fresh + (left - fresh) / 8;
+        if (unlooked > fresh + LOOK_EVERY) unlooked = fresh + LOOK_EVERY;
+    }
+    atomic_store_explicit(&segment->unlooked, unlooked - fresh, memory_order_relaxed);
+    return true;
 }
 
 /* For Linux before 5.14. In pieces, as a signal undoes all that one call has done so far. */

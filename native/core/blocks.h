@@ -125,7 +125,8 @@ uint8_t *tn_view_map(const tn_segment *segment, const tn_block *block, bool shar
 bool tn_view_isolate(uint8_t *view, uint64_t length);
 void tn_view_unmap(uint8_t *view, uint64_t length);
 
-/* Bytes of memory that this process may still take: container limits and the system's own. */
+/* Bytes of memory that this process may still take, under its containers' limits and the system's
+ * own, with something left over. */
 uint64_t tn_memory_left(void);
 
 #endif

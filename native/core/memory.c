@@ -1,5 +1,9 @@
 /* How much memory may still be taken. Asked before the segment grows by a lot: past a container's
- * limit the kernel kills instead of refusing, so the refusal has to be ours. */
+ * limit the kernel kills instead of refusing, so the refusal has to be ours.
+ *
+ * Looked at are the system's own figure and every control group from this process's up to the root, in
+ * both versions of the interface; the tightest counts. Inside a container the group that /proc names
+ * may not be visible under its path: its files are then those at the root. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdio.h>
@@ -9,7 +13,24 @@
 
 #include "blocks.h"
 
-static bool read_file(const char *path, char *text, size_t size) {
+/* Left to everybody else: an eighth of a small limit, this much of a large one. */
+static const uint64_t RESERVE = UINT64_C(64) << 20;
+
+typedef struct {
+    const char *base, *limit, *usage;
+    const char *active_file,
+        *inactive_file; /* lines of memory.stat: page cache, given back at need */
+} interface;
+
+static const interface VERSION_1 = {"/sys/fs/cgroup/memory", "memory.limit_in_bytes",
+                                    "memory.usage_in_bytes", "total_active_file ",
+                                    "total_inactive_file "};
+static const interface VERSION_2 = {"/sys/fs/cgroup", "memory.max", "memory.current",
+                                    "active_file ", "inactive_file "};
+
+static bool read_file(const char *directory, const char *name, char *text, size_t size) {
+    char path[640];
+    snprintf(path, sizeof path, "%s/%s", directory, name);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return false;
     ssize_t n = read(fd, text, size - 1);
@@ -20,47 +41,85 @@ static bool read_file(const char *path, char *text, size_t size) {
 }
 
 static bool read_number(const char *directory, const char *name, uint64_t *value) {
-    char path[512], text[64];
-    snprintf(path, sizeof path, "%s/%s", directory, name);
-    if (!read_file(path, text, sizeof text) || text[0] < '0' || text[0] > '9') return false;
+    char text[64];
+    if (!read_file(directory, name, text, sizeof text)) return false;
+    if (text[0] < '0' || text[0] > '9') return false; /* "max" */
     *value = strtoull(text, NULL, 10);
     return true;
 }
 
-static uint64_t left_in(const char *directory, const char *limit_name, const char *usage_name) {
+/* The number behind a word at the beginning of a line; 0 where there is none. */
+static uint64_t number_behind(const char *text, const char *word) {
+    size_t length = strlen(word);
+    for (const char *line = text; line != NULL; line = strchr(line, '\n')) {
+        if (*line == '\n') line++;
+        if (strncmp(line, word, length) == 0) return strtoull(line + length, NULL, 10);
+    }
+    return 0;
+}
+
+static uint64_t without_reserve(uint64_t left, uint64_t limit) {
+    uint64_t reserve = limit / 8 < RESERVE ? limit / 8 : RESERVE;
+    return left > reserve ? left - reserve : 0;
+}
+
+static uint64_t left_in(const interface *version, const char *directory) {
     uint64_t limit, usage;
-    if (!read_number(directory, limit_name, &limit)) return UINT64_MAX;
-    if (!read_number(directory, usage_name, &usage)) return UINT64_MAX;
-    return usage < limit ? limit - usage : 0;
+    char text[8192];
+    if (!read_number(directory, version->limit, &limit)) return UINT64_MAX;
+    if (!read_number(directory, version->usage, &usage)) return UINT64_MAX;
+    if (read_file(directory, "memory.stat", text, sizeof text)) {
+        uint64_t cache =
+            number_behind(text, version->active_file) + number_behind(text, version->inactive_file);
+        usage = cache < usage ? usage - cache : 0;
+    }
+    return without_reserve(usage < limit ? limit - usage : 0, limit);
+}
+
+/* The group with this path, and every one above it. */
+static uint64_t left_along(const interface *version, const char *path) {
+    char directory[576];
+    size_t base = strlen(version->base), length = strcspn(path, "\n");
+    if (base + length >= sizeof directory) length = 0;
+    memcpy(directory, version->base, base);
+    memcpy(directory + base, path, length);
+    directory[base + length] = 0;
+    uint64_t left = UINT64_MAX;
+    for (;;) {
+        uint64_t here = left_in(version, directory);
+        if (here < left) left = here;
+        char *slash = strrchr(directory + base, '/');
+        if (slash == NULL) return left;
+        *slash = 0;
+    }
 }
 
 static uint64_t left_in_cgroups(void) {
-    char text[1024], directory[640];
-    uint64_t left =
-        left_in("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes");
-    if (!read_file("/proc/self/cgroup", text, sizeof text)) return left;
-    char *path = strstr(text, "0::");
-    if (path == NULL) return left;
-    path += 3;
-    path[strcspn(path, "\n")] = 0;
-    if (strlen(path) > 500) return left;
-    /* The group itself and every one above it: the tightest counts. */
-    for (;;) {
-        snprintf(directory, sizeof directory, "/sys/fs/cgroup%s", path);
-        uint64_t here = left_in(directory, "memory.max", "memory.current");
+    char text[4096];
+    uint64_t left = UINT64_MAX;
+    if (!read_file("/proc/self", "cgroup", text, sizeof text)) return left;
+    /* Lines are "number:controllers:/path"; version 2 is number 0 and names no controllers. */
+    for (const char *line = text; line != NULL && *line != 0; line = strchr(line, '\n')) {
+        if (*line == '\n') line++;
+        const char *path = strchr(line, '/');
+        if (path == NULL) break;
+        const char *memory = strstr(line, "memory");
+        const interface *version = NULL;
+        if (strncmp(line, "0::", 3) == 0) version = &VERSION_2;
+        else if (memory != NULL && memory < path) version = &VERSION_1;
+        uint64_t here = version != NULL ? left_along(version, path) : UINT64_MAX;
         if (here < left) left = here;
-        char *slash = strrchr(path, '/');
-        if (slash == NULL || path[0] == 0) return left;
-        *slash = 0;
     }
+    return left;
 }
 
 uint64_t tn_memory_left(void) {
     char text[4096];
     uint64_t left = UINT64_MAX;
-    if (read_file("/proc/meminfo", text, sizeof text)) {
-        const char *line = strstr(text, "MemAvailable:");
-        if (line != NULL) left = strtoull(line + strlen("MemAvailable:"), NULL, 10) * 1024;
+    if (read_file("/proc", "meminfo", text, sizeof text)) {
+        uint64_t available = number_behind(text, "MemAvailable:") * 1024;
+        uint64_t total = number_behind(text, "MemTotal:") * 1024;
+        if (available > 0) left = without_reserve(available, total);
     }
     uint64_t group = left_in_cgroups();
     return group < left ? group : left;
