@@ -27,9 +27,13 @@ class Baseline:
 
     @classmethod
     def take(cls) -> Baseline:
-        """Look now."""
+        """Look, once what is on its way out has gone: it would hide a leak of the same size."""
         _let_go()
-        return cls(_descriptors(), _held())
+        seen, before = cls(_descriptors(), _held()), None
+        while seen != before:
+            time.sleep(0.2)
+            seen, before = cls(_descriptors(), _held()), seen
+        return seen
 
     def compare(self, tally: Tally) -> None:
         """Write into a tally what is there beyond the baseline once things have settled."""
