@@ -204,3 +204,35 @@ def memory_of(constant: Any, x: int) -> tuple[int, int]:
         if line.startswith("Pss:"):
             return os.getpid(), int(line.split()[1]) * 1024
     return os.getpid(), 0
+
+
+def grow(megabytes: int, seconds: float) -> int:
+    """Take memory, and keep it for a while."""
+    taken = bytearray(megabytes << 20)
+    for place in range(0, len(taken), 4096):
+        taken[place] = 1
+    time.sleep(seconds)
+    return len(taken)
+
+
+def variable(name: str) -> str | None:
+    return os.environ.get(name)
+
+
+def own_variables(*names: str) -> tuple[int, list[str | None]]:
+    time.sleep(0.05)
+    return os.getpid(), [os.environ.get(name) for name in names]
+
+
+def blas_threads() -> set[int]:
+    """How many threads the linear algebra of numpy uses."""
+    import numpy  # noqa: F401
+    from threadpoolctl import threadpool_info
+
+    return {each["num_threads"] for each in threadpool_info()}
+
+
+def copy_and_stay(array: Any) -> float:
+    copy = array.copy()
+    time.sleep(60)
+    return float(copy[0])

@@ -5,7 +5,7 @@ An engine knows nothing of tasks: it runs ``target(*args)`` somewhere and watche
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -56,10 +56,17 @@ class Running(Protocol):
 class Engine(Protocol):
     """A maker of workers."""
 
-    def start(self, name: str, target: Callable[..., object], args: tuple[Any, ...]) -> Running:
+    def start(
+        self,
+        name: str,
+        target: Callable[..., object],
+        args: tuple[Any, ...],
+        environment: Mapping[str, str],
+    ) -> Running:
         """Run ``target(control, *args)`` in a new worker.
 
-        ``control`` is where the orders of :meth:`Running.interrupt` arrive, or ``None``.
+        ``control`` is where the orders of :meth:`Running.interrupt` arrive, or ``None``. The
+        variables in ``environment`` are set as early as the engine can.
 
         Raises:
             Exception: whatever the start method raises where it cannot.

@@ -10,7 +10,7 @@ import contextlib
 import os
 import sys
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Any
@@ -31,14 +31,22 @@ class LocalEngine:
     def __init__(self, context: Any) -> None:
         self._context = context
 
-    def start(self, name: str, target: Callable[..., object], args: tuple[Any, ...]) -> LocalWorker:
+    def start(
+        self,
+        name: str,
+        target: Callable[..., object],
+        args: tuple[Any, ...],
+        environment: Mapping[str, str],
+    ) -> LocalWorker:
         """Start a process; see the contract."""
         reader, writer = (None, None) if sys.platform == "win32" else Pipe(duplex=False)
         process = self._context.Process(target=target, args=(reader, *args), daemon=True)
         process.name = process.name.replace("Process", name)
         # tines' own processes lead a group, so that what a task started ends with it, and keep the
-        # stacks of a crash for the error that reports it. The standard library's know neither.
+        # stacks of a crash for the error that reports it. The standard library's know neither, nor
+        # the environment, which the worker then sets itself, a little later.
         process.own_group = process.keep_dump = True
+        process.environment = environment
         kills = _out_of_memory_kills()
         try:
             process.start()

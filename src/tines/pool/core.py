@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from tines.engines.contract import Exit
 from tines.errors import EncodeError, QueueShutDown, TransportError
+from tines.pool import environment
 from tines.pool.collector import Collector
 from tines.pool.failures import Unfetched, broken_error, exception_for
 from tines.pool.functions import Functions
@@ -36,6 +37,7 @@ from tines.pool.instructions import (
     StopWorker,
     Terminated,
 )
+from tines.pool.meter import MemoryMeter
 from tines.pool.state import Phase, PoolState
 from tines.pool.supervisor import Supervisor
 from tines.pool.task import Task
@@ -69,6 +71,7 @@ class Core:
         functions: The numbers of functions.
         collector: Takes results.
         supervisor: Watches over workers.
+        meter: Watches over their memory, if that is limited.
         done: How many messages each slot has finished.
         raised: How many of them were exceptions.
         failed: How many tasks failed without an outcome.
@@ -91,6 +94,8 @@ class Core:
         self.broken: Broken | None = None
         self.collector = Collector(self.results, self, atomic=transport.name == "ring")
         self.supervisor = Supervisor(self, engine)
+        limit = options.max_memory_hard
+        self.meter = None if limit is None else MemoryMeter(self, limit)
         self._setup = setup
         self._causes: dict[int, BaseException] = {}
         self._hungry: set[Any] = set()
@@ -154,6 +159,8 @@ class Core:
             if state.phase in ENDED:
                 raise QueueShutDown
             task.ticket = self.tasks.send(data, buffers, kind, tag)
+            if self.meter is not None:
+                self.meter.busy()
         except CHANNEL_ENDED as error:
             if state.finished(tag) is not None:
                 self.transport_lost(error)
@@ -195,6 +202,8 @@ class Core:
                     chunk.settle_error(self.end_error())
         elif chunks:
             self.collector.expect(chunks[0].express)
+            if self.meter is not None:
+                self.meter.busy()
 
     def exhausted(self, job: Job) -> None:
         """A job has sent all of its input."""
@@ -351,6 +360,10 @@ class Core:
         with self.lock:
             return self.state.next_deadline()
 
+    def over_memory(self, slot: int, tag: int, memory: int) -> None:
+        """A worker that holds a task has more memory than any may have."""
+        self._event(self.state.over_memory, slot, tag, memory)
+
     def unstartable(self, slot: int, error: BaseException) -> None:
         """A worker cannot be started."""
         self._event(self.state.unstartable, slot, error)
@@ -454,7 +467,8 @@ class Core:
 
     def spec(self, slot: int) -> WorkerSpec:
         """Return what the worker in a slot is told."""
-        return WorkerSpec(slot, self.tasks, self.results, self._setup)
+        variables = environment.for_slot(self.options, slot)
+        return WorkerSpec(slot, self.tasks, self.results, self._setup, variables)
 
     def log_unfetched(self) -> None:
         """Log the errors that nobody has looked at."""

@@ -9,16 +9,16 @@ import multiprocessing
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
 
-from tines import _config, _created
+from tines import _created
 from tines import transport as _transport
 from tines.engines.local import LocalEngine
 from tines.pool import statistics
 from tines.pool.core import Core
 from tines.pool.iterators import IMapIterator, IMapUnorderedIterator
 from tines.pool.maps import MapResult
-from tines.pool.options import DEFAULT, PoolOptions, TaskOptions, check_count
+from tines.pool.options import DEFAULT, TaskOptions, check_count, pool_options
 from tines.pool.results import ApplyResult, AsyncResult, Callbacks
 from tines.pool.startup import make_setup
 from tines.pool.state import Phase
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from tines.progress.options import ProgressArgument, ProgressOptions
     from tines.transport.contract import Transport
 
-__all__ = ["Pool", "TaskKeywords"]
+__all__ = ["Pool", "PoolKeywords", "TaskKeywords"]
 
 T = TypeVar("T")
 
@@ -48,6 +48,22 @@ class TaskKeywords(TypedDict, total=False):
     backoff: float
     timeout: float | None
     grace: float
+
+
+class PoolKeywords(TaskKeywords, total=False):
+    """Options of a pool, and those that its calls get unless they say otherwise.
+
+    See :class:`~tines.pool.options.PoolOptions`.
+    """
+
+    buffersize: int | None
+    max_memory: int | None
+    max_memory_hard: int | None
+    max_restarts: int | None
+    niceness: int
+    affinity: Iterable[int] | None
+    inner_threads: int | Literal["auto"] | None
+    cuda_devices: Iterable[int | str] | None
 
 
 class Pool:
@@ -64,20 +80,18 @@ class Pool:
         maxtasksperchild: After how many tasks a worker is replaced.
         context: A context, for its start method; the default one, if not given.
         transport: What carries tasks and results; :func:`tines.transport.chosen`, if not given.
-        buffersize: How many items ``imap`` reads ahead of the consumer at most.
-        max_memory: Resident bytes from which a worker is replaced after its current task.
-        max_restarts: How many workers in a row may end, without a task to blame and without anything
-            finished in between, before the pool gives up.
-        niceness: Added to the niceness of the workers.
-        affinity: The cores that the workers may use.
         progress: Whether and how maps show how far they are, unless they say otherwise: ``True``,
             :class:`~tines.progress.options.ProgressOptions`, or a rich or tqdm object.
-        options: For all calls that do not say otherwise: ``retries``, ``retry_on``, ``backoff``,
-            ``timeout``, ``grace``; see :class:`~tines.pool.options.TaskOptions`.
+        options: What else the pool can do: ``max_memory``, ``max_memory_hard``, ``inner_threads``,
+            ``cuda_devices``, ``niceness``, ``affinity``, ``max_restarts``, ``buffersize``; see
+            :class:`~tines.pool.options.PoolOptions`. And for all calls that do not say otherwise:
+            ``retries``, ``retry_on``, ``backoff``, ``timeout``, ``grace``; see
+            :class:`~tines.pool.options.TaskOptions`.
 
     Raises:
         ValueError: an argument is out of range.
         TypeError: the initializer is not callable, or there is no such option.
+        NotImplementedError: memory is to be limited, and cannot be measured here.
     """
 
     def __init__(
@@ -89,26 +103,12 @@ class Pool:
         context: Any = None,
         *,
         transport: Transport | None = None,
-        buffersize: int | None = None,
-        max_memory: int | None = None,
-        max_restarts: int | None = None,
-        niceness: int = 0,
-        affinity: Iterable[int] | None = None,
         progress: ProgressArgument = None,
-        **options: Unpack[TaskKeywords],
+        **options: Unpack[PoolKeywords],
     ) -> None:
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
-        pool_options = PoolOptions(
-            processes=_config.available_cpus() if processes is None else processes,
-            maxtasksperchild=maxtasksperchild,
-            max_memory=max_memory,
-            niceness=niceness,
-            affinity=None if affinity is None else tuple(affinity),
-            max_restarts=max_restarts,
-            buffersize=buffersize,
-            task=DEFAULT.changed(dict(options)),
-        )
+        chosen = pool_options(processes, maxtasksperchild, dict(options))
         self._progress = progress
         self._bars: weakref.WeakSet[Bar] = weakref.WeakSet()
         self._shown_as(None)
@@ -121,10 +121,10 @@ class Pool:
             method = context.get_start_method()
         for module in ("tines.pool.worker", type(carrier).__module__, "multiprocessing.connection"):
             launch.make_ready(module)
-        setup = make_setup(initializer, tuple(initargs), pool_options, carrier, method)
-        self._options = pool_options
-        self._task_options = pool_options.task
-        self._core = Core(pool_options, setup, carrier, LocalEngine(context))
+        setup = make_setup(initializer, tuple(initargs), chosen, carrier, method)
+        self._options = chosen
+        self._task_options = chosen.task
+        self._core = Core(chosen, setup, carrier, LocalEngine(context))
         self._core.start()
         self._abandon = weakref.finalize(self, self._core.supervisor.abandon)
         self._abandon.atexit = False

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal
 
-__all__ = ["DEFAULT", "PoolOptions", "TaskOptions", "check_count", "check_seconds"]
+from tines._config import available_cpus
+
+__all__ = [
+    "DEFAULT",
+    "PoolOptions",
+    "TaskOptions",
+    "check_count",
+    "check_seconds",
+    "pool_options",
+]
 
 
 def check_count(name: str, value: object, *, minimum: int) -> None:
@@ -79,9 +88,19 @@ class PoolOptions:
     Attributes:
         processes: How many workers.
         maxtasksperchild: After how many tasks a worker is replaced; ``None`` never.
-        max_memory: Resident bytes from which a worker is replaced after its current task.
+        max_memory: Bytes of resident memory of its own from which a worker is replaced, after the
+            task that it is running.
+        max_memory_hard: The same, but the worker is killed, and its task fails with
+            ``WorkerLostError`` (or is tried again, with ``retries``). If only this is given, a
+            worker that is above it after its task is replaced, so that the next one does not
+            suffer for it.
         niceness: Added to the workers' niceness.
         affinity: The cores the workers may use; ``None`` leaves it alone.
+        inner_threads: How many threads OpenMP, BLAS and the like may use in each worker; ``"auto"``
+            shares the usable cores out among the workers, unless the environment already says
+            something; ``None`` leaves it alone.
+        cuda_devices: What ``CUDA_VISIBLE_DEVICES`` is in each slot; slot *n* gets entry *n*, and
+            after the last entry comes the first. A replacement keeps its slot's.
         max_restarts: How many workers in a row may end without a task to blame, and without
             anything being finished in between, before the pool gives up. ``None``: three each.
         buffersize: How many items ``imap`` and ``imap_unordered`` read ahead at most; ``None``
@@ -92,8 +111,11 @@ class PoolOptions:
     processes: int
     maxtasksperchild: int | None = None
     max_memory: int | None = None
+    max_memory_hard: int | None = None
     niceness: int = 0
     affinity: tuple[int, ...] | None = None
+    inner_threads: int | Literal["auto"] | None = None
+    cuda_devices: tuple[str, ...] | None = None
     max_restarts: int | None = None
     buffersize: int | None = None
     task: TaskOptions = field(default=DEFAULT)
@@ -105,11 +127,73 @@ class PoolOptions:
             not isinstance(self.maxtasksperchild, int) or self.maxtasksperchild <= 0
         ):
             raise ValueError("maxtasksperchild must be a positive int or None")
-        for name in ("max_memory", "max_restarts", "buffersize"):
+        for name in ("max_memory", "max_memory_hard", "max_restarts", "buffersize"):
             if getattr(self, name) is not None:
                 check_count(name, getattr(self, name), minimum=1)
+        if self.max_memory is not None and self.max_memory > (self.max_memory_hard or 1 << 64):
+            raise ValueError(
+                f"max_memory={self.max_memory} is above max_memory_hard={self.max_memory_hard}: "
+                "workers would be killed before they could be replaced"
+            )
+        if self.inner_threads not in (None, "auto"):
+            check_count("inner_threads", self.inner_threads, minimum=1)
+        if self.affinity is not None:
+            object.__setattr__(self, "affinity", tuple(self.affinity))
+        if self.cuda_devices is not None:
+            object.__setattr__(self, "cuda_devices", _device_names(self.cuda_devices))
+
+    @property
+    def memory_to_leave(self) -> int | None:
+        """From how many bytes on a worker leaves after its task."""
+        return self.max_memory_hard if self.max_memory is None else self.max_memory
+
+    @property
+    def threads(self) -> int | None:
+        """``inner_threads`` as a number, if there is to be one."""
+        if self.inner_threads == "auto":
+            return max(1, available_cpus() // self.processes)
+        return self.inner_threads
 
     @property
     def restarts(self) -> int:
         """``max_restarts``, with its default worked out."""
         return 3 * self.processes if self.max_restarts is None else self.max_restarts
+
+
+def pool_options(
+    processes: int | None, maxtasksperchild: int | None, given: dict[str, Any]
+) -> PoolOptions:
+    """Sort keywords into those of the pool and those of its calls.
+
+    Raises:
+        TypeError: there is no option of a given name.
+        ValueError: one is out of range.
+    """
+    own = {each.name for each in fields(PoolOptions)} - {"processes", "maxtasksperchild", "task"}
+    return PoolOptions(
+        processes=available_cpus() if processes is None else processes,
+        maxtasksperchild=maxtasksperchild,
+        task=DEFAULT.changed({name: given[name] for name in given if name not in own}),
+        **{name: given[name] for name in given if name in own},
+    )
+
+
+def _device_names(given: Any) -> tuple[str, ...]:
+    """Return the entries of ``cuda_devices`` as they go into the environment."""
+    if isinstance(given, (str, bytes, int)):
+        raise TypeError(
+            f"cuda_devices={given!r} must list an entry for each slot, as in [0, 1] or ['0,1', '2,3']"
+        )
+    names = []
+    for entry in given:
+        if not isinstance(entry, (int, str)) or isinstance(entry, bool):
+            raise TypeError(
+                f"cuda_devices: {entry!r} must be the number of a device, or a string as "
+                "CUDA_VISIBLE_DEVICES takes it"
+            )
+        if isinstance(entry, int) and entry < 0:
+            raise ValueError(f"cuda_devices: {entry} is no device; '' makes all invisible")
+        names.append(str(entry))
+    if not names:
+        raise ValueError("cuda_devices is empty: give at least one entry, or leave it out")
+    return tuple(names)

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tines.errors import EncodeError
+from tines.pool import environment
 from tines.pool.functions import SHARED_FROM
 from tines.pool.options import PoolOptions
+from tines.pool.resources import can_measure, own_memory
 from tines.wire import pickling
 
 if TYPE_CHECKING:
@@ -19,7 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Limits", "Setup", "make_setup"]
 
-MEMORY_CHECK_SECONDS = 0.05
+MEMORY_CHECK_SECONDS = 1e-3
+"""A worker looks at its memory after a task, but not more often than this: to look costs some ten
+microseconds, and nobody takes much memory in less time."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +42,14 @@ class Setup:
     shared: Shared | None
     options: PoolOptions
 
-    def run(self) -> None:
-        """Do it. Exceptions of the initializer come through."""
+    def run(self, variables: dict[str, str]) -> None:
+        """Do it. Exceptions of the initializer come through.
+
+        Args:
+            variables: The environment of the worker's slot.
+        """
+        if variables:
+            environment.apply(variables)
         if self.options.niceness:
             os.nice(self.options.niceness)
         if self.options.affinity is not None:
@@ -54,9 +64,9 @@ class Setup:
     def limits(self) -> Limits | None:
         """Return what to ask after each task; ``None``: nothing limits this worker."""
         options = self.options
-        if options.maxtasksperchild is None and options.max_memory is None:
+        if options.maxtasksperchild is None and options.memory_to_leave is None:
             return None
-        return Limits(options.maxtasksperchild, options.max_memory)
+        return Limits(options.maxtasksperchild, options.memory_to_leave)
 
 
 class Limits:
@@ -75,18 +85,8 @@ class Limits:
                 return True
         if self._memory is not None and time.monotonic() >= self._next_look:
             self._next_look = time.monotonic() + MEMORY_CHECK_SECONDS
-            return resident_bytes() > self._memory
+            return own_memory() > self._memory
         return False
-
-
-def resident_bytes(pid: int | None = None) -> int:
-    """Return the resident memory of a process, 0 where that cannot be known."""
-    try:
-        with open(f"/proc/{pid or 'self'}/statm") as file:
-            fields = file.read().split()
-        return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, IndexError):
-        return 0
 
 
 def make_setup(
@@ -101,6 +101,11 @@ def make_setup(
     A forked worker has the initializer's arguments in memory already. Others get small ones with
     their start, which can also carry locks and queues, and large ones through shared memory.
     """
+    if options.memory_to_leave is not None and not can_measure():
+        raise NotImplementedError(
+            "max_memory needs psutil on this system: pip install 'tines[limits]'"
+        )
+    environment.warn_of_loaded_libraries(options, start_method)
     if initializer is not None and start_method != "fork":
         try:
             _, data, buffers = pickling.encode((initializer, initargs))

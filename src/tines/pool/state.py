@@ -32,7 +32,7 @@ import heapq
 import itertools
 import random
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tines.engines.contract import Exit
@@ -94,6 +94,8 @@ class Worker:
     ready: bool = False
     retiring: bool = False
     stopping: bool = False
+    excess: int = 0
+    """The bytes of memory for which it is being killed."""
 
 
 @dataclass(eq=False)
@@ -137,6 +139,7 @@ class PoolState:
         self.target = options.processes
         self.retried = 0
         self.restarts = 0
+        self._options = options
         self._allowed_deaths = options.restarts
         self._random = rng or random.Random()
         self._numbers = itertools.count(1)
@@ -262,6 +265,8 @@ class PoolState:
             task = self.pending.pop(tag, None)
         if not self._working():
             return self._fail_held(task)
+        if worker.excess:
+            exit = replace(exit, description=self._describe_excess(worker, exit))
         out: list[Instruction] = []
         if task is not None:
             out += self._lost(task, progress, exit, stop, now)
@@ -274,6 +279,17 @@ class PoolState:
             self.restarts += not worker.retiring
             out += self.start()
         return out
+
+    def over_memory(self, slot: int, tag: int, memory: int) -> Instructions:
+        """A worker was seen with more than ``max_memory_hard`` while it held a dispatch.
+
+        It is killed, and what it holds when it dies is charged like any other death.
+        """
+        worker = self.workers.get(slot)
+        if worker is None or worker.excess or not self._working():
+            return NOTHING
+        worker.excess = memory
+        return (StopWorker(slot, Step.KILL, tag),)
 
     def unstartable(self, slot: int, cause: BaseException) -> Instructions:
         """A worker could not be started at all; there is no point in trying again."""
@@ -420,6 +436,12 @@ class PoolState:
                 cause,
             )
         return None
+
+    def _describe_excess(self, worker: Worker, exit: Exit) -> str:
+        return (
+            f"{exit.description}, because its memory, {worker.excess / 1e6:,.0f} MB, had passed "
+            f"max_memory_hard={self._options.max_memory_hard},"
+        )
 
     def _fail_held(self, task: Task | None) -> Instructions:
         return NOTHING if task is None else (Fail(task, Terminated()),)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tines.pool.failures import describe_task
-from tines.pool.startup import resident_bytes
+from tines.pool.resources import cpu_seconds, own_memory
 
 if TYPE_CHECKING:
     from tines.pool.core import Core
@@ -116,15 +115,6 @@ def _worker(core: Core, slot: int) -> WorkerStatistics:
         task=text,
         seconds=time.monotonic() - lease.since if lease is not None and task is not None else 0.0,
         items=lease.progress if lease is not None and task is not None else 0,
-        memory=resident_bytes(pid) if pid is not None else 0,
-        cpu_seconds=_cpu_seconds(pid) if pid is not None else 0.0,
+        memory=own_memory(pid) if pid is not None else 0,
+        cpu_seconds=cpu_seconds(pid) if pid is not None else 0.0,
     )
-
-
-def _cpu_seconds(pid: int) -> float:
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            fields = file.read().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    except (OSError, ValueError, IndexError):
-        return 0.0

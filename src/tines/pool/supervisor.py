@@ -109,7 +109,7 @@ class Supervisor:
                     core.terminate()
                 if not self.workers and not self._orders and core.state.phase in _ENDED:
                     break
-                self._wait(core.tick())
+                self._wait(self._next_deadline())
         except Exception as error:
             logger.exception("the supervisor of a pool failed; the pool ends")
             core.unstartable(-1, error)
@@ -122,6 +122,13 @@ class Supervisor:
                 self._awake = True
                 self._reader.close()
                 self._writer.close()
+
+    def _next_deadline(self) -> float | None:
+        """Do what is due, look at the workers' memory; return when to do so again."""
+        due = self._core.tick()
+        meter = self._core.meter
+        look = None if meter is None else meter.look()
+        return min((when for when in (due, look) if when is not None), default=None)
 
     def _wait(self, deadline: float | None) -> None:
         if self._core.state.phase in _STOPPED:
@@ -157,7 +164,9 @@ class Supervisor:
             return
         try:
             spec = self._core.spec(slot)
-            self.workers[slot] = self._engine.start("PoolWorker", worker_main, (spec,))
+            self.workers[slot] = self._engine.start(
+                "PoolWorker", worker_main, (spec,), spec.environment
+            )
         except Exception as error:
             if not self._started.is_set():
                 self._start_error = error

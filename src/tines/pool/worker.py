@@ -16,7 +16,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -52,12 +52,14 @@ class WorkerSpec:
         tasks: Where tasks come from.
         results: Where results go.
         setup: What to do before the first task, and limits.
+        environment: Variables of its slot.
     """
 
     slot: int
     tasks: Channel
     results: Channel
     setup: Setup
+    environment: dict[str, str] = field(default_factory=dict)
 
 
 def main(control: Connection | None, spec: WorkerSpec) -> None:
@@ -76,6 +78,7 @@ class _Worker:
         self._tasks = spec.tasks
         self._results = spec.results
         self._setup = spec.setup
+        self._environment = spec.environment
         self._functions = FunctionCache()
         # The dispatch that is running, for the signal handler; 0 while none is.
         self._running = 0
@@ -85,7 +88,7 @@ class _Worker:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, self._obey)
         try:
-            self._setup.run()
+            self._setup.run(self._environment)
         except Exception as error:
             remote = RemoteException.capture(error)
             self._results.send(pickle.dumps(remote), (), messages.UNREADY, self._mark)

@@ -90,6 +90,11 @@ class ManagedProcess(_process.BaseProcess):
     """Whether the child is killed when its parent is gone. Set it to false on a class, or on an
     object before ``start()``, for a child that is meant to stay."""
 
+    environment: Mapping[str, str] | None = None
+    """Variables that are set in the child before it imports anything of the user's, so that
+    libraries which read them once, when they are loaded, see them. Not those that the child has
+    inherited loaded: with ``fork``, or from a fork server that preloads them."""
+
     own_group: bool = False
     """Whether the child leads a process group of its own, which ``terminate()``, ``kill()`` and
     ``interrupt()`` then signal as a whole, with what the child has started by other means. Such a
@@ -316,6 +321,8 @@ class ManagedProcess(_process.BaseProcess):
     def _bootstrap(self, parent_sentinel: int | None = None) -> int:
         """Run in the child: make it safe, then do what the standard library does."""
         try:
+            if self.environment:
+                os.environ.update(self.environment)
             if self.own_group and hasattr(os, "setpgid"):
                 os.setpgid(0, 0)
             if self.dies_with_parent and parent_sentinel is not None:

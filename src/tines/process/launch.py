@@ -26,6 +26,9 @@ __all__ = ["import_ready", "make_ready", "pack", "prepare", "ready", "run"]
 
 _ready: list[str] = []
 
+_ENVIRONMENT = "tines_environment"
+"""Beside the standard library's names in the preparation data: variables to set before all else."""
+
 
 def make_ready(module: str) -> None:
     """Have new servers and spare interpreters import a module of tines before they have a job.
@@ -98,6 +101,8 @@ def pack(process_obj: Any, popen: Any) -> int:
     from tines.wire import pickling
 
     data = preparation(process_obj.name)
+    if process_obj.environment:
+        data[_ENVIRONMENT] = dict(process_obj.environment)
     set_spawning_popen(popen)
     try:
         first = ForkingPickler.dumps(data)
@@ -120,9 +125,10 @@ def pack(process_obj: Any, popen: Any) -> int:
 
 
 def prepare(data: dict[str, Any]) -> None:
-    """Make this process like its parent: paths, arguments, directory, main module."""
+    """Make this process like its parent: environment, paths, arguments, directory, main module."""
     from multiprocessing import spawn
 
+    os.environ.update(data.pop(_ENVIRONMENT, {}))
     spawn.prepare(data)
     pickling = sys.modules.get("tines.wire.pickling")
     if pickling is not None:

@@ -1,0 +1,71 @@
+"""Stops workers whose running task takes more memory than it may (``max_memory_hard``).
+
+The supervisor's thread looks at the memory of every worker that holds a task, every ``INTERVAL``
+seconds, for as long as the pool has tasks under way, and not at all while it has none. So a pool
+without the option pays nothing, and an idle one with it sleeps.
+
+Other ways, and why not: ``RLIMIT_AS`` counts what is merely reserved, and the transport reserves a
+lot; ``RLIMIT_DATA`` makes allocations fail inside libraries that do not expect it; a cgroup needs
+rights that a program seldom has; a thread in the worker does not run while the task holds the GIL.
+
+What this can not see is a task that takes all there is within ``INTERVAL``; the kernel ends that one,
+and the error says so.
+
+Between ``busy``, which any thread calls, and the supervisor holds: a task is pending *before* its
+sender looks whether somebody is ``looking``, and ``looking`` is false *before* the supervisor looks
+whether a task is pending. So one of the two sees the other.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from tines.pool.resources import own_memory
+
+if TYPE_CHECKING:
+    from tines.pool.core import Core
+
+__all__ = ["INTERVAL", "MemoryMeter"]
+
+INTERVAL = 0.05
+
+
+class MemoryMeter:
+    """See the module.
+
+    Args:
+        core: Whose workers these are.
+        limit: Bytes that a worker may have.
+    """
+
+    def __init__(self, core: Core, limit: int) -> None:
+        self._core = core
+        self._limit = limit
+        self._looking = False
+
+    def busy(self) -> None:
+        """A task was sent. Any thread."""
+        if not self._looking:
+            self._looking = True
+            self._core.supervisor.wake()
+
+    def look(self) -> float | None:
+        """Look at all workers; return when to look again. The supervisor's thread."""
+        if not self._looking:
+            return None
+        core = self._core
+        pending = core.state.pending
+        if not pending:
+            self._looking = False
+            if not pending:
+                return None
+            self._looking = True
+        for slot, running in list(core.supervisor.workers.items()):
+            lease = core.tasks.lease(slot)
+            if lease is None or running.pid is None:
+                continue
+            memory = own_memory(running.pid)
+            if memory > self._limit:
+                core.over_memory(slot, lease.tag, memory)
+        return time.monotonic() + INTERVAL
