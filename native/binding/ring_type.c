@@ -196,9 +196,17 @@ static PyObject *ring_lease(ring_object *self, PyObject *arg) {
 static PyObject *ring_release(ring_object *self, PyObject *arg) {
     if (!ring_enter(self)) return NULL;
     tn_lease *lease = lease_at(self, arg);
-    if (lease != NULL) atomic_store_explicit(&lease->busy, 0, memory_order_release);
+    if (lease != NULL) tn_lease_release(lease);
     ring_leave(self);
     return lease == NULL ? NULL : Py_NewRef(Py_None);
+}
+
+static PyObject *ring_held(ring_object *self, PyObject *arg) {
+    if (!ring_enter(self)) return NULL;
+    tn_lease *lease = lease_at(self, arg);
+    double seconds = lease == NULL ? 0.0 : (double)tn_lease_held(lease) / (double)TN_SECOND;
+    ring_leave(self);
+    return lease == NULL ? NULL : PyFloat_FromDouble(seconds);
 }
 
 static PyObject *ring_ticking(ring_object *self, PyObject *args) {
@@ -271,6 +279,7 @@ static PyMethodDef ring_methods[] = {
     {"recv_many", FAST(ring_recv_many), "As Channel.recv_many."},
     {"revoke", (PyCFunction)ring_revoke, METH_O, "As Channel.revoke."},
     {"lease", (PyCFunction)ring_lease, METH_O, "lease(index) -> (tag, progress, since) or None"},
+    {"held", (PyCFunction)ring_held, METH_O, "As Channel.held."},
     {"release", (PyCFunction)ring_release, METH_O, "As Channel.release."},
     {"ticking", (PyCFunction)ring_ticking, METH_VARARGS, "As Channel.ticking."},
     {"qsize", (PyCFunction)ring_qsize, METH_NOARGS, "As Channel.qsize."},

@@ -260,3 +260,19 @@ bool tn_lease_read(const tn_queue *queue, int index, uint64_t *tag, uint64_t *pr
     *since = atomic_load(&lease->since);
     return true;
 }
+
+void tn_lease_release(tn_lease *lease) {
+    if (!atomic_load_explicit(&lease->busy, memory_order_relaxed)) return;
+    int64_t held = atomic_load_explicit(&lease->held, memory_order_relaxed);
+    held += tn_now() - atomic_load_explicit(&lease->since, memory_order_relaxed);
+    atomic_store_explicit(&lease->held, held, memory_order_relaxed);
+    atomic_store_explicit(&lease->busy, 0, memory_order_release);
+}
+
+/* Up to now. Its holder may release it, or take the next message, between two of these loads: then one
+ * message is missing or counts too long. Good enough for what people look at. */
+int64_t tn_lease_held(const tn_lease *lease) {
+    int64_t held = atomic_load(&lease->held);
+    if (!atomic_load_explicit(&lease->busy, memory_order_acquire)) return held;
+    return held + tn_now() - atomic_load(&lease->since);
+}

@@ -56,6 +56,7 @@ typedef struct {
 typedef struct {
     _Atomic uint64_t seq, tag, progress;
     _Atomic int64_t since;
+    _Atomic int64_t held; /* for how long in all, up to the last release */
     _Atomic uint32_t busy;
 } tn_lease;
 
@@ -144,6 +145,8 @@ bool tn_ring_full(const tn_queue *queue);
 tn_lease *tn_ring_lease(const tn_queue *queue, int index); /* NULL: no such slot */
 bool tn_lease_read(const tn_queue *queue, int index, uint64_t *tag, uint64_t *progress,
                    int64_t *since);
+void tn_lease_release(tn_lease *lease); /* by its holder, or for a dead one */
+int64_t tn_lease_held(const tn_lease *lease);
 
 /* Reclaim what dead processes left in this ring. Takes put_lock, get_lock and the arena. */
 void tn_ring_collect(tn_queue *queue);

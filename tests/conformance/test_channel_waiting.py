@@ -376,6 +376,29 @@ def test_a_lease_tells_what_is_held(transport: Transport) -> None:
     assert channel.lease(1)[:2] == (9, 0)  # type: ignore[index]
 
 
+def test_how_long_a_slot_is_held_adds_up(transport: Transport) -> None:
+    channel = transport.channel(leases=2)
+    before = time.monotonic()
+    total = 0.0
+    for _ in range(3):
+        channel.send(b"")
+        channel.recv(0, lease=1)
+        begun = channel.held(1)
+        assert begun >= total
+        time.sleep(0.02)
+        total = channel.held(1)
+        assert total >= begun + 0.02 - EARLY
+        channel.release(1)
+        released = channel.held(1)
+        assert total <= released <= time.monotonic() - before + EARLY
+        total = released
+        channel.release(1)
+        assert channel.held(1) == released, "released twice, counted once"
+    assert channel.held(0) == 0.0
+    with pytest.raises(ValueError, match="lease"):
+        channel.held(2)
+
+
 def test_ticking_pulls_one_item_at_a_time(transport: Transport) -> None:
     channel = transport.channel(leases=1)
     channel.send(b"")

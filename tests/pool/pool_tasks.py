@@ -236,3 +236,11 @@ def copy_and_stay(array: Any) -> float:
     copy = array.copy()
     time.sleep(60)
     return float(copy[0])
+
+
+def burn(seconds: float) -> float:
+    """Use so much processor time."""
+    until = time.process_time() + seconds
+    while time.process_time() < until:
+        pass
+    return seconds

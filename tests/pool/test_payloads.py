@@ -19,7 +19,6 @@ from pool_tasks import (
     get_state,
     memory_of,
     nap,
-    pid,
     raise_picky,
     scale,
     set_state,
@@ -233,39 +232,3 @@ def test_errors_that_nobody_looks_at_are_logged_once(
     del kept
     gc.collect()
     assert len(caplog.records) == 3
-
-
-def test_statistics(make: MakePool, tmp_path: Any) -> None:
-    pool = make(2)
-    assert pool.map(square, range(10), chunksize=1) == [x * x for x in range(10)]
-    with pytest.raises(KeyError):
-        pool.apply(fail)
-    results = [pool.apply_async(nap, (1.5,)) for _ in range(3)]
-    wait_for(lambda: pool.statistics().running == 2)
-    picture = pool.statistics()
-    assert (picture.processes, picture.queued, picture.running) == (2, 1, 2)
-    assert (picture.done, picture.raised, picture.lost, picture.restarts) == (11, 1, 0, 0)
-    assert {worker.task for worker in picture.workers} == {"pool_tasks.nap(1.5)"}
-    assert all(0 <= worker.seconds < 10 for worker in picture.workers)
-    assert all(worker.memory > 1 << 20 for worker in picture.workers)
-    assert sum(worker.done for worker in picture.workers) == 11
-    results[0].cancel()
-    assert pool.statistics().lost == 1
-
-
-def test_resize(make: MakePool) -> None:
-    pool = make(1)
-    for size in (3, 1, 2):
-        pool.resize(size)
-        wait_for(lambda size=size: len(pool.statistics().workers) == size)
-        assert pool.map(square, range(20), chunksize=1) == [x * x for x in range(20)]
-    with pytest.raises(ValueError, match="processes=0 is too small"):
-        pool.resize(0)
-    with pytest.raises(ValueError, match="too many"):
-        pool.resize(100_000)
-
-
-def test_max_memory(make: MakePool) -> None:
-    pool = make(1, max_memory=1)
-    pids = pool.map(pid, range(4), chunksize=1)
-    assert len(set(pids)) == 4

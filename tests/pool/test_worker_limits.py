@@ -6,7 +6,6 @@ import functools
 import os
 import signal
 import sys
-from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ import pytest
 from pool_tasks import (
     blas_threads,
     copy_and_stay,
-    end_until,
     grow,
     nap,
     own_variables,
@@ -279,9 +277,3 @@ def test_options_that_cannot_be(make: MakePool, case: str) -> None:
     options, kind, text = WRONG[case]
     with pytest.raises(kind, match=text):
         make(1, **options)
-
-
-def test_restarts_by_slot(make: MakePool, tmp_path: Path) -> None:
-    pool = make(1)
-    assert pool.apply(end_until, (str(tmp_path), 3), retries=3) == 3
-    assert defaultdict(int, {0: 2})[pool.statistics().workers[0].slot] == pool.statistics().restarts

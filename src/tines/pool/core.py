@@ -12,6 +12,7 @@ while anything is sent, settled or called.
 from __future__ import annotations
 
 import os
+import pickle
 import threading
 import time
 import weakref
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from tines.engines.contract import Exit
 from tines.errors import EncodeError, QueueShutDown, TransportError
 from tines.pool import environment
+from tines.pool.activity import Activity
 from tines.pool.collector import Collector
 from tines.pool.failures import Unfetched, broken_error, exception_for
 from tines.pool.functions import Functions
@@ -71,6 +73,7 @@ class Core:
         functions: The numbers of functions.
         collector: Takes results.
         supervisor: Watches over workers.
+        activity: When workers were started and ready.
         meter: Watches over their memory, if that is limited.
         done: How many messages each slot has finished.
         raised: How many of them were exceptions.
@@ -88,6 +91,7 @@ class Core:
         self.results = transport.channel()
         self.functions = Functions(transport)
         self.done = [0] * self.slots
+        self.activity = Activity(self.tasks, self.slots)
         self.failed = 0
         self.raised = 0
         self.lock = threading.Lock()
@@ -261,6 +265,7 @@ class Core:
         elif kind == messages.STARTED:
             self._event(state.started, dispatch, slot, time.monotonic())
         elif kind == messages.READY:
+            self.activity.ready(slot, *pickle.loads(data))
             self._event(state.ready, slot)
         elif kind == messages.RETIRING:
             self._event(state.retiring, slot)

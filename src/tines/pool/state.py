@@ -139,6 +139,7 @@ class PoolState:
         self.target = options.processes
         self.retried = 0
         self.restarts = 0
+        self.restarts_of: dict[int, int] = {}
         self._options = options
         self._allowed_deaths = options.restarts
         self._random = rng or random.Random()
@@ -276,7 +277,9 @@ class PoolState:
                 self.phase = Phase.BROKEN
                 return (*out, Break(broken), *self._fail_everything(broken))
         if self.phase is not Phase.DRAINED:
-            self.restarts += not worker.retiring
+            if not worker.retiring:
+                self.restarts += 1
+                self.restarts_of[slot] = self.restarts_of.get(slot, 0) + 1
             out += self.start()
         return out
 

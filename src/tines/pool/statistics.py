@@ -6,11 +6,13 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tines.pool.activity import Times
 from tines.pool.failures import describe_task
-from tines.pool.resources import cpu_seconds, own_memory
+from tines.pool.resources import own_memory
 
 if TYPE_CHECKING:
     from tines.pool.core import Core
+    from tines.pool.task import Task
 
 __all__ = ["PoolStatistics", "WorkerStatistics", "take"]
 
@@ -27,18 +29,29 @@ class WorkerStatistics:
         pid: Its process id.
         done: How many messages (calls or chunks) this slot has finished.
         task: What it is running, ``None`` if it waits.
+        since: When it began that, as ``time.time()``; ``None`` if it waits.
         seconds: For how long it has been running that.
         items: How many items of it were begun.
-        memory: Resident bytes.
-        cpu_seconds: Processor time it has used.
+        restarts: How many workers of this slot were replaced without having announced it.
+        busy_seconds: For how long, since this process was ready, it has held tasks.
+        idle_seconds: For how long it has held none.
+        waiting_seconds: The part of ``busy_seconds`` in which it used no processor: its tasks waited
+            for something, be it input, a lock or a free core. Tasks with several threads hide that.
+        memory: Resident bytes of its own, without what it shares with others.
+        cpu_seconds: Processor time it has used, for starting too.
     """
 
     slot: int
     pid: int | None
     done: int
     task: str | None
+    since: float | None
     seconds: float
     items: int
+    restarts: int
+    busy_seconds: float
+    idle_seconds: float
+    waiting_seconds: float
     memory: int
     cpu_seconds: float
 
@@ -73,6 +86,11 @@ class PoolStatistics:
     restarts: int
     workers: tuple[WorkerStatistics, ...]
 
+    @property
+    def failed(self) -> int:
+        """Tasks that ended with an exception, of whatever kind."""
+        return self.raised + self.lost
+
 
 def take(core: Core) -> PoolStatistics:
     """Take the picture; any thread of the pool's own process may."""
@@ -101,20 +119,33 @@ def take(core: Core) -> PoolStatistics:
 def _worker(core: Core, slot: int) -> WorkerStatistics:
     running = core.supervisor.workers.get(slot)
     pid = running.pid if running is not None else None
-    lease = core.tasks.lease(slot)
+    lease, times = None, Times(0.0, 0.0, 0.0, 0.0)
+    try:
+        lease = core.tasks.lease(slot)
+        if pid is not None:
+            times = core.activity.times(slot, pid)
+    except ValueError:
+        pass  # the pool has ended
     task = core.state.pending.get(lease.tag) if lease is not None else None
-    text = None
-    if lease is not None and task is not None:
-        text = "a large task"
-        if task.data is None or memoryview(task.data).nbytes <= LARGEST_DESCRIBED:
-            text = describe_task(core.described(task), core.functions)
+    seconds = time.monotonic() - lease.since if lease is not None and task is not None else 0.0
     return WorkerStatistics(
         slot=slot,
         pid=pid,
         done=core.done[slot],
-        task=text,
-        seconds=time.monotonic() - lease.since if lease is not None and task is not None else 0.0,
+        task=None if task is None else _describe(core, task),
+        since=None if task is None else time.time() - seconds,
+        seconds=seconds,
         items=lease.progress if lease is not None and task is not None else 0,
+        restarts=core.state.restarts_of.get(slot, 0),
+        busy_seconds=times.busy,
+        idle_seconds=times.idle,
+        waiting_seconds=times.waiting,
         memory=own_memory(pid) if pid is not None else 0,
-        cpu_seconds=cpu_seconds(pid) if pid is not None else 0.0,
+        cpu_seconds=times.cpu,
     )
+
+
+def _describe(core: Core, task: Task) -> str:
+    if task.data is None or memoryview(task.data).nbytes <= LARGEST_DESCRIBED:
+        return describe_task(core.described(task), core.functions)
+    return "a large task"

@@ -164,6 +164,7 @@ class Supervisor:
             return
         try:
             spec = self._core.spec(slot)
+            self._core.activity.starting(slot)
             self.workers[slot] = self._engine.start(
                 "PoolWorker", worker_main, (spec,), spec.environment
             )

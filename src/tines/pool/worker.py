@@ -93,7 +93,8 @@ class _Worker:
             remote = RemoteException.capture(error)
             self._results.send(pickle.dumps(remote), (), messages.UNREADY, self._mark)
             return False
-        self._results.send(b"", (), messages.READY, self._mark)
+        now = pickle.dumps((time.monotonic(), time.process_time()))
+        self._results.send(now, (), messages.READY, self._mark)
         return True
 
     def serve(self) -> None:

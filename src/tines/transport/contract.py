@@ -172,6 +172,9 @@ class Channel(Protocol):
         Exact once the holder is dead. Called by the process that created the channel.
         """
 
+    def held(self, index: int) -> float:
+        """Return for how many seconds in all a slot has been held, up to now, by whomever."""
+
     def release(self, index: int) -> None:
         """Declare the slot's message dealt with. Called by the holder, or for a dead one."""
 

@@ -117,6 +117,7 @@ class RingChannel:
         self.recv_many = ring.recv_many
         self.revoke = ring.revoke
         self.release = ring.release
+        self.held = ring.held
         self.ticking = ring.ticking
         self.qsize = ring.qsize
         self.full = ring.full

@@ -75,7 +75,7 @@ PART = 5
 STARTED = 6
 """A timed call has begun."""
 READY = 7
-"""The worker has run its initializer."""
+"""The worker has run its initializer: a pickled ``(time.monotonic(), time.process_time())``."""
 UNREADY = 8
 """The initializer raised: a pickled ``RemoteException``. The worker ends."""
 RETIRING = 9

@@ -134,6 +134,11 @@ class PipeChannel:
         self._check_slot(index)
         return self._reach().lease(index)
 
+    def held(self, index: int) -> float:
+        """Return for how long a slot has been held; see the contract."""
+        self._check_slot(index)
+        return self._reach().held(index)
+
     def release(self, index: int) -> None:
         """Declare the slot's message dealt with; see the contract."""
         self._check_slot(index)

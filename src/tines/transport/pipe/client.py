@@ -153,6 +153,10 @@ class Remote:
         reply = self._ask(Frame(Op.LEASE, self._channel, number=index))
         return None if reply.op == Op.NOTHING else Lease(reply.tag, reply.number, reply.timeout)
 
+    def held(self, index: int) -> float:
+        """See the contract."""
+        return self._ask(Frame(Op.HELD, self._channel, number=index)).timeout
+
     def release(self, index: int) -> None:
         """See the contract."""
         self._connection(math.inf).tell(Frame(Op.RELEASE, self._channel, number=index))

@@ -158,6 +158,11 @@ class Local:
                 self._broker.drain(pid)
             return self._state.lease(index)
 
+    def held(self, index: int) -> float:
+        """See the contract."""
+        with self._lock:
+            return self._state.held(index)
+
     def release(self, index: int) -> None:
         """See the contract."""
         with self._lock:

@@ -243,6 +243,9 @@ class Peer:
             return Frame(Op.NOTHING)
         return Frame(Op.DONE, tag=lease.tag, number=lease.progress, timeout=lease.since)
 
+    def _held_for(self, state: ChannelState, frame: Frame) -> Frame:
+        return Frame(Op.DONE, timeout=state.held(frame.number))
+
     def _task_done(self, state: ChannelState, frame: Frame) -> Frame:
         state.task_done()
         return Frame(Op.DONE)
@@ -358,6 +361,7 @@ _REQUESTS: dict[int, Callable[[Peer, ChannelState, Frame], Frame | None]] = {
     Op.RECV_MANY: Peer._recv_many,
     Op.REVOKE: Peer._revoke,
     Op.LEASE: Peer._lease,
+    Op.HELD: Peer._held_for,
     Op.TASK_DONE: Peer._task_done,
     Op.JOIN: Peer._join,
     Op.SHUTDOWN: Peer._shutdown,

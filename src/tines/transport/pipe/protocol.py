@@ -73,6 +73,7 @@ class Op(enum.IntEnum):
     SHUTDOWN = 21  # [number: immediate]
     STATISTICS = 22
     OPEN_SHARED = 23
+    HELD = 24  # [number: slot]
 
     HOLD = 30  # one way [tag: pass of the pickle it came in, 0 for none]
     DROP = 31  # one way

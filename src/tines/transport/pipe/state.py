@@ -128,6 +128,7 @@ class ChannelState:
         self._senders: OrderedDict[Sender, None] = OrderedDict()
         self._joiners: OrderedDict[Joiner, None] = OrderedDict()
         self._slots: list[_Slot | None] = [None] * leases
+        self._held = [0.0] * leases
         self._hints: list[Hint] = []
         # The broker's name for it, and who keeps it alive: see ``broker``.
         self.number = 0
@@ -347,7 +348,13 @@ class ChannelState:
 
     def release(self, index: int) -> None:
         """Empty a slot."""
+        self._held[index] = self.held(index)
         self._slots[index] = None
+
+    def held(self, index: int) -> float:
+        """Return for how many seconds a slot has been held, up to now."""
+        slot = self._slots[index]
+        return self._held[index] + (0.0 if slot is None else time.monotonic() - slot.since)
 
     def tick(self, index: int, progress: int) -> None:
         """Record progress in a slot, if it is held."""
