@@ -83,7 +83,7 @@ def test_a_running_task_and_since_when(make: MakePool) -> None:
     pool.apply(pid)
     before = time.time()
     result = pool.apply_async(nap, (0.5,))
-    wait_for(lambda: pool.statistics().running)
+    wait_for(lambda: pool.statistics().workers[0].items)
     (worker,) = pool.statistics().workers
     assert worker.since is not None
     assert before - 0.1 <= worker.since <= time.time() + 0.1
