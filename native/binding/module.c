@@ -1,5 +1,6 @@
 /* The module `tines._native`: functions, fork hooks, initialisation. */
 #include "binding.h"
+#include "liveness.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -143,6 +144,8 @@ static PyMethodDef functions[] = {
     {"after_fork_in_child", after_fork_in_child, METH_NOARGS, "For os.register_at_fork."},
     {"set_parent_death_signal", set_parent_death_signal, METH_O,
      "set_parent_death_signal(signum): sent to this process when the thread that started it ends"},
+    {"kill_at_end", kill_at_end, METH_VARARGS,
+     "kill_at_end(fd, group): SIGKILL to this process, or its group, when the pipe is at its end"},
 #ifdef TINES_DEBUG
     {"crash_at", crash_at, METH_VARARGS, "crash_at(step, countdown): SIGKILL at that step"},
 #endif

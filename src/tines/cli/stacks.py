@@ -1,7 +1,7 @@
 """``tines stacks``: ask processes for their stacks from outside, by their pid.
 
-A child of tines holds the box its parent reads (:mod:`tines.process.box`); through ``/proc``
-anybody with the rights of its user can read that box as well. Asking goes by the same signal.
+A child of tines holds the file its parent reads (:mod:`tines.process.stacks`); through ``/proc``
+anybody with the rights of its user can read it as well. Asking goes by the same signal.
 """
 
 from __future__ import annotations
@@ -11,12 +11,11 @@ import sys
 import time
 from collections.abc import Iterator
 
-from tines.process.box import STACKS_SIGNAL, listens
+from tines.process.stacks import FILE_NAME, SETTLED, STACKS_SIGNAL, listens
 
 __all__ = ["run"]
 
-_BOX = "/memfd:tines-process"
-_SETTLED = 0.03
+_FILE = f"/memfd:{FILE_NAME}"
 
 
 def run(pid: int, *, timeout: float) -> int:
@@ -29,10 +28,10 @@ def run(pid: int, *, timeout: float) -> int:
         return 2
     asked = answered = 0
     for each in [pid, *_descendants(pid)]:
-        if not listens(each) or not (boxes := list(_boxes(each))):
+        if not listens(each) or not (files := list(_files(each))):
             continue
         asked += 1
-        text = _ask(each, boxes, timeout)
+        text = _ask(each, files, timeout)
         answered += text is not None
         print(f"process {each}: {_command(each)}")
         print(text if text is not None else f"  no answer in {timeout:g} s: is it stopped?\n")
@@ -44,10 +43,10 @@ def run(pid: int, *, timeout: float) -> int:
     return 0 if asked and asked == answered else 1
 
 
-def _ask(pid: int, boxes: list[int], timeout: float) -> str | None:
-    """Send the signal; the stacks are in the box whose position moves."""
+def _ask(pid: int, files: list[int], timeout: float) -> str | None:
+    """Send the signal; the stacks are in the file whose position moves."""
     assert STACKS_SIGNAL is not None
-    before = {fd: _position(pid, fd) for fd in boxes}
+    before = {fd: _position(pid, fd) for fd in files}
     try:
         os.kill(pid, STACKS_SIGNAL)
     except ProcessLookupError:
@@ -56,9 +55,9 @@ def _ask(pid: int, boxes: list[int], timeout: float) -> str | None:
     last = before
     while time.monotonic() < deadline:
         # ``faulthandler`` tells nobody when it has finished.
-        time.sleep(_SETTLED)
-        now = {fd: _position(pid, fd) for fd in boxes}
-        for fd in boxes:
+        time.sleep(SETTLED)
+        now = {fd: _position(pid, fd) for fd in files}
+        for fd in files:
             if now[fd] == last[fd] > before[fd]:
                 return _read(pid, fd, before[fd], now[fd])
         last = now
@@ -67,17 +66,17 @@ def _ask(pid: int, boxes: list[int], timeout: float) -> str | None:
 
 def _read(pid: int, fd: int, start: int, end: int) -> str | None:
     try:
-        with open(f"/proc/{pid}/fd/{fd}", "rb") as box:
-            return os.pread(box.fileno(), end - start, start).decode("utf-8", "replace")
+        with open(f"/proc/{pid}/fd/{fd}", "rb") as file:
+            return os.pread(file.fileno(), end - start, start).decode("utf-8", "replace")
     except OSError:
         return None
 
 
-def _boxes(pid: int) -> Iterator[int]:
-    """Yield the descriptors of a process that are boxes: its own, and perhaps inherited ones."""
+def _files(pid: int) -> Iterator[int]:
+    """Yield the descriptors of a process for stacks: its parent's, and perhaps its own."""
     try:
         for name in os.listdir(f"/proc/{pid}/fd"):
-            if os.readlink(f"/proc/{pid}/fd/{name}").startswith(_BOX):
+            if os.readlink(f"/proc/{pid}/fd/{name}").startswith(_FILE):
                 yield int(name)
     except OSError:
         return

@@ -11,10 +11,13 @@ user's runs; then the standard library's own takes over.
 
 from __future__ import annotations
 
+import faulthandler
 import multiprocessing.context as std_context
 import multiprocessing.process as _process
 import os
 import sys
+
+from tines.process import stdin
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 
     from tines.process.box import Box
     from tines.process.outcome import Outcome
+    from tines.process.stacks import Stacks
 
 __all__ = ["CONCRETE", "ManagedProcess", "Process", "at_start"]
 
@@ -41,11 +45,14 @@ _SET_BY_INIT = frozenset(
 )
 
 
-# Of the standard library's private names these are used: ``_children`` and ``_cleanup`` here,
-# ``_default_context`` below. ``_children`` is another set in each child, so it is never kept.
+# Of the standard library's private names these are used: ``_children``, ``_cleanup`` and
+# ``_after_fork`` here, ``_default_context`` below. ``_children`` is another set in each child, so
+# it is never kept.
 std: Any = _process
+std_after_fork = std.BaseProcess._after_fork
 _default_context = std_context._default_context
 
+_LAUNCHED_BY_STD = sys.platform == "win32" or getattr(sys, "frozen", False)
 
 _at_start: list[Callable[[], Callable[[], None] | None]] = []
 
@@ -127,6 +134,7 @@ class ManagedProcess(_process.BaseProcess):
             self.returns = returns
         self._setups: list[Callable[[], None]] = []
         self._box: Box | None = None
+        self._stacks: Stacks | None = None
         self._outcome: Outcome | None = None
 
     if TYPE_CHECKING:
@@ -171,10 +179,14 @@ class ManagedProcess(_process.BaseProcess):
         std._cleanup()
         if _at_start:
             self._setups = [setup for prepare in _at_start if (setup := prepare()) is not None]
-        if self.returns or self.keep_dump or sys.platform == "linux":
+        if self.returns or self.keep_dump:
             from tines.process.box import Box
 
             self._box = Box()
+        if sys.platform == "linux":
+            from tines.process import stacks
+
+            self._stacks = stacks.for_children()
         try:
             self._popen = self._Popen(self)
         except BaseException:
@@ -257,14 +269,12 @@ class ManagedProcess(_process.BaseProcess):
             StartError: the child is not running.
             NotImplementedError: not on this system.
         """
-        from tines.process.box import STACKS_SIGNAL
-
         started = self._started("stacks")
-        if self._box is None or STACKS_SIGNAL is None:
+        if self._stacks is None:
             raise NotImplementedError("asking a process for its stacks needs Linux")
         if started.poll() is not None:
             _misuse(f"{self.name} has ended: only a running process can be asked for its stacks")
-        text = self._box.ask_for_stacks(started.pid, started.send_signal, timeout)
+        text = self._stacks.ask(started.pid, started.send_signal, timeout)
         if text is None:
             from tines.errors import WaitTimeout
 
@@ -323,14 +333,16 @@ class ManagedProcess(_process.BaseProcess):
         try:
             if self.environment:
                 os.environ.update(self.environment)
-            if self.own_group and hasattr(os, "setpgid"):
-                os.setpgid(0, 0)
-            if self.dies_with_parent and parent_sentinel is not None:
+            if _LAUNCHED_BY_STD:
+                # Our own ways of starting have done it already.
                 from tines.process import liveness
 
-                liveness.bind_to_parent(parent_sentinel, group=self.own_group)
+                liveness.enter(parent_sentinel, self.dies_with_parent, self.own_group)
             if self._box is not None:
-                self._box.install(crashes=self.returns or self.keep_dump)
+                self._box.keep_crash()
+            elif not faulthandler.is_enabled():
+                # By its number, which is also where the interpreter writes its last words.
+                faulthandler.enable(file=2, all_threads=True)
             if self.returns:
                 self._keep_outcome()
             for setup in self._setups:
@@ -339,6 +351,16 @@ class ManagedProcess(_process.BaseProcess):
             sys.excepthook(*sys.exc_info())
             return 1
         return super()._bootstrap(parent_sentinel)  # type: ignore[misc,no-any-return]
+
+    @staticmethod
+    def _after_fork() -> None:
+        stdin.replace()
+        std_after_fork()
+
+    def _listen(self) -> None:
+        """Answer in this child when it is asked for its stacks. For those who launch it."""
+        if self._stacks is not None:
+            self._stacks.listen()
 
     def _keep_outcome(self) -> None:
         """Have ``run()`` put its outcome into the box."""

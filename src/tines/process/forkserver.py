@@ -36,7 +36,7 @@ import threading
 from multiprocessing import resource_tracker, util
 from typing import Any, NoReturn
 
-from tines.process import forkserver_client, launch, shared_file
+from tines.process import forkserver_client, launch, shared_file, stdin
 from tines.process.forkserver_client import EXIT_CODE, HELLO, MAX_FDS, receive
 from tines.process.popen import HAVE_PIDFD
 
@@ -63,9 +63,9 @@ def main(jobs_fd: int, settings_fd: int, preload: bool = True) -> None:
     os.close(settings_fd)
     util._close_stdin()  # type: ignore[attr-defined]
     # What each child needs in any case, so that none has to import it.
-    import tines.process.box
     import tines.process.outcome
-    import tines.process.popen_forkserver  # noqa: F401
+    import tines.process.popen_forkserver
+    import tines.process.stacks  # noqa: F401
 
     launch.import_ready(settings["ready"])
 
@@ -198,6 +198,7 @@ class _Server:
 
     def _fork(self, wake: tuple[int, int]) -> None:
         util._flush_std_streams()  # type: ignore[attr-defined]
+        stdin.prepare()
         pid = os.fork()
         if pid:
             self._waiting = pid
@@ -240,6 +241,7 @@ class _Server:
         signal.signal(signal.SIGINT, self._handlers[signal.SIGINT])
         resource_tracker._resource_tracker._fd = tracker_fd  # type: ignore[attr-defined]
         forkserver_client.adopt(client_fd, inherited)
+        stdin.put_aside()
         return launch.run(payload_fd, liveness_fd)
 
 

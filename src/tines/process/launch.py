@@ -142,11 +142,8 @@ def run(payload_fd: int, liveness_fd: int) -> int:
     if message is None:
         raise EOFError("the parent ended before it had said what to run")
     dies_with_parent, own_group, (data, process_obj, *buffers) = message
-    if own_group:
-        os.setpgid(0, 0)
-    if dies_with_parent:
-        # Before the main module is imported: that can take long.
-        liveness.bind_to_parent(liveness_fd, group=bool(own_group))
+    # Before the main module is imported: that can take long.
+    liveness.enter(liveness_fd, bool(dies_with_parent), bool(own_group))
     current: Any = std.current_process()
     current._inheriting = True
     try:
@@ -156,4 +153,5 @@ def run(payload_fd: int, liveness_fd: int) -> int:
         del current._inheriting
     # Their memory belongs to the objects now; the rest of the message can go.
     del message, data, process_obj, buffers
+    process._listen()
     return process._bootstrap(liveness_fd)  # type: ignore[no-any-return]

@@ -1,8 +1,8 @@
 """Children do not outlive a parent that was killed.
 
-Each process that starts children owns one pipe. It alone holds the write end; its children hold
-the read end, which is also what ``parent_process()`` waits on. When the parent is gone, however it
-went, the kernel closes the write end.
+Each child has a pipe of its own to its parent, its lifeline. The parent alone holds the write end,
+until the child has ended; the child holds the read end, which is also what ``parent_process()``
+waits on. When the parent is gone, however it went, the kernel closes the write end.
 
 On Linux a child asks the kernel to send it ``SIGKILL`` at that moment (``F_SETSIG`` on the read
 end). Neither a thread nor the GIL has a part in it, so a child that hangs in C code goes as well.
@@ -12,12 +12,12 @@ a fork server the one that forked is not the parent. Elsewhere a daemon thread w
 Three things make it free of races:
 
 * The child asks first and looks at the pipe afterwards, so a parent that died in between is seen.
-* The write end is closed in every forked process by a hook of ``os.fork()``, so no sibling and no
-  grandchild keeps it open. The hook and the making of the pipe exclude each other by a lock.
+* All write ends are closed in every forked process by a hook of ``os.fork()``, so no sibling and no
+  grandchild keeps one open. The hook and the making of a pipe exclude each other by a lock.
 * Nothing is ever written into the pipe, so the only event on it is its end.
 
-Each child opens the read end anew, through ``/proc``: the signal belongs to the open file, and an
-inherited descriptor shares that with all the siblings.
+One pipe for all children would do with fewer descriptors. But the signal belongs to the open file,
+so each child would have to open it anew through ``/proc``, which takes longer than all the rest.
 """
 
 from __future__ import annotations
@@ -31,32 +31,47 @@ import threading
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["bind_to_parent", "read_end"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-# Reentrant: a signal handler that forks may run in the middle of ``read_end``.
+__all__ = ["bind_to_parent", "cut", "enter", "lifeline", "load_native"]
+
+# Reentrant: a signal handler that forks may run in the middle of ``lifeline``.
 _lock = threading.RLock()
-_pipe: tuple[int, int] | None = None
+_write_ends: set[int] = set()
 
 # Set in a process that is bound already.
 _bound = False
 
 
-def read_end() -> int:
-    """Return the read end of this process's pipe, for a child to inherit."""
-    global _pipe
+def lifeline() -> tuple[int, int]:
+    """Make one for a child that is about to be started.
+
+    Returns:
+        The end for the child, and the end to keep until it has ended. Closing that one kills the
+        child, so only :func:`cut` may do it.
+    """
     with _lock:
-        if _pipe is None:
-            _pipe = os.pipe()
-        return _pipe[0]
+        read_end, write_end = os.pipe()
+        _write_ends.add(write_end)
+    return read_end, write_end
+
+
+def cut(write_end: int) -> None:
+    """Close the parent's end, when the child has ended or was not started."""
+    with _lock:
+        if write_end in _write_ends:
+            _write_ends.remove(write_end)
+            os.close(write_end)
 
 
 def _after_fork_in_child() -> None:
-    global _pipe, _bound
+    global _bound
     _bound = False
-    if _pipe is not None:
-        # The read end stays: it may be what this process was handed to watch its parent by.
-        os.close(_pipe[1])
-        _pipe = None
+    for write_end in _write_ends:
+        os.close(write_end)
+    _write_ends.clear()
     _lock.release()
 
 
@@ -68,11 +83,25 @@ if hasattr(os, "register_at_fork"):
     )
 
 
+def enter(sentinel: int | None, dies_with_parent: bool, own_group: bool) -> None:
+    """Do first of all in a child what decides how it ends.
+
+    Args:
+        sentinel: As for :func:`bind_to_parent`; ``None`` if there is nothing to watch.
+        dies_with_parent: Bind this process to its parent.
+        own_group: Lead a process group, which is killed as a whole.
+    """
+    if own_group and hasattr(os, "setpgid"):
+        os.setpgid(0, 0)
+    if dies_with_parent and sentinel is not None:
+        bind_to_parent(sentinel, group=own_group)
+
+
 def bind_to_parent(sentinel: int, *, group: bool = False) -> None:
     """End this process when its parent is gone. Called early in a child; once is enough.
 
     Args:
-        sentinel: The read end of the parent's pipe (on Windows, the parent's handle).
+        sentinel: The child's end of its lifeline (on Windows, the parent's handle).
         group: Kill the whole process group of the caller, not only the caller.
     """
     global _bound
@@ -85,33 +114,44 @@ def bind_to_parent(sentinel: int, *, group: bool = False) -> None:
         ).start()
 
 
+def load_native() -> None:
+    """Use the native core in children that are forked from now on, where it is there.
+
+    Called in the parent: a fresh interpreter would take longer to load it than it saves.
+    """
+    global _kill_at_end
+    from tines._config import Native, native
+
+    if sys.platform == "linux" and native() is not Native.OFF:
+        try:
+            from tines._native import kill_at_end
+        except ImportError:
+            return
+        _kill_at_end = kill_at_end
+
+
 def _ask_for_signal(sentinel: int, group: bool) -> bool:
     """Have the kernel kill this process at the pipe's end; False where it cannot."""
     if sys.platform != "linux":
         return False
     try:
-        # O_NONBLOCK, or the open of a pipe whose writer is gone already would wait for one.
-        fd = os.open(f"/proc/self/fd/{sentinel}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        _kill_at_end(sentinel, group)
     except OSError:
         return False
-    try:
-        fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGKILL)
-        fcntl.fcntl(fd, fcntl.F_SETOWN, -os.getpgrp() if group else os.getpid())
-        fcntl.fcntl(fd, fcntl.F_SETFL, os.O_RDONLY | os.O_NONBLOCK | os.O_ASYNC)
-    except OSError:
-        os.close(fd)
-        return False
-    # The new descriptor carries the signal and is never closed. The look is at the inherited
-    # one: an end that was opened after the writer had gone does not report it.
-    if _at_end(sentinel):
-        _end(group)
     return True
 
 
-def _at_end(sentinel: int) -> bool:
+def _kill_at_end_in_python(sentinel: int, group: bool) -> None:
+    fcntl.fcntl(sentinel, fcntl.F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(sentinel, fcntl.F_SETOWN, -os.getpgrp() if group else os.getpid())
+    fcntl.fcntl(sentinel, fcntl.F_SETFL, os.O_RDONLY | os.O_ASYNC)
     poll = select.poll()
     poll.register(sentinel, select.POLLIN)
-    return bool(poll.poll(0))
+    if poll.poll(0):
+        _end(group)
+
+
+_kill_at_end: Callable[[int, bool], None] = _kill_at_end_in_python
 
 
 def _wait_and_end(sentinel: int, group: bool) -> None:

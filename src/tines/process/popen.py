@@ -16,13 +16,13 @@ import signal
 import sys
 import threading
 
+from tines.process import liveness
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_util: Any = util
-
-__all__ = ["HAVE_PIDFD", "UNKNOWN", "Popen", "ready"]
+__all__ = ["HAVE_PIDFD", "UNKNOWN", "Popen", "ready", "release"]
 
 UNKNOWN = 255
 """Exit code of a child whose status somebody else collected, as in the standard library."""
@@ -55,6 +55,13 @@ def notice_death(pid: int) -> None:
         transport.chosen().reap(pid)
 
 
+def release(lifeline: int, *fds: int) -> None:
+    """Give back what was held for a child that has ended."""
+    liveness.cut(lifeline)
+    for fd in fds:
+        os.close(fd)
+
+
 class Popen(std.Popen):
     """A child that this process started. Subclasses launch it: they set ``pid`` and watch it."""
 
@@ -70,8 +77,12 @@ class Popen(std.Popen):
         self._signals_group = process_obj.own_group
         super().__init__(process_obj)
 
-    def _watch(self, sentinel: int | None = None) -> None:
+    def _watch(self, lifeline: int, sentinel: int | None = None) -> None:
         """Set ``sentinel`` for the child just made: ``sentinel`` itself, or else a pidfd.
+
+        Args:
+            lifeline: This process's end, to be cut when the child has ended.
+            sentinel: Readable when the child has ended.
 
         Raises:
             OSError: no descriptor is left. The child is gone again: what cannot be watched must
@@ -84,7 +95,7 @@ class Popen(std.Popen):
             os.kill(self.pid, signal.SIGKILL)
             os.waitpid(self.pid, 0)
             raise
-        self.finalizer = util.Finalize(self, _util.close_fds, (self.sentinel,))
+        self.finalizer = util.Finalize(self, release, (lifeline, self.sentinel))
 
     def poll(self, flag: int = os.WNOHANG) -> int | None:
         """Return the exit code, or ``None`` while the child runs."""

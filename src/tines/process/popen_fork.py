@@ -7,11 +7,11 @@ import multiprocessing.util as util
 import os
 import sys
 
-import tines.process.box  # noqa: F401  (for the child, which is not to import anything)
-from tines.process import liveness, popen
+from tines.process import liveness, popen, stacks, stdin
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, NoReturn
 
 __all__ = ["Popen"]
@@ -21,34 +21,39 @@ _util: Any = util
 _atexit: Any = atexit
 
 
+liveness.load_native()
+
+
 class Popen(popen.Popen):
     """A forked child."""
 
     method = "fork"
 
     def _launch(self, process_obj: Any) -> None:
-        liveness_fd = liveness.read_end()
         if getattr(sys.modules["__main__"], "__file__", "<").startswith("<"):
             from tines.wire import pickling
 
             pickling.track_session_classes()
+        stdin.prepare()
+        listen = None if stacks.inherits(process_obj._stacks) else process_obj._listen
+        child_end, lifeline = liveness.lifeline()
         # Only for systems without pidfds: ends when the child does.
-        sentinel, child_end = (None, None) if popen.HAVE_PIDFD else os.pipe()
+        sentinel, sentinel_end = (None, None) if popen.HAVE_PIDFD else os.pipe()
         try:
             self.pid = os.fork()
             if self.pid == 0:
-                _run_child(process_obj, liveness_fd)
-            self._watch(sentinel)
+                _run_child(process_obj, child_end, listen)
+            self._watch(lifeline, sentinel)
         except BaseException:
-            if sentinel is not None:
-                os.close(sentinel)
+            popen.release(lifeline, *(() if sentinel is None else (sentinel,)))
             raise
         finally:
-            if child_end is not None:
-                os.close(child_end)
+            os.close(child_end)
+            if sentinel_end is not None:
+                os.close(sentinel_end)
 
 
-def _run_child(process_obj: Any, liveness_fd: int) -> NoReturn:
+def _run_child(process_obj: Any, liveness_fd: int, listen: Callable[[], None] | None) -> NoReturn:
     code = 1
     # Since Python 3.13 ``atexit`` handlers that the child registers run; before, none do.
     runs_atexit = sys.version_info >= (3, 13)
@@ -56,7 +61,13 @@ def _run_child(process_obj: Any, liveness_fd: int) -> NoReturn:
         if runs_atexit:
             _atexit._clear()
             atexit.register(_util._exit_function)
+        liveness.enter(liveness_fd, process_obj.dies_with_parent, process_obj.own_group)
+        stdin.put_aside()
+        if listen is not None:
+            listen()
         code = process_obj._bootstrap(parent_sentinel=liveness_fd)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
     finally:
         try:
             if runs_atexit:

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Popen"]
 
-_util: Any = util
-
 
 class _Inherited:
     """Stands, in the pickle of a process, for a descriptor its child is given."""
@@ -52,16 +50,21 @@ class Popen(popen.Popen):
 
         tracker_fd: Any = resource_tracker.getfd()
         payload_fd = launch.pack(process_obj, self)
+        child_end, lifeline = liveness.lifeline()
         try:
             self.pid, pidfd, self._status_fd = forkserver_client.request(
-                payload_fd, liveness.read_end(), tracker_fd, self._fds
+                payload_fd, child_end, tracker_fd, self._fds
             )
+        except BaseException:
+            liveness.cut(lifeline)
+            raise
         finally:
             os.close(payload_fd)
+            os.close(child_end)
         self._has_pidfd = pidfd is not None
         self.sentinel = self._status_fd if pidfd is None else pidfd
         self.finalizer = util.Finalize(
-            self, _util.close_fds, tuple({self._status_fd, self.sentinel})
+            self, popen.release, (lifeline, *{self._status_fd, self.sentinel})
         )
 
     def wait(self, timeout: float | None = None) -> int | None:

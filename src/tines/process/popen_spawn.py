@@ -64,35 +64,39 @@ else:
             from multiprocessing import resource_tracker
 
             tracker_fd: Any = resource_tracker.getfd()
-            liveness_fd = liveness.read_end()
             payload_fd = launch.pack(process_obj, self)
+            child_end, lifeline = liveness.lifeline()
             try:
-                arguments = (payload_fd, liveness_fd, tracker_fd)
+                arguments = (payload_fd, child_end, tracker_fd)
                 spare = spares.take()
                 if spare is not None and spare.give(arguments, self._fds):
                     self.pid = spare.pid
-                    self._watch()
+                    self._watch(lifeline)
                 else:
-                    self._start_interpreter(arguments)
+                    self._start_interpreter(arguments, lifeline)
+            except BaseException:
+                liveness.cut(lifeline)
+                raise
             finally:
                 os.close(payload_fd)
+                os.close(child_end)
             spares.replenish()
 
-        def _start_interpreter(self, arguments: tuple[int, int, int]) -> None:
+        def _start_interpreter(self, arguments: tuple[int, int, int], lifeline: int) -> None:
             from multiprocessing import spawn
 
             # Only for systems without pidfds: ends when the child does.
-            sentinel, child_end = (None, None) if popen.HAVE_PIDFD else os.pipe()
-            passed = {*arguments, *self._fds, *(() if child_end is None else (child_end,))}
+            sentinel, sentinel_end = (None, None) if popen.HAVE_PIDFD else os.pipe()
+            passed = {*arguments, *self._fds, *(() if sentinel_end is None else (sentinel_end,))}
             try:
                 executable: Any = spawn.get_executable()
                 command = interpreter("tines.process.child", "spawn_main", arguments)
                 self.pid = util.spawnv_passfds(executable, command, sorted(passed))
-                self._watch(sentinel)
+                self._watch(lifeline, sentinel)
             except BaseException:
                 if sentinel is not None:
                     os.close(sentinel)
                 raise
             finally:
-                if child_end is not None:
-                    os.close(child_end)
+                if sentinel_end is not None:
+                    os.close(sentinel_end)

@@ -1,0 +1,148 @@
+"""The stacks of running children, asked for by a signal.
+
+A process that starts children owns one file for what they answer, and so asks one of them at a
+time. A child's handler of ``STACKS_SIGNAL`` is ``faulthandler``'s, which works in C code and
+without the GIL, and writes at the file's position. Parent and children share that position, so the
+parent knows where an answer begins.
+
+The first process of a program sets the same handler for itself: its forked children inherit it and
+have nothing to do at their start. All others set it, for the file of their own parent.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import signal
+import sys
+import threading
+import time
+
+from tines.process import shared_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+__all__ = ["FILE_NAME", "SETTLED", "STACKS_SIGNAL", "Stacks", "for_children", "inherits", "listens"]
+
+STACKS_SIGNAL: int | None = signal.SIGRTMAX - 7 if sys.platform == "linux" else None
+"""The signal that asks a child for its stacks: a real-time one that is nobody's convention."""
+
+FILE_NAME = "tines-stacks"
+"""What the file is called in ``/proc/PID/fd``."""
+
+SETTLED = 0.03
+"""``faulthandler`` tells nobody when it has finished: an answer is complete once this many seconds
+have added nothing to it."""
+
+# Where the file is used from its beginning again.
+_FULL = 32 * 1024 * 1024
+
+
+class Stacks:
+    """One file for stacks; pickles only while a process is started."""
+
+    def __init__(self, fd: int | None = None) -> None:
+        self._fd = shared_file.create(FILE_NAME) if fd is None else fd
+        self._asking = threading.Lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        from multiprocessing.context import assert_spawning
+        from multiprocessing.reduction import DupFd
+
+        assert_spawning(self)
+        return _open_in_child, (DupFd(self._fd),)
+
+    def listen(self) -> None:
+        """Have this process write its stacks here when it is asked; the last call counts."""
+        global _listening
+        _listening = self
+        faulthandler.register(_signum(), file=self._fd, all_threads=True, chain=False)
+
+    def close(self) -> None:
+        """Let go of a file that nobody uses."""
+        os.close(self._fd)
+
+    def ask(self, pid: int, send: Callable[[int], None], timeout: float) -> str | None:
+        """Send the signal and return the stacks, or ``None`` if none came in time.
+
+        Args:
+            pid: A child of this process.
+            send: Sends it a signal.
+            timeout: In seconds. A stopped child answers when it goes on.
+        """
+        deadline = time.monotonic() + timeout
+        with self._asking:
+            # Before the child listens, the signal would end it.
+            while not listens(pid):
+                if time.monotonic() >= deadline:
+                    return None
+                time.sleep(SETTLED)
+            start = size = self._begin()
+            send(_signum())
+            while time.monotonic() < deadline:
+                time.sleep(SETTLED)
+                size, before = self._position(), size
+                if size == before > start:
+                    break
+            data = bytes(shared_file.read(self._fd, size - start, start))
+        return data.decode("utf-8", "replace") or None
+
+    def _begin(self) -> int:
+        if self._position() > _FULL:
+            os.ftruncate(self._fd, 0)
+            os.lseek(self._fd, 0, os.SEEK_SET)
+        return self._position()
+
+    def _position(self) -> int:
+        """Return how far ``faulthandler`` has written."""
+        return os.lseek(self._fd, 0, os.SEEK_CUR)
+
+
+_listening: Stacks | None = None
+
+# By pid, as a forked child has yet to make a file for its own children. Neither a lock nor a hook
+# of ``os.fork()``: those would be one more thing for each child to do.
+_children: dict[int, Stacks] = {}
+
+
+def for_children() -> Stacks:
+    """Return the file of this process's children; make it if there is none."""
+    pid = os.getpid()
+    found = _children.get(pid)
+    if found is None:
+        made = Stacks()
+        found = _children.setdefault(pid, made)
+        if found is not made:  # by another thread meanwhile
+            made.close()
+        elif _listening is None and signal.getsignal(_signum()) is signal.SIG_DFL:
+            made.listen()  # unless the program has a handler of its own there
+    return found
+
+
+def inherits(stacks: Stacks | None) -> bool:
+    """Whether a child forked from here listens already."""
+    return stacks is None or stacks is _listening
+
+
+def _signum() -> int:
+    assert STACKS_SIGNAL is not None
+    return STACKS_SIGNAL
+
+
+def listens(pid: int) -> bool:
+    """Whether a process has a handler for ``STACKS_SIGNAL``. Linux only."""
+    try:
+        with open(f"/proc/{pid}/status", "rb") as status:
+            for line in status:
+                if line.startswith(b"SigCgt:"):
+                    return bool(int(line.split()[1], 16) >> (_signum() - 1) & 1)
+    except OSError:
+        pass
+    return False
+
+
+def _open_in_child(duplicate: Any) -> Stacks:
+    return Stacks(duplicate.detach())

@@ -1,0 +1,134 @@
+"""The lifeline between parent and child: the native way of binding to it, and its twin."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+
+import pytest
+
+import tines as mp
+from tines import _config
+from tines.process import liveness
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="signals by the kernel")
+
+
+def native():
+    if _config.native() is _config.Native.OFF:
+        pytest.skip("TINES_NATIVE=off")
+    return pytest.importorskip("tines._native").kill_at_end
+
+
+@pytest.fixture(params=["native", "python"])
+def kill_at_end(request):
+    return native() if request.param == "native" else liveness._kill_at_end_in_python
+
+
+def forked(child):
+    """Fork; the child never returns from ``child``, or exits with 7 if it does."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            child()
+        finally:
+            os._exit(7)
+    return pid
+
+
+def status_of(pid):
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+@pytest.mark.parametrize("group", [False, True])
+def test_the_end_of_the_pipe_kills(kill_at_end, group):
+    read_end, write_end = os.pipe()
+    ready, told = os.pipe()
+
+    def child():
+        os.close(write_end)
+        if group:
+            os.setpgid(0, 0)
+        kill_at_end(read_end, group)
+        # Of the group, and not bound itself.
+        other = forked(signal.pause) if group else 0
+        os.write(told, b"%d" % other)
+        signal.pause()
+
+    pid = forked(child)
+    other = int(os.read(ready, 100))
+    sentinel = os.pidfd_open(other) if group else None
+    assert os.waitpid(pid, os.WNOHANG) == (0, 0)
+    os.close(write_end)
+    assert status_of(pid) == -signal.SIGKILL
+    if sentinel is not None:
+        assert select.select([sentinel], [], [], 30)[0]
+        os.close(sentinel)
+    for fd in (read_end, ready, told):
+        os.close(fd)
+
+
+@pytest.mark.parametrize("group", [False, True])
+def test_an_end_before_the_binding_is_seen(kill_at_end, group):
+    read_end, write_end = os.pipe()
+    os.close(write_end)
+
+    def child():
+        if group:
+            os.setpgid(0, 0)
+        kill_at_end(read_end, group)
+
+    assert status_of(forked(child)) == -signal.SIGKILL
+    os.close(read_end)
+
+
+def test_what_is_no_descriptor_is_an_error(kill_at_end):
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    os.close(write_end)
+    with pytest.raises(OSError):
+        kill_at_end(read_end, False)
+
+
+def test_forked_children_use_the_native_way_where_it_is():
+    expected = native()
+    from tines.process import popen_fork  # noqa: F401
+
+    assert liveness._kill_at_end is expected
+
+
+def write_ends_in_child():
+    return sorted(liveness._write_ends)
+
+
+def test_no_child_holds_the_lifeline_of_another():
+    """Else it would keep its siblings alive when the parent is gone."""
+    context = mp.get_context("fork")
+    reader, writer = os.pipe()
+    first = context.Process(target=os.read, args=(reader, 1))
+    first.start()
+    held = set(liveness._write_ends)
+    assert held
+
+    def look():
+        missing = 0
+        for fd in held:
+            try:
+                os.fstat(fd)
+            except OSError:
+                missing += 1
+        return missing, write_ends_in_child()
+
+    second = context.Process(target=look, returns=True)
+    second.start()
+    assert second.result(30) == (len(held), [])
+    os.write(writer, b"x")
+    first.join(30)
+    assert first.exitcode == 0
+    first.close()
+    second.close()
+    assert not held & liveness._write_ends
+    os.close(reader)
+    os.close(writer)
