@@ -55,10 +55,12 @@ OWN = {
     "TaskCancelledError",
     "TaskTimeoutError",
     "TinesError",
+    "Trace",
     "TransportError",
     "WaitTimeout",
     "WorkerLostError",
     "as_completed",
+    "trace",
     "wait",
 }
 

@@ -7,6 +7,7 @@ they also serve as types. What costs time to import is imported on first use.
 
 from __future__ import annotations
 
+import os
 from multiprocessing import SUBDEBUG, SUBWARNING  # type: ignore[attr-defined]  # noqa: F401
 
 from tines import context
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from tines.pool import Pool
     from tines.process.waiting import wait
     from tines.queues import JoinableQueue, Queue, SimpleQueue
+    from tines.tracing import Trace, trace
 
 __all__ = [
     "Array",
@@ -77,6 +79,7 @@ __all__ = [
     "TaskTimeoutError",
     "TimeoutError",
     "TinesError",
+    "Trace",
     "TransportError",
     "Value",
     "WaitTimeout",
@@ -97,6 +100,7 @@ __all__ = [
     "set_executable",
     "set_forkserver_preload",
     "set_start_method",
+    "trace",
     "wait",
 ]
 
@@ -136,7 +140,9 @@ _ELSEWHERE = {
     "ProcessPoolExecutor": "tines.executor",
     "Queue": "tines.queues",
     "SimpleQueue": "tines.queues",
+    "Trace": "tines.tracing",
     "as_completed": "tines.completion",
+    "trace": "tines.tracing",
     "wait": "tines.process.waiting",
 }
 
@@ -156,3 +162,9 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+if "TINES_TRACE" in os.environ:
+    from tines.tracing.session import from_environment
+
+    from_environment()

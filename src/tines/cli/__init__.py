@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 __all__ = ["COMMANDS", "main"]
 
-COMMANDS = ("doctor", "stacks")
+COMMANDS = ("doctor", "report", "stacks")
 """The subcommands. A program of the same name is run as ``./doctor``."""
 
 
@@ -26,6 +26,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if argv is None else list(argv)
     if command.names_program(given, COMMANDS):
         return command.run(given)
+    if "tines.tracing.session" in sys.modules:
+        from tines.tracing.session import discard_environment
+
+        discard_environment()  # what TINES_TRACE asks for is the trace of a program
     arguments = _parser().parse_args(given)
     try:
         code: int = arguments.run(arguments)
@@ -57,6 +61,23 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--json", action="store_true", help="print it as JSON")
     doctor.set_defaults(run=_doctor)
 
+    report = commands.add_parser(
+        "report",
+        help="say where the time of a traced run went, and what to change",
+        description="Say where the time of a run went, from the trace that `tines --trace FILE`, "
+        "TINES_TRACE=FILE or tines.trace(FILE) has written. https://ui.perfetto.dev shows the same "
+        "file on a time line.",
+    )
+    report.add_argument("trace", help="the trace")
+    report.add_argument("--json", action="store_true", help="print it as JSON")
+    report.add_argument("--top", type=int, default=10, metavar="N", help="how many slowest tasks")
+    report.add_argument(
+        "--recover",
+        action="store_true",
+        help="first make the trace from what a program that was killed has left",
+    )
+    report.set_defaults(run=_report)
+
     stacks = commands.add_parser(
         "stacks",
         help="print the stacks of running processes, which go on",
@@ -73,6 +94,14 @@ def _doctor(arguments: argparse.Namespace) -> int:
     from tines.cli import doctor
 
     return doctor.run(as_json=arguments.json)
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from tines.cli import report
+
+    return report.run(
+        arguments.trace, as_json=arguments.json, recover=arguments.recover, top=arguments.top
+    )
 
 
 def _stacks(arguments: argparse.Namespace) -> int:

@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
 
-from tines import _created
+from tines import _created, _tracing
 from tines import transport as _transport
 from tines.engines.local import LocalEngine
 from tines.pool import statistics
@@ -124,7 +124,8 @@ class Pool:
         setup = make_setup(initializer, tuple(initargs), chosen, carrier, method)
         self._options = chosen
         self._task_options = chosen.task
-        self._core = Core(chosen, setup, carrier, LocalEngine(context))
+        make_core = _tracing.make_core or Core
+        self._core: Core = make_core(chosen, setup, carrier, LocalEngine(context))
         self._core.start()
         self._abandon = weakref.finalize(self, self._core.supervisor.abandon)
         self._abandon.atexit = False

@@ -17,6 +17,7 @@ import multiprocessing.process as _process
 import os
 import sys
 
+from tines import _tracing
 from tines.process import stdin
 
 TYPE_CHECKING = False
@@ -187,6 +188,8 @@ class ManagedProcess(_process.BaseProcess):
             from tines.process import stacks
 
             self._stacks = stacks.for_children()
+        observer = _tracing.observer
+        began = observer.starting() if observer is not None else 0
         try:
             self._popen = self._Popen(self)
         except BaseException:
@@ -198,6 +201,8 @@ class ManagedProcess(_process.BaseProcess):
         # The target may refer to this object; the standard library breaks the cycle here as well.
         del self._target, self._args, self._kwargs
         std._children.add(self)
+        if observer is not None:
+            observer.started(self, began)
 
     def join(self, timeout: float | None = None) -> None:
         """Wait until the child has ended, at most ``timeout`` seconds."""

@@ -16,6 +16,7 @@ import signal
 import sys
 import threading
 
+from tines import _tracing
 from tines.process import liveness
 
 TYPE_CHECKING = False
@@ -131,6 +132,8 @@ class Popen(std.Popen):
         if self.returncode is None:
             self.returncode = returncode
             notice_death(self.pid)
+            if _tracing.observer is not None:
+                _tracing.observer.ended(self.pid, returncode)
 
     def send_signal(self, signum: int) -> None:
         """Send a signal to the child alone, unless it has ended."""

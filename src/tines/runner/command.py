@@ -1,4 +1,4 @@
-"""The command line of the runner: ``[--stats] (script | -m module | -c code | -) [argument ...]``.
+"""The command line of the runner: ``[option ...] (script | -m module | -c code | -) [argument ...]``.
 
 It is the interpreter's own, so everything behind the program is the program's.
 """
@@ -17,21 +17,28 @@ __all__ = ["USAGE", "names_program", "run"]
 
 USAGE = """\
 programs:
-  tines [--stats] script.py [argument ...]
-  tines [--stats] -m module [argument ...]
-  tines [--stats] -c code [argument ...]
-  tines [--stats] - [argument ...]         from standard input
+  tines [option ...] script.py [argument ...]
+  tines [option ...] -m module [argument ...]
+  tines [option ...] -c code [argument ...]
+  tines [option ...] - [argument ...]         from standard input
 
                       run a program with multiprocessing, in it and in all its children, meaning
-                      tines; --stats prints at the end what its pools and queues did
+                      tines
+
+  --stats             print at the end what its pools and queues did
+  --trace FILE        write a trace of its pools and processes, for Perfetto and `tines report`
 """
+
+_TRACE = "--trace"
 
 
 def names_program(argv: Sequence[str], commands: Sequence[str]) -> bool:
     """Return whether a command line asks for a program rather than for one of ``commands``."""
-    first = next((argument for argument in argv if argument != "--stats"), None)
-    if first is None:
-        return False
+    options, rest = _split(argv)
+    if not rest:
+        # ``--trace`` without a program: the runner says what is missing.
+        return any(option.startswith(_TRACE) for option in options)
+    first = rest[0]
     return first == "-" or first[:2] in ("-m", "-c") or not (first[0:1] == "-" or first in commands)
 
 
@@ -42,22 +49,55 @@ def run(argv: Sequence[str]) -> int:
     """
     from tines.runner import alias
 
-    arguments = list(argv)
-    wants_stats = arguments[0] == "--stats"
-    if wants_stats:
-        del arguments[0]
+    options, arguments = _split(argv)
     try:
+        path = _trace_path(options)
+        if not arguments:
+            raise program.CannotRun("there is no program to run: name one behind the options", 2)
         found, rest = _find(arguments)
+        if path is not None:
+            _start_trace(path)
     except program.CannotRun as error:
         print(f"{sys.executable}: {error}", file=sys.stderr)
         return error.exit_code
-    if wants_stats:
+    if "--stats" in options:
         from tines.runner import stats
 
         stats.start()
     alias.install()
     program.run(found, rest)
     return 0
+
+
+def _split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the runner's own options, and the rest: the program and what is its."""
+    options: list[str] = []
+    rest = list(argv)
+    while rest and (rest[0] in ("--stats", _TRACE) or rest[0].startswith(f"{_TRACE}=")):
+        option = rest.pop(0)
+        if option == _TRACE and rest:
+            option = f"{_TRACE}={rest.pop(0)}"
+        options.append(option)
+    return options, rest
+
+
+def _trace_path(options: Sequence[str]) -> str | None:
+    path = None
+    for option in options:
+        if option.startswith(_TRACE):
+            path = option.partition("=")[2]
+            if not path:
+                raise program.CannotRun("--trace needs the name of the file to write", 2)
+    return path
+
+
+def _start_trace(path: str) -> None:
+    from tines.tracing import trace
+
+    try:
+        trace(path).start()
+    except OSError as error:
+        raise program.CannotRun(f"--trace {path}: {error}", 2) from None
 
 
 def _find(arguments: Sequence[str]) -> tuple[program.Program, Sequence[str]]:

@@ -1,0 +1,139 @@
+"""What to change about a run: rules with thresholds, each about one figure of the report."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tines.tracing.analysis import PoolShare, Report, WorkerShare
+
+__all__ = ["Advice", "give"]
+
+SHORT_TASK = 200e-6
+"""Seconds below which the way to a worker and back weighs more than the task."""
+GOOD_CHUNK = 2e-3
+"""Seconds that a chunk should take at least."""
+MANY = 200
+"""Tasks from which it is worth while to look at their average."""
+PICKLING = 0.25
+"""The share of pickling in what workers do from which it is worth avoiding."""
+IMBALANCE = 1.25
+TAIL = 0.15
+"""The share of the tail in the time that a pool was active."""
+WAITING = 0.4
+FEEDING = 0.6
+"""The share of the time that a pool was active from which its feeder is the bottleneck."""
+STARTUP = 0.2
+ENOUGH = 0.05
+"""Seconds that a pool must have been active before its shares mean something."""
+
+
+@dataclass(frozen=True)
+class Advice:
+    """One thing to change.
+
+    Attributes:
+        code: The rule, for scripts.
+        text: What was found, and what to do.
+    """
+
+    code: str
+    text: str
+
+
+def give(report: Report) -> Iterator[Advice]:
+    """Yield what to change, in the order of what it is likely to bring."""
+    for pool in report.pools:
+        workers = [worker for worker in report.workers if worker.pool == pool.pool]
+        if workers:
+            yield from _about_pool(report, pool, workers)
+    yield from _about_deaths(report)
+    if report.retries:
+        what = "1 task was" if report.retries == 1 else f"{report.retries} tasks were"
+        yield Advice("retries", f"{what} sent once more: what the attempt before took was lost.")
+    if report.dropped:
+        yield Advice(
+            "dropped",
+            f"{report.dropped} of the oldest records did not fit, so the slowest tasks and the balance "
+            "are those of the end of the run: trace with a larger max_bytes=.",
+        )
+
+
+def _about_pool(report: Report, pool: PoolShare, workers: list[WorkerShare]) -> Iterator[Advice]:
+    which = "" if len(report.pools) == 1 else f"Pool {pool.pool}: "
+    busy = sum(worker.busy for worker in workers)
+    pickling = sum(worker.pickling for worker in workers)
+    ready = sum(worker.ready for worker in workers)
+    waiting = sum(worker.waiting for worker in workers)
+    alone = pool.tasks and pool.items == pool.tasks
+    mean = busy / pool.tasks if pool.tasks else 0.0
+    too_short = pool.tasks >= MANY and mean < SHORT_TASK
+    if too_short and alone:
+        size = max(2, math.ceil(GOOD_CHUNK / max(mean, 1e-6)))
+        yield Advice(
+            "short-tasks",
+            f"{which}{pool.tasks} tasks of {mean * 1e6:.0f} us each travelled one by one, which costs "
+            f"about as much again: use map(), or chunksize={size}.",
+        )
+    if pickling > PICKLING * (busy + pickling) and not too_short:
+        volume = (pool.sent_bytes + pool.received_bytes) / max(1, pool.tasks)
+        yield Advice(
+            "pickling",
+            f"{which}workers spent {pickling / (busy + pickling):.0%} of their work on pickling "
+            f"({volume / 1024:,.0f} KB a task): send arrays (which are not copied) rather than lists, "
+            "constants once through initializer= or functools.partial, and return less.",
+        )
+    if pool.active < ENOUGH:
+        return
+    if pool.processes > 1 and pool.imbalance > IMBALANCE and pool.tail > TAIL * pool.active:
+        how = "one long task at the end" if alone else "the last chunks"
+        yield Advice(
+            "imbalance",
+            f"{which}the work took {pool.imbalance:.2f} times as long as if it had been shared out "
+            f"evenly, and some workers had nothing to do for the last {pool.tail:.3g} s ({how}): use "
+            "smaller chunks, and put the longest tasks first.",
+        )
+    elif waiting > WAITING * ready > 0:
+        yield _about_waiting(which, pool, waiting / ready)
+    startup = max(worker.startup for worker in workers)
+    if startup > STARTUP * pool.active:
+        yield Advice(
+            "start-up",
+            f"{which}workers took up to {startup:.3g} s to start, the work {pool.active:.3g} s: keep "
+            "one pool for several maps, or do less in the initializer and at import.",
+        )
+
+
+def _about_waiting(which: str, pool: PoolShare, share: float) -> Advice:
+    feeding = pool.pickling + pool.sending
+    if feeding > FEEDING * pool.active:
+        return Advice(
+            "feeding",
+            f"{which}workers waited {share:.0%} of the time for the process that sends the tasks, which "
+            f"spent {feeding:.3g} s on pickling and sending them: send less (names of files instead of "
+            "their content), or let the workers read the input.",
+        )
+    return Advice(
+        "waiting",
+        f"{which}workers waited {share:.0%} of the time: there was not enough to do at once. Submit "
+        "tasks before you wait for earlier ones (apply_async, imap_unordered), or use fewer than "
+        f"{pool.processes} workers.",
+    )
+
+
+def _about_deaths(report: Report) -> Iterator[Advice]:
+    if not report.deaths:
+        return
+    hows = sorted({death.how for death in report.deaths})
+    hint = "look at what they were running; retries= tries such tasks again."
+    if any("SIGKILL" in how for how in hows):
+        hint = (
+            "SIGKILL that nobody sent is the kernel's when memory runs out: use fewer workers or "
+            "max_memory=; retries= tries such tasks again."
+        )
+    count = len(report.deaths)
+    what = "1 process" if count == 1 else f"{count} processes"
+    yield Advice("deaths", f"{what} {' or '.join(hows)}: {hint}")

@@ -1,0 +1,390 @@
+"""Where the time of a run went, and what to change: from a trace file to a :class:`Report`.
+
+Everything is worked out from the file alone. Sums come from the totals of each process, which are right
+whatever was dropped; what is said about single tasks is about those that were kept.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tines.tracing import advice
+from tines.tracing.export import FORMAT
+
+__all__ = [
+    "FunctionShare",
+    "NotATrace",
+    "PoolShare",
+    "ProcessEnd",
+    "Report",
+    "SlowTask",
+    "WorkerShare",
+    "analyse",
+    "read",
+]
+
+MICRO = 1e-6
+SLOWEST = 10
+
+
+class NotATrace(ValueError):
+    """A file is not what ``tines.trace()`` writes."""
+
+
+@dataclass(frozen=True)
+class WorkerShare:
+    """One worker. Times are seconds.
+
+    Attributes:
+        pid: Its process id.
+        name: What it is called.
+        pool: Its pool's number in the trace.
+        slot: Its place in the pool.
+        ready: From the end of its start-up to its end.
+        startup: How long it took to become ready.
+        tasks: Messages (calls or chunks) that it finished.
+        items: Items in them.
+        busy: Running tasks.
+        pickling: Unpickling tasks, pickling and sending results.
+        waiting: Waiting for tasks.
+        end: How it ended.
+    """
+
+    pid: int
+    name: str
+    pool: int | None
+    slot: int | None
+    ready: float
+    startup: float
+    tasks: int
+    items: int
+    busy: float
+    pickling: float
+    waiting: float
+    end: str
+
+
+@dataclass(frozen=True)
+class PoolShare:
+    """One pool. Times are seconds.
+
+    Attributes:
+        pool: Its number in the trace.
+        pid: Whose it is.
+        transport: What carried its messages.
+        processes: How many workers it was made with.
+        workers: How many were started in all.
+        tasks: Messages that its workers finished.
+        items: Items in them.
+        active: For how long at least one task was running.
+        ideal: The same if all workers had been running tasks all the time.
+        tail: From when the first worker had no more to do until the last was done.
+        pickling: What pickling its tasks took in the process that sent them, shared by its pools.
+        sending: Sending them.
+        sent_bytes: What was sent to workers, in bytes.
+        received_bytes: What came back.
+        queued: How long a task waited for a worker, on average.
+    """
+
+    pool: int
+    pid: int
+    transport: str
+    processes: int
+    workers: int
+    tasks: int
+    items: int
+    active: float
+    ideal: float
+    tail: float
+    pickling: float
+    sending: float
+    sent_bytes: int
+    received_bytes: int
+    queued: float
+
+    @property
+    def imbalance(self) -> float:
+        """How much longer it took than if the work had been shared out evenly; 1 is even."""
+        return self.active / self.ideal if self.ideal else 1.0
+
+    @property
+    def throughput(self) -> float:
+        """Items a second, while something was running."""
+        return self.items / self.active if self.active else 0.0
+
+
+@dataclass(frozen=True)
+class FunctionShare:
+    """What one function cost, of the tasks that were kept. Times are seconds."""
+
+    name: str
+    tasks: int
+    items: int
+    seconds: float
+    longest: float
+
+
+@dataclass(frozen=True)
+class SlowTask:
+    """One of the longest tasks. Times are seconds."""
+
+    function: str
+    seconds: float
+    items: int
+    pid: int
+    at: float
+    attempt: int
+    outcome: str
+
+
+@dataclass(frozen=True)
+class ProcessEnd:
+    """A process that ended otherwise than it should."""
+
+    pid: int
+    name: str
+    how: str
+    at: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything there is to say. Times are seconds.
+
+    Attributes:
+        seconds: How long the trace is.
+        processes: How many processes are in it.
+        workers: Those that are workers of pools.
+        pools: The pools.
+        functions: By what they cost, the costliest first.
+        slowest: The longest tasks, the longest first.
+        deaths: Processes that were killed or failed.
+        retries: How many tasks were sent once more.
+        timeouts: How many were stopped for their timeout.
+        cancelled: How many were stopped as they were cancelled.
+        raised: How many ended with an exception.
+        dropped: Records that did not fit; the oldest ones.
+        notes: What is missing in the trace.
+        advice: What to change.
+    """
+
+    seconds: float
+    processes: int
+    workers: tuple[WorkerShare, ...]
+    pools: tuple[PoolShare, ...]
+    functions: tuple[FunctionShare, ...]
+    slowest: tuple[SlowTask, ...]
+    deaths: tuple[ProcessEnd, ...]
+    retries: int
+    timeouts: int
+    cancelled: int
+    raised: int
+    dropped: int
+    notes: tuple[str, ...] = ()
+    advice: tuple[advice.Advice, ...] = ()
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read a trace file.
+
+    Raises:
+        NotATrace: it is none, or not one of tines, or cut off.
+        OSError: it cannot be read.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            content = json.load(file)
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise NotATrace(f"{path} is no JSON, or was cut off: {error}") from None
+    other = content.get("otherData") if isinstance(content, dict) else None
+    if not isinstance(other, dict) or other.get("producer") != "tines":
+        raise NotATrace(f"{path} was not written by tines.trace(): only such files can be reported")
+    if other.get("format") != FORMAT:
+        raise NotATrace(
+            f"{path} has format {other.get('format')!r}, and this version of tines reads {FORMAT}: "
+            "report it with the version that wrote it"
+        )
+    return content  # type: ignore[no-any-return]
+
+
+def analyse(content: dict[str, Any]) -> Report:
+    """Work out the report of what :func:`read` returned."""
+    return _Analysis(content).report()
+
+
+class _Analysis:
+    def __init__(self, content: dict[str, Any]) -> None:
+        self._other = content["otherData"]
+        self._by_category: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        for event in content["traceEvents"]:
+            if event["ph"] in "Xi":
+                self._by_category[event["cat"]].append(event)
+        # Runs that have no end of their own are not in the totals: seconds, tasks, items.
+        self._open: dict[int, list[float]] = defaultdict(lambda: [0.0, 0, 0])
+        for event in self._by_category["run"]:
+            if event["args"].get("open"):
+                seconds = event["dur"] * MICRO
+                done = event["args"]["outcome"] == "returned"
+                items = event["args"]["items"] if done else 0
+                sums = self._open[event["pid"]]
+                self._open[event["pid"]] = [sums[0] + seconds, sums[1] + done, sums[2] + items]
+
+    def report(self) -> Report:
+        """Put it together."""
+        processes = self._other["processes"]
+        runs = self._by_category["run"]
+        orders = [event["name"] for event in self._by_category["order"]]
+        report = Report(
+            seconds=self._other["duration_us"] * MICRO,
+            processes=len(processes),
+            workers=tuple(self._worker(each) for each in processes if each["role"] == "worker"),
+            pools=tuple(self._pool(each) for each in self._other["pools"]),
+            functions=tuple(_functions(runs)),
+            slowest=tuple(map(_slow_task, sorted(runs, key=_duration, reverse=True)[:SLOWEST])),
+            deaths=tuple(self._deaths()),
+            retries=len(self._by_category["retry"]),
+            timeouts=orders.count("timeout"),
+            cancelled=orders.count("cancel"),
+            raised=sum(_total(each, "raised") for each in processes),
+            dropped=sum(each["dropped"]["records"] for each in processes),
+            notes=tuple(self._notes()),
+        )
+        return _advised(report)
+
+    def _worker(self, process: dict[str, Any]) -> WorkerShare:
+        pid = process["pid"]
+        boots = [event for event in self._by_category["start-up"] if event["pid"] == pid]
+        startup = sum(event["dur"] for event in boots)
+        last_wait = sum(
+            event["dur"]
+            for event in self._by_category["wait"]
+            if event["pid"] == pid and event["args"].get("last")
+        )
+        pickling = sum(_total(process, name) for name in ("deserialise", "serialise", "parts"))
+        return WorkerShare(
+            pid=pid,
+            name=process["name"],
+            pool=process["pool"],
+            slot=process["slot"],
+            ready=max(0.0, process["ended_us"] - process["began_us"] - startup) * MICRO,
+            startup=startup * MICRO,
+            tasks=self._tasks(process),
+            items=self._items(process),
+            busy=_total(process, "run") * 1e-9 + self._open[pid][0],
+            pickling=pickling * 1e-9,
+            waiting=_total(process, "wait") * 1e-9 + last_wait * MICRO,
+            end=process["how"],
+        )
+
+    def _pool(self, pool: dict[str, Any]) -> PoolShare:
+        processes = self._other["processes"]
+        workers = [each for each in processes if each["pool"] == pool["pool"]]
+        (owner,) = (each for each in processes if each["pid"] == pool["pid"])
+        pids = {worker["pid"] for worker in workers}
+        runs = [event for event in self._by_category["run"] if event["pid"] in pids]
+        queued = [event["args"]["queued_us"] for event in runs if "queued_us" in event["args"]]
+        return PoolShare(
+            pool=pool["pool"],
+            pid=pool["pid"],
+            transport=pool["transport"],
+            processes=pool["processes"],
+            workers=len(workers),
+            tasks=sum(map(self._tasks, workers)),
+            items=sum(map(self._items, workers)),
+            active=_covered(runs) * MICRO,
+            ideal=sum(map(_duration, runs)) * MICRO / pool["processes"],
+            tail=_tail(runs) * MICRO,
+            pickling=_total(owner, "pickling") * 1e-9,
+            sending=_total(owner, "sending") * 1e-9,
+            sent_bytes=_total(owner, "sent_bytes"),
+            received_bytes=_total(owner, "received_bytes"),
+            queued=sum(queued) / len(queued) * MICRO if queued else 0.0,
+        )
+
+    def _tasks(self, process: dict[str, Any]) -> int:
+        return _total(process, "tasks") + int(self._open[process["pid"]][1])
+
+    def _items(self, process: dict[str, Any]) -> int:
+        return _total(process, "items") + int(self._open[process["pid"]][2])
+
+    def _deaths(self) -> Iterable[ProcessEnd]:
+        for event in self._by_category["death"]:
+            args = event["args"]
+            yield ProcessEnd(args["pid"], args["name"], args["how"], event["ts"] * MICRO)
+
+    def _notes(self) -> Iterable[str]:
+        yield from (f"not traced: {text}" for text in self._other["untraced"])
+        if self._other["unreadable"]:
+            yield f"{self._other['unreadable']} processes left nothing that can be read"
+        torn = sum(each["torn"] for each in self._other["processes"])
+        if torn:
+            yield f"{torn} records were left half written by processes that were killed"
+        if not self._other["whole"]:
+            yield "this is a part of a longer recording"
+
+
+def _advised(report: Report) -> Report:
+    return Report(**{**vars(report), "advice": tuple(advice.give(report))})
+
+
+def _total(process: dict[str, Any], name: str) -> int:
+    return int(process["kept"][name] + process["dropped"][name])
+
+
+def _duration(event: dict[str, Any]) -> float:
+    return float(event["dur"])
+
+
+def _functions(runs: list[dict[str, Any]]) -> list[FunctionShare]:
+    by_name: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for event in runs:
+        by_name[event["name"]].append(event)
+    shares = [
+        FunctionShare(
+            name,
+            len(events),
+            sum(event["args"]["items"] for event in events),
+            sum(map(_duration, events)) * MICRO,
+            max(map(_duration, events)) * MICRO,
+        )
+        for name, events in by_name.items()
+    ]
+    return sorted(shares, key=lambda share: share.seconds, reverse=True)
+
+
+def _slow_task(event: dict[str, Any]) -> SlowTask:
+    args = event["args"]
+    return SlowTask(
+        function=event["name"],
+        seconds=event["dur"] * MICRO,
+        items=args["items"],
+        pid=event["pid"],
+        at=event["ts"] * MICRO,
+        attempt=args.get("attempt", 1),
+        outcome=args["outcome"],
+    )
+
+
+def _covered(runs: list[dict[str, Any]]) -> float:
+    """Return for how long at least one of them was running."""
+    covered = 0.0
+    until = float("-inf")
+    for begin, end in sorted((event["ts"], event["ts"] + event["dur"]) for event in runs):
+        covered += max(0.0, end - max(begin, until))
+        until = max(until, end)
+    return covered
+
+
+def _tail(runs: list[dict[str, Any]]) -> float:
+    """Return how long before the end the first worker had run its last task."""
+    last: dict[int, float] = {}
+    for event in runs:
+        # By slot: a worker that was replaced has not run out of work.
+        slot = event["args"]["slot"]
+        last[slot] = max(last.get(slot, 0.0), event["ts"] + event["dur"])
+    return max(last.values()) - min(last.values()) if last else 0.0

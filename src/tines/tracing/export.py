@@ -1,0 +1,192 @@
+"""From the spools of a trace to one file in the Trace Event Format, as JSON.
+
+Two passes. The first goes through all records and makes one number for each event to be: its time, which
+record it comes from, and which of that record's events it is. The second goes through these in order
+and writes the events, reading each record again. So the memory this takes is some fifty bytes an event,
+and the file is sorted by time.
+
+What the events mean: docs/design/tracing.md.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any
+
+from tines.tracing.events import EventMaker, Part, micro, outcome_of
+from tines.tracing.merge import Process, Sources, load
+from tines.tracing.records import Kind, Record, Totals, flags_of, kind_of
+
+__all__ = ["FORMAT", "write"]
+
+FORMAT = 1
+"""The version of what stands in ``otherData``."""
+
+_PART_BITS = 4
+_SOURCE_BITS = 20
+_PLACE_BITS = 40
+
+
+def write(
+    directory: Path, path: Path, window: tuple[int, int], identity: int, *, whole: bool = True
+) -> int:
+    """Write what the spools in a directory hold of a window of time; return how many events.
+
+    Args:
+        directory: Where the spools are.
+        path: The file to write.
+        window: From when to when, as ``time.monotonic_ns()``.
+        identity: The spool of the process that the trace belongs to.
+        whole: Whether the window is all that was recorded.
+
+    Raises:
+        OSError: it cannot be written.
+        ValueError: there are no spools.
+    """
+    with load(directory, window, identity) as sources:
+        sources.whole = whole
+        with open(path, "w", encoding="utf-8") as file:
+            return _Writer(sources, file).write()
+
+
+class _Writer:
+    def __init__(self, sources: Sources, file: IO[str]) -> None:
+        self._sources = sources
+        self._file = file
+        self._origin, self._end = sources.window
+        self._events = EventMaker(sources)
+        self._count = 0
+
+    def write(self) -> int:
+        """Write the file."""
+        self._file.write('{"traceEvents":[')
+        for event in self._events.metadata():
+            self._put(event)
+        keys = sorted(self._index())
+        for key in keys:
+            self._put_all(key)
+        self._file.write('\n],\n"displayTimeUnit":"ms",\n"otherData":')
+        json.dump(self._other_data(), self._file, separators=(",", ":"))
+        self._file.write("}\n")
+        return self._count
+
+    def _put(self, event: dict[str, Any]) -> None:
+        self._file.write(",\n" if self._count else "\n")
+        self._file.write(json.dumps(event, separators=(",", ":")))
+        self._count += 1
+
+    # The first pass.
+
+    def _index(self) -> Iterator[int]:
+        for number, process in enumerate(self._sources.processes):
+            for time, place, part in self._events_of(process):
+                # Whatever was recorded before the window begins at its edge.
+                time = min(max(time, self._origin), self._end) - self._origin
+                yield ((time << _PART_BITS | part) << _SOURCE_BITS | number) << _PLACE_BITS | place
+
+    def _events_of(self, process: Process) -> Iterator[tuple[int, int, int]]:
+        begin, end = self._sources.window
+        if process.opened <= end and process.life.end >= begin:
+            if process.is_main or not process.worker:
+                yield process.opened, 0, Part.PROCESS
+            if process.life.failed:
+                yield process.life.end, 0, Part.INSTANT
+        if process.worker and process.last_done and process.unfinished is None:
+            yield process.last_done, 0, Part.LAST_WAIT
+        for place, record in process.records(self._sources.window):
+            for time, part in self._parts(process, record):
+                yield time, place, part
+
+    def _parts(self, process: Process, record: Record) -> Iterator[tuple[int, int]]:
+        kind = kind_of(record)
+        if kind == Kind.TASK:
+            yield from self._task_parts(process, record)
+        elif kind in (Kind.SUBMIT, Kind.RESULT, Kind.START, Kind.PART, Kind.BOOT):
+            yield record[1], Part.SLICE
+            if kind == Kind.SUBMIT:
+                key = process.key_of(record)
+                if key in self._sources.taken:
+                    yield record[2], Part.QUEUED
+                if key in self._sources.run or key in self._sources.delivered:
+                    yield record[2], Part.START
+                if flags_of(record) > 1:
+                    yield record[2], Part.INSTANT
+            elif kind == Kind.RESULT and process.key_of(record) in self._sources.sent:
+                yield record[7], Part.FINISH
+            elif kind == Kind.START:
+                child = self._sources.child(process, record)
+                if child is not None and (child.booted or not child.worker):
+                    yield record[1], Part.START
+            elif kind == Kind.BOOT and process.started_in_trace:
+                yield record[1], Part.FINISH
+        elif kind == Kind.ORDER:
+            yield record[1], Part.INSTANT
+
+    def _task_parts(self, process: Process, record: Record) -> Iterator[tuple[int, int]]:
+        yield record[1], Part.WAIT
+        yield record[2], Part.DESERIALISE
+        if process.key_of(record) in self._sources.sent:
+            yield record[2], Part.UNQUEUED
+        if record[4]:
+            yield record[4], Part.RUN
+            if process.key_of(record) in self._sources.sent:
+                yield record[4], Part.STEP
+            if record[7]:
+                yield record[5], Part.SERIALISE
+
+    # The second pass.
+
+    def _put_all(self, key: int) -> None:
+        place = key & (1 << _PLACE_BITS) - 1
+        key >>= _PLACE_BITS
+        process = self._sources.processes[key & (1 << _SOURCE_BITS) - 1]
+        part = Part(key >> _SOURCE_BITS & (1 << _PART_BITS) - 1)
+        record = process.reader.record(place) if place else (0,) * 8
+        for event in self._events.make(part, process, record):
+            self._put(event)
+
+    def _other_data(self) -> dict[str, Any]:
+        sources = self._sources
+        return {
+            "producer": "tines",
+            "format": FORMAT,
+            "started": sources.wall_of(self._origin),
+            "duration_us": micro(self._end - self._origin),
+            "whole": sources.whole,
+            "unreadable": sources.unreadable,
+            "untraced": sources.untraced,
+            "pools": [
+                {
+                    "pool": pool.number,
+                    "pid": pool.process.trace_pid,
+                    "transport": pool.transport,
+                    "processes": pool.processes,
+                }
+                for pool in sources.pools.values()
+            ],
+            "processes": [self._describe(process) for process in sources.processes],
+        }
+
+    def _describe(self, process: Process) -> dict[str, Any]:
+        pool = self._sources.pool_of(process)
+        kept = Totals()
+        for _, record in process.records(self._sources.window):
+            kept.add(record)
+        # Of a part of what was recorded it is not known how much was dropped.
+        dropped = process.reader.dropped if self._sources.whole else Totals()
+        return {
+            "pid": process.trace_pid,
+            "name": process.name,
+            "role": process.reader.role.name.lower(),
+            "pool": pool.number if pool is not None else None,
+            "slot": process.slot if process.worker else None,
+            "began_us": self._events.at(process.opened),
+            "ended_us": self._events.at(process.life.end),
+            **outcome_of(process.life),
+            "torn": process.reader.torn,
+            "kept": asdict(kept),
+            "dropped": asdict(dropped),
+        }

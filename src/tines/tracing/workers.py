@@ -1,0 +1,246 @@
+"""A worker that is traced: the pool's own worker, on channels that look at the clock.
+
+What a task goes through is seen at the edges: it is received, its items begin, it is over, its outcome is
+sent. The worker's loop is the same as without tracing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import struct
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from tines.errors import QueueShutDown, TransportError
+from tines.pool import worker
+from tines.pool.functions import FunctionCache, name_of
+from tines.tracing import recorder as _recorder
+from tines.tracing.records import FLAGS_SHIFT, ITEMS_SHIFT, NAME_SHIFT, TAG_MASK, Kind, meta
+from tines.wire import messages
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+    from tines.tracing.recorder import Join, Recorder
+    from tines.transport.contract import Buffer, Channel, Message
+
+__all__ = ["Badge", "main"]
+
+_now = time.monotonic_ns
+
+# The two ends of a record: see ``records.py``. The last word of each says that it is whole.
+_OPENING = struct.Struct("=4Q")
+_CLOSING = struct.Struct("=5Q")
+_CLOSING_AT = 3 * 8
+
+_TASK = meta(Kind.TASK, items=0)
+
+
+@dataclass(frozen=True)
+class Badge:
+    """Whose worker a process is.
+
+    Attributes:
+        join: Opens its spool, where the process has not done that at its start.
+        owner: The identity of the spool of the pool's process.
+        pool: The number of the pool there.
+    """
+
+    join: Join
+    owner: int
+    pool: int
+
+
+def main(control: Connection | None, badge: Badge, spec: worker.WorkerSpec) -> None:
+    """Be a worker that is traced. What the process runs."""
+    badge.join()
+    recorder = _recorder.current()
+    if recorder is None:
+        worker.main(control, spec)
+        return
+    recorder.spool.join_pool(badge.owner, badge.pool, spec.slot)
+    log = _TaskLog(recorder)
+    tasks: Any = _Tasks(spec.tasks, log)
+    results: Any = _Results(spec.results, log)
+    traced = _TracedWorker(control, replace(spec, tasks=tasks, results=results), log)
+    with contextlib.suppress(QueueShutDown, TransportError):
+        if traced.prepare():
+            traced.serve()
+
+
+class _TaskLog:
+    """Writes the record of the task that is running. For the worker's main thread alone.
+
+    Attributes:
+        name: The number of the name of the function that was looked up last.
+    """
+
+    def __init__(self, recorder: Recorder) -> None:
+        self.spool = recorder.spool
+        self._memory = self.spool.memory
+        self._words = self.spool.words
+        self.name = 0
+        self._number = -1
+        self._at = 0
+        self._opening = (0, 0, 0)
+        self._items = 1
+        self._begun = 0
+        self._ended = 0
+
+    def received(self, tag: int, waited: int, received: int) -> None:
+        """A task was taken."""
+        spool = self.spool
+        if spool.stopped:
+            self._number = -1
+            return
+        self._number = number = spool.take()
+        self._at = at = spool.place(number)
+        self._opening = opening = (tag & TAG_MASK, waited, received)
+        self._begun = self._ended = 0
+        self._items = 1
+        self.name = 0
+        _OPENING.pack_into(self._memory, at, *opening, _TASK)
+
+    def begun(self, items: int) -> None:
+        """It was unpickled, and begins to run."""
+        if self._number >= 0:
+            self._items = items
+            word = self._at >> 3
+            self._words[word + 3] = _TASK | self.name << NAME_SHIFT | items << ITEMS_SHIFT
+            self._words[word + 4] = self._begun = _now()
+
+    def ended(self) -> None:
+        """It has run; what follows is pickling."""
+        if not self._ended:
+            self._ended = _now()
+
+    def done(self, raised: bool, sending: int, done: int) -> None:
+        """Its outcome was sent."""
+        number, self._number = self._number, -1
+        if number < 0:
+            return
+        spool = self.spool
+        word = _TASK | raised << FLAGS_SHIFT | self.name << NAME_SHIFT | self._items << ITEMS_SHIFT
+        begun = self._begun or self._ended or sending
+        closing = (word, begun, self._ended or sending, sending, done)
+        if spool.holds(number):
+            _CLOSING.pack_into(self._memory, self._at + _CLOSING_AT, *closing)
+        else:  # threads of the task have filled the spool since
+            spool.write(*self._opening, *closing)
+
+
+class _Tasks:
+    """The worker's end of the tasks channel."""
+
+    def __init__(self, channel: Channel, log: _TaskLog) -> None:
+        self._channel = channel
+        self._recv = channel.recv
+        self._ticking = channel.ticking
+        self._log = log
+        self.release = channel.release
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._channel, name)
+
+    def recv(self, timeout: float | None = None, lease: int = -1) -> Message | None:
+        """Take a message."""
+        waited = _now()
+        message = self._recv(timeout, lease)
+        if message is not None and message[0] != messages.RETIRE:
+            self._log.received(message[1], waited, _now())
+        return message
+
+    def ticking(self, iterable: Sequence[Any], index: int) -> Iterator[Any]:
+        """Iterate over items, which now begin to run."""
+        items = self._ticking(iterable, index)
+        self._log.begun(len(iterable))
+        if len(iterable) > 1:
+            return items  # a chunk is over when it reports
+        # No code of ours runs before the second iterator, which notes the time and is over.
+        return itertools.chain(items, iter(self._log.ended, None))
+
+
+class _Results:
+    """The worker's end of the results channel."""
+
+    def __init__(self, channel: Channel, log: _TaskLog) -> None:
+        self._channel = channel
+        self._send = channel.send
+        self._log = log
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._channel, name)
+
+    def send(
+        self,
+        data: Buffer,
+        buffers: Sequence[Buffer] = (),
+        kind: int = 0,
+        tag: int = 0,
+        timeout: float | None = None,
+    ) -> int:
+        """Send a message; an outcome ends the record of its task."""
+        sending = _now()
+        ticket = self._send(data, buffers, kind, tag, timeout)
+        if kind <= messages.LAST_PLAIN or kind == messages.VALUES:
+            self._log.done(kind == messages.ERROR, sending, _now())
+        elif kind == messages.READY:
+            spool = self._log.spool
+            spool.write(0, spool.opened, 0, meta(Kind.BOOT), 0, 0, 0, _now())
+        return ticket
+
+
+class _Functions(FunctionCache):
+    """Functions by number; notes the name of what is looked up."""
+
+    def __init__(self, log: _TaskLog) -> None:
+        super().__init__()
+        self._log = log
+        self._names: dict[int, int] = {}
+
+    def get(self, number: int, default: Any = None) -> Any:
+        """Return a function that is known."""
+        self._log.name = self._names.get(number, 0)
+        return dict.get(self, number, default)
+
+    def resolve(self, number: int, carrier: Any) -> Any:
+        """Return a function that comes with its task."""
+        function = super().resolve(number, carrier)
+        self._log.name = name = self._log.spool.name(_name(function))
+        if number:
+            self._names[number] = name
+        return function
+
+
+def _name(function: object) -> str:
+    # The main module, as spawned children call it.
+    return name_of(function).removeprefix("__mp_main__.")
+
+
+class _TracedWorker(worker._Worker):
+    """The pool's worker, which also says when it pickles a chunk's results, and fails."""
+
+    def __init__(self, control: Connection | None, spec: worker.WorkerSpec, log: _TaskLog) -> None:
+        super().__init__(control, spec)
+        self._functions = _Functions(log)
+        self._log = log
+
+    def _report(
+        self, kind: int, tag: int, seconds: float, values: list[Any], function: Any
+    ) -> None:
+        log = self._log
+        if kind != messages.PART:
+            log.ended()
+            super()._report(kind, tag, seconds, values, function)
+            return
+        began = _now()
+        super()._report(kind, tag, seconds, values, function)
+        word = meta(Kind.PART, items=len(values))
+        log.spool.write(tag & TAG_MASK, began, 0, word, 0, 0, 0, _now())
+
+    def _fail(self, tag: int, error: BaseException) -> None:
+        self._log.ended()
+        super()._fail(tag, error)

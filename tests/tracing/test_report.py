@@ -1,0 +1,235 @@
+"""``tines report``: figures that are right, and advice where a threshold is passed."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import time
+
+import pytest
+
+import tines
+import traced_tasks
+from tines import cli
+from tines.cli import report as command
+from tines.tracing import advice, analysis
+from tines.tracing.analysis import PoolShare, ProcessEnd, Report, WorkerShare
+from tines.tracing.spool import SMALLEST
+from trace_tools import pool_of
+
+
+def report_of(path):
+    return analysis.analyse(analysis.read(path))
+
+
+def codes(report):
+    return [each.code for each in report.advice]
+
+
+@pytest.fixture
+def balanced(run):
+    """A trace of sixty naps on two workers."""
+    with tines.trace(run), pool_of(2) as pool:
+        pool.map(traced_tasks.nap, [0.005] * 60, chunksize=1)
+    return run
+
+
+def test_where_the_time_went(balanced):
+    report = report_of(balanced)
+    assert report.processes == 3 and len(report.workers) == 2
+    (pool,) = report.pools
+    assert pool.tasks == pool.items == 60 == sum(worker.tasks for worker in report.workers)
+    assert 0.3 <= sum(worker.busy for worker in report.workers) <= 2 * report.seconds
+    assert 0.15 <= pool.ideal <= pool.active <= report.seconds
+    assert pool.throughput == pytest.approx(60 / pool.active)
+    for worker in report.workers:
+        parts = worker.busy + worker.pickling + worker.waiting
+        assert 0.9 * worker.ready <= parts <= 1.01 * worker.ready
+    (function,) = report.functions
+    assert function.name == "traced_tasks.nap" and function.items == 60
+    assert len(report.slowest) == 10 and report.slowest[0].seconds == function.longest
+    assert not report.deaths and not report.retries and not report.dropped
+
+
+def test_dropped_tasks_still_count(run):
+    with tines.trace(run, max_bytes=SMALLEST), pool_of(1) as pool:
+        pool.map(traced_tasks.square, range(5000), chunksize=1)
+    report = report_of(run)
+    assert report.workers[0].tasks == report.pools[0].items == 5000
+    assert report.dropped > 0 and "dropped" in codes(report)
+
+
+def test_deaths_retries_and_timeouts_are_counted(run, tmp_path):
+    with tines.trace(run), pool_of(1, retries=1) as pool:
+        pool.apply(traced_tasks.die_once, (str(tmp_path / "done"),))
+        with pytest.raises(tines.TaskTimeoutError):
+            pool.apply(traced_tasks.nap, (30,), timeout=0.02)
+    report = report_of(run)
+    (death,) = report.deaths
+    assert "SIGKILL" in death.how
+    assert (report.retries, report.timeouts) == (1, 1)
+    assert {"deaths", "retries"} <= set(codes(report))
+
+
+def test_a_long_task_at_the_end_is_found(run):
+    with tines.trace(run), pool_of(2) as pool:
+        pool.map(traced_tasks.nap, [0.005] * 20 + [0.4], chunksize=1)
+    report = report_of(run)
+    (pool,) = report.pools
+    assert pool.imbalance > 1.25 and pool.tail > 0.2
+    assert "imbalance" in codes(report)
+    assert report.slowest[0].seconds >= 0.4
+
+
+# The rules, one by one, on figures that pass one threshold each.
+
+WORKER = WorkerShare(
+    pid=2,
+    name="PoolWorker-1",
+    pool=1,
+    slot=0,
+    ready=10.0,
+    startup=0.1,
+    tasks=500,
+    items=500,
+    busy=9.8,
+    pickling=0.1,
+    waiting=0.1,
+    end="exited with code 0",
+)
+POOL = PoolShare(
+    pool=1,
+    pid=1,
+    transport="ring",
+    processes=2,
+    workers=2,
+    tasks=1000,
+    items=1000,
+    active=10.0,
+    ideal=9.8,
+    tail=0.1,
+    pickling=0.1,
+    sending=0.1,
+    sent_bytes=1000,
+    received_bytes=1000,
+    queued=0.01,
+)
+GOOD = Report(
+    seconds=11.0,
+    processes=3,
+    workers=(WORKER, dataclasses.replace(WORKER, pid=3)),
+    pools=(POOL,),
+    functions=(),
+    slowest=(),
+    deaths=(),
+    retries=0,
+    timeouts=0,
+    cancelled=0,
+    raised=0,
+    dropped=0,
+)
+
+
+def changed(*, worker=None, pool=None, **fields):
+    workers = tuple(dataclasses.replace(each, **(worker or {})) for each in GOOD.workers)
+    pools = (dataclasses.replace(POOL, **(pool or {})),)
+    return dataclasses.replace(GOOD, **{"workers": workers, "pools": pools, **fields})
+
+
+def test_a_good_run_needs_no_advice():
+    assert list(advice.give(GOOD)) == []
+
+
+@pytest.mark.parametrize(
+    ("report", "code", "says"),
+    [
+        (changed(worker={"busy": 0.02, "waiting": 3.0}), "short-tasks", "chunksize=50"),
+        (changed(worker={"busy": 5.0, "pickling": 4.5}), "pickling", "functools.partial"),
+        (changed(pool={"ideal": 6.0, "tail": 4.0}), "imbalance", "longest tasks first"),
+        (
+            changed(worker={"busy": 3.0, "waiting": 6.8}, pool={"ideal": 3.0, "pickling": 7.0}),
+            "feeding",
+            "names of files",
+        ),
+        (changed(worker={"busy": 3.0, "waiting": 6.8}), "waiting", "imap_unordered"),
+        (changed(worker={"startup": 3.0}), "start-up", "keep one pool"),
+        (changed(deaths=(ProcessEnd(2, "w", "was killed by SIGKILL", 1.0),)), "deaths", "memory"),
+        (changed(deaths=(ProcessEnd(2, "w", "exited with code 3", 1.0),)), "deaths", "code 3"),
+        (changed(retries=2), "retries", "2 tasks were"),
+        (changed(dropped=7), "dropped", "max_bytes="),
+    ],
+)
+def test_each_threshold_has_its_advice(report, code, says):
+    (given,) = advice.give(report)
+    assert given.code == code and says in given.text
+
+
+# The command.
+
+
+def test_the_text_has_all_sections(balanced, capsys):
+    assert cli.main(["report", str(balanced), "--top", "3"]) == 0
+    out = capsys.readouterr().out
+    for section in ("Pools", "Workers", "Functions", "Slowest tasks", "What to change"):
+        assert f"\n{section}\n" in out
+    assert "60 items in 60 tasks" in out
+    assert out.count("traced_tasks.nap") == 1 + 3
+
+
+def test_rich_shows_the_same(balanced):
+    rich = pytest.importorskip("rich.console")
+    report = report_of(balanced)
+    screen = rich.Console(file=io.StringIO(), width=120)
+    command.render(report, screen)
+    text = screen.file.getvalue()
+    for part in ("Pools", "Workers", "Functions", "Slowest tasks", "traced_tasks.nap"):
+        assert part in text
+
+
+def test_json_is_for_programs(balanced, capsys):
+    assert cli.main(["report", str(balanced), "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["pools"][0]["items"] == 60 and data["pools"][0]["imbalance"] >= 1
+    assert data["workers"][0]["busy"] > 0 and data["advice"] == [
+        dataclasses.asdict(each) for each in report_of(balanced).advice
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot read"),
+        ("", "is no JSON, or was cut off"),
+        ('{"traceEvents": [', "is no JSON, or was cut off"),
+        ("[]", "was not written by tines.trace()"),
+        ('{"traceEvents": []}', "was not written by tines.trace()"),
+        ('{"otherData": {"producer": "tines", "format": 99}}', "has format 99"),
+    ],
+)
+def test_bad_files(tmp_path, capsys, content, message):
+    path = tmp_path / "run.json"
+    if content is not None:
+        path.write_text(content)
+    assert cli.main(["report", str(path)]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("tines report: ") and message in captured.err
+    assert not captured.out
+
+
+def test_nothing_to_recover(tmp_path, capsys):
+    assert cli.main(["report", str(tmp_path / "run.json"), "--recover"]) == 2
+    assert "nothing to recover" in capsys.readouterr().err
+
+
+def test_a_trace_that_is_being_made_is_not_recovered(run, capsys):
+    with tines.trace(run):
+        assert cli.main(["report", str(run), "--recover"]) == 2
+    assert "still tracing" in capsys.readouterr().err
+
+
+def test_a_trace_without_pools(run, capsys):
+    with tines.trace(run):
+        time.sleep(0)
+    assert cli.main(["report", str(run)]) == 0
+    assert "No pool was made" in capsys.readouterr().out
