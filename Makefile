@@ -6,7 +6,9 @@
 # make build   install the package, editable, into $(VENV)
 # make clean   remove everything that these made
 #
-# make sanitize, fuzz   the C core's own tests under sanitizers; operations against a model
+# make sanitize         the C core's own tests, and the Python tests of the ring, under sanitizers
+# make fuzz             sequences of operations against a model: SECONDS=60
+# make kills            processes killed at each step of the core, and at random: SECONDS=60
 # make chaos            kill and disturb what runs, and count: SECONDS=60 ARGS="--seed 7 queue"
 # make model            explore the ring's protocol, with a crash at every step
 # make compat           the interpreter's own tests of multiprocessing, judged
@@ -24,7 +26,7 @@ ARGS ?=
 
 bin := $(VENV)/bin
 native := $(wildcard native/core/*.[ch] native/binding/*.[ch])
-c_files := $(wildcard native/*/*.[ch])
+c_files := $(wildcard native/*/*.[ch] chaos/*.c)
 strict_cc = $(CC) -std=c11 -O2 -Wall -Wextra -Werror -pthread -c -o /dev/null \
     -Inative/core -Inative/binding -I$(shell $(bin)/python -c '$(include_dir)')
 include_dir = import sysconfig; print(sysconfig.get_path("include"))
@@ -86,8 +88,15 @@ docs: $(VENV)/docs.stamp
 	$(bin)/python -m sphinx -E -W --keep-going -q docs build/site
 	@echo 'the site is in build/site: no warnings'
 
-sanitize fuzz:
-	$(MAKE) -C native/tests $@
+sanitize: $(VENV)/dev.stamp
+	$(MAKE) -C native/tests sanitize
+	$(bin)/python tests/native/under_asan.py $(ARGS)
+
+fuzz:
+	$(MAKE) -C native/tests fuzz
+
+kills: $(VENV)/dev.stamp
+	$(bin)/python tests/native/kill_run.py --seconds $(or $(SECONDS),60) $(ARGS)
 
 chaos: $(VENV)/dev.stamp
 	$(bin)/python -m chaos --seconds $(or $(SECONDS),60) $(ARGS)

@@ -18,7 +18,7 @@ from benchmarks.model import Run, Status
 from benchmarks.plan import Case, Plan, make_plan
 from benchmarks.report import documents, figures, tables
 from benchmarks.results import Results, VariantInfo
-from benchmarks.summary import is_disturbed
+from benchmarks.summary import Table, is_disturbed
 from benchmarks.summary import tables as summarise
 
 __all__ = ["main"]
@@ -95,6 +95,15 @@ def _measure(plan: Plan, results: Results, limit: float | None, out: Path) -> No
         _say(_describe_run(run, current[-1]))
 
 
+def _say_closing(table: Table) -> None:
+    """One line for a variant: tines, and how many times better than the standard library."""
+    row, metric = table.row("tines"), table.primary
+    if row is not None and metric.name in row.estimates:
+        own = figures.number(row.estimates[metric.name].median)
+        ratio = "" if row.ratio is None else f", {row.ratio:.2f}x the standard library"
+        _say(f"closing: {table.info.subject} {table.info.name}: {own} {metric.unit}{ratio}")
+
+
 def _run(options: argparse.Namespace) -> int:
     rounds = options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS)
     terms = [term for term in options.peers.split(",") if term]
@@ -120,6 +129,8 @@ def _run(options: argparse.Namespace) -> int:
     made = summarise(results)
     for table in made:
         _say(f"\n{table.info.subject_title}: {table.info.title}\n\n{tables.variant_table(table)}")
+    for table in made:
+        _say_closing(table)
     disturbed = sum(is_disturbed(run) for run in results.runs)
     _say(f"{len(results.runs)} runs, {disturbed} of them with other load beside them; {out}")
     failed = {Status.WRONG, Status.ERROR, Status.CRASH, Status.HANG}

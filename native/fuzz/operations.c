@@ -1,8 +1,8 @@
 /* Sequences of operations on a ring, beside a model of it: a plain list. They have to agree.
  *
  * Each two bytes of the input are one operation and its argument. With libFuzzer (clang) the input comes
- * from it; with -DSTANDALONE it is drawn at random: operations SEED SECONDS. Seeds that are kept lie in
- * seeds/.
+ * from it; with -DSTANDALONE it is drawn at random, after what is in the files: operations SEED SECONDS
+ * [FILE...]. Seeds that are kept lie in seeds/.
  */
 #include "../tests/harness.h"
 
@@ -184,10 +184,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 }
 
 #ifdef STANDALONE
+static void replay(const char *name, uint8_t *data, size_t most) {
+    FILE *file = fopen(name, "rb");
+    CHECK(file != NULL, "%s cannot be read", name);
+    size_t size = fread(data, 1, most, file);
+    fclose(file);
+    fprintf(stderr, "%s\n", name);
+    LLVMFuzzerTestOneInput(data, size);
+}
+
 int main(int argc, char **argv) {
     uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 10) : 1, runs = 0;
     int64_t end = tn_now() + (argc > 2 ? strtoll(argv[2], NULL, 10) : 5) * TN_SECOND;
     static uint8_t data[2000];
+    for (int i = 3; i < argc; i++) replay(argv[i], data, sizeof data);
     for (; tn_now() < end; runs++) {
         chance c = {seed + runs};
         size_t size = 3 + draw(&c, sizeof data - 3);

@@ -98,7 +98,7 @@ static inline void drop_message(tn_segment *segment, const outgoing *out) {
         tn_block_release(segment, out->blocks[i]);
 }
 
-/* PLANT=torn or PLANT=leak in the environment: a fault that a program has to find, to show that it can. */
+/* PLANT=FAULT in the environment: a fault that a program has to find, to show that it can. */
 static inline bool planted(const char *fault, uint64_t tag) {
     const char *wanted = getenv("PLANT");
     return wanted != NULL && strcmp(wanted, fault) == 0 && tag % 20 == 7;

@@ -1,11 +1,15 @@
 /* Garbage in shared memory: every call ends, with an error or without, and none leaves the segment.
  *
- *   hostile SEED SECONDS
+ *   hostile SEED SECONDS [LIMIT]
+ *
+ * A call that does not end within LIMIT seconds (20) ends the program with SIGALRM. PLANT=stray believes a
+ * length that it read, PLANT=endless waits for what never comes: both have to be noticed.
  *
  * What is not written over are the locks themselves, and what would lead to writing over one: a lock
  * that says it is held cannot be told from one that is (docs/design/ring.md).
  */
 #define _GNU_SOURCE
+#include <signal.h>
 #include <sys/mman.h>
 
 #include "harness.h"
@@ -84,6 +88,7 @@ static void look_at(const tn_incoming *in) {
         const tn_block *block = tn_block_at(&segment, in->blocks[i]);
         const uint8_t *view = tn_view_at(&segment, block);
         uint64_t length = tn_block_length(&segment, block);
+        if (planted("stray", 7)) length = segment.size * 1000;
         for (uint64_t at = 0; view != NULL && at < length; at += 997) sum += view[at];
         tn_block_release(&segment, in->blocks[i]);
     }
@@ -138,6 +143,7 @@ static void operate(chance *c) {
             tn_block_release(&segment, index);
         break;
     default:
+        while (planted("endless", 7)) sleep(1);
         tn_ring_task_done(&queue);
         tn_ring_join(&queue, tn_now());
         tn_segment_sweep(&segment, (uint32_t)getpid());
@@ -167,14 +173,30 @@ static void play(uint64_t seed) {
     close(segment.fd);
 }
 
+static volatile uint64_t round_seed;
+
+static const int endings[] = {SIGALRM, SIGSEGV, SIGBUS, SIGABRT};
+static struct sigaction before[NSIG]; /* a sanitizer may have its own */
+
+/* Say which seed it was, and go on as if this had not been called. */
+static void name_seed(int signum) {
+    dprintf(2, "hostile: seed %llu: signal %d\n", (unsigned long long)round_seed, signum);
+    sigaction(signum, &before[signum], NULL);
+    if (signum == SIGALRM || signum == SIGABRT) raise(signum);
+}
+
 int main(int argc, char **argv) {
     uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 10) : 1;
     int64_t end = tn_now() + (argc > 2 ? strtoll(argv[2], NULL, 10) : 5) * TN_SECOND;
+    unsigned limit = argc > 3 ? (unsigned)strtoul(argv[3], NULL, 10) : 20;
     uint64_t rounds = 0;
+    struct sigaction named = {.sa_handler = name_seed};
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
+        sigaction(endings[i], &named, &before[endings[i]]);
     do {
-        fprintf(stderr, "\rseed %llu ", (unsigned long long)(seed + rounds));
-        alarm(20); /* a call that does not end */
-        play(seed + rounds);
+        round_seed = seed + rounds;
+        alarm(limit);
+        play(round_seed);
         rounds++;
     } while (tn_now() < end);
     printf("hostile: %llu rounds from seed %llu, every call ended inside the segment\n",

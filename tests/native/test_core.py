@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -60,3 +61,10 @@ def test_under_sanitizers(directory: Path, program: str) -> None:
 def test_a_planted_fault_is_found(directory: Path, program: str, fault: str) -> None:
     done = run(directory, program, "13", "2", plant=fault)
     assert done.returncode == -signal.SIGABRT, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("fault", "end"), [("stray", signal.SIGSEGV), ("endless", signal.SIGALRM)])
+def test_hostile_finds_what_it_looks_for(directory: Path, fault: str, end: signal.Signals) -> None:
+    done = run(directory, "plain/hostile", "13", "2", "1", plant=fault)
+    assert done.returncode == -end, done.stdout + done.stderr
+    assert re.search(r"seed \d+: signal", done.stderr), "a failure says how to repeat it"

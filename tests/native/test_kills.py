@@ -60,7 +60,20 @@ def test_random_kills_for_longer(run: Run) -> None:
 
 
 @pytest.mark.parametrize("fault", ["lost", "twice", "torn", "leak"])
-def test_the_account_finds_a_planted_fault(run: Run, fault: str) -> None:
+def test_the_account_finds_a_planted_fault(
+    run: Run, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
     """The tests above can fail: each kind of fault is found when it is there."""
+    monkeypatch.setenv("SETTLE", "1")
     with pytest.raises(AssertionError, match={"torn": "torn", "leak": "leaked"}.get(fault, fault)):
         run("random_kills", 1, 1, fault)
+
+
+@pytest.mark.parametrize("fault", ["lost", "twice", "torn", "leak"])
+def test_the_scenes_find_a_planted_fault(
+    run: Run, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    monkeypatch.setenv("PLANT", fault)
+    monkeypatch.setenv("SETTLE", "1")
+    with pytest.raises(AssertionError, match={"leak": "leaked"}.get(fault, fault)):
+        run("kill_steps", "before_commit", 1)

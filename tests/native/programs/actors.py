@@ -27,6 +27,8 @@ from tines.errors import QueueShutDown
 __all__ = ["census_is_clean", "consume", "drain", "produce", "produce_many", "spawn", "wait_for"]
 
 FAILED = 1
+SETTLE = float(os.environ.get("SETTLE", "15"))
+"""Seconds until what was held for a child that was killed right after its fork has to be free."""
 
 
 def spawn(work: Callable[[], None], step: str | None = None, countdown: int = 0) -> int:
@@ -114,12 +116,9 @@ def drain(ring: Any, journal: Journal, consumer: int) -> None:
 
 
 def census_is_clean(segment: Any, rings: int) -> None:
-    """Fail if a block, a reference or a page is held that nobody can use any more.
-
-    What was held for a child that was killed right after its fork is free after ten seconds.
-    """
+    """Fail if a block, a reference or a page is held that nobody can use any more."""
     wanted = {"held": 0, "sent": 0, "chunks": rings, "rings": rings, "references": rings}
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + SETTLE
     while (found := _census(segment, wanted)) != wanted and time.monotonic() < deadline:
         time.sleep(0.2)
     assert found == wanted, f"leaked: {found}, and it should be {wanted}"

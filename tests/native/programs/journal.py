@@ -46,30 +46,30 @@ class Journal:
     """The journals of ``producers`` and ``consumers``, for up to ``length`` messages each."""
 
     def __init__(self, producers: int, consumers: int, length: int) -> None:
-        self._length = length
+        self.length = length
         self._producers = range(1, producers + 1)
         self._consumers = range(producers + 1, producers + consumers + 1)
         self._words = memoryview(mmap.mmap(-1, 8 * length * (producers + consumers + 1))).cast("Q")
 
     def tag(self, producer: int, number: int) -> int:
-        return producer * self._length + number
+        return producer * self.length + number
 
     def note(self, tag: int, state: int) -> None:
         self._words[tag] = state
 
     def received(self, consumer: int, count: int, tag: int) -> None:
         """Note the message that ``consumer`` (counted from 0) received as its ``count``-th."""
-        self._words[self._consumers[consumer] * self._length + count] = tag
+        self._words[self._consumers[consumer] * self.length + count] = tag
 
     def count_of(self, producer: int) -> int:
         """How many messages a producer has begun."""
         start = self.tag(producer, 0)
-        states = self._words[start : start + self._length].tolist()
-        return states.index(NOTHING) if NOTHING in states else self._length
+        states = self._words[start : start + self.length].tolist()
+        return states.index(NOTHING) if NOTHING in states else self.length
 
     def log_of(self, consumer: int) -> list[int]:
-        start = self._consumers[consumer] * self._length
-        log = self._words[start : start + self._length].tolist()
+        start = self._consumers[consumer] * self.length
+        log = self._words[start : start + self.length].tolist()
         return log[: log.index(0)]
 
     def account(self, taken_by_the_dead: Iterable[tuple[int, int]]) -> Counter[str]:
@@ -88,7 +88,7 @@ class Journal:
         tally: Counter[str] = Counter()
         for producer in self._producers:
             start = self.tag(producer, 0)
-            for tag in range(start, start + self._length):
+            for tag in range(start, start + self.length):
                 self._account_one(tag, where.pop(tag, []), tally)
         assert not where, f"received, but never sent: {where}"
         return tally

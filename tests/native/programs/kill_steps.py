@@ -1,11 +1,13 @@
 """Kill a process at one step of the core, in each of its roles; fail if anybody else notices.
 
-kill_steps.py STEP COUNTDOWN... prints a line with what happened for each role and countdown.
+kill_steps.py STEP COUNTDOWN... prints a line with what happened for each role and countdown. With
+PLANT=FAULT in the environment (lost, twice, torn or leak) that fault is there, and has to be found.
 """
 
 from __future__ import annotations
 
 import faulthandler
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -15,6 +17,7 @@ from typing import Any
 import tines.transport.ring  # noqa: F401  registers the fork hooks
 from programs.actors import census_is_clean, consume, drain, produce, produce_many, spawn, wait_for
 from programs.journal import Journal
+from programs.planting import plant
 from tines import _native
 
 LENGTH = 600
@@ -55,6 +58,7 @@ class Scene:
 
     def finish(self) -> Counter[str]:
         """Drain, close, and compare: nothing lost, twice, torn or leaked."""
+        planted = plant(self.segment, self.ring, self.journal, os.environ.get("PLANT", ""))
         drain(self.ring, self.journal, LAST)
         assert self.ring.qsize() == 0
         census_is_clean(self.segment, rings=1)
@@ -62,6 +66,7 @@ class Scene:
         census_is_clean(self.segment, rings=0)
         tally = self.journal.account(self.taken)
         tally["killed"] += self.killed
+        del planted
         return tally
 
 

@@ -18,7 +18,8 @@ from functools import partial
 
 import tines.transport.ring  # noqa: F401  registers the fork hooks
 from programs.actors import census_is_clean, consume, drain, produce, spawn, wait_for
-from programs.journal import SENT, Journal, buffers_of, data_of
+from programs.journal import Journal
+from programs.planting import plant
 from tines import _native
 
 LENGTH = 20_000
@@ -97,28 +98,10 @@ class Arena:
         return self.tally + self.journal.account(self.taken)
 
 
-def plant(arena: Arena, fault: str) -> object:
-    """Do what a broken core would do, behind the journal's back."""
-    journal, ring = arena.journal, arena.ring
-    tag = journal.tag(1, LENGTH - 1)
-    if fault == "lost":
-        journal.note(tag, SENT)
-    elif fault == "twice":
-        journal.note(tag, SENT)
-        for _ in range(2):
-            ring.send(data_of(tag), buffers_of(tag), 0, tag)
-    elif fault == "torn":
-        journal.note(tag, SENT)
-        ring.send(data_of(tag) + b"torn", tag=tag)
-    elif fault == "leak":
-        return arena.segment.block(b"x" * 5000)
-    return None
-
-
 def main(seed: str, seconds: str, fault: str = "") -> None:
     faulthandler.dump_traceback_later(float(seconds) + 20, exit=True)
     arena = Arena(int(seed))
-    planted = plant(arena, fault)
+    planted = plant(arena.segment, arena.ring, arena.journal, fault)
     end = time.monotonic() + float(seconds)
     try:
         while time.monotonic() < end:
