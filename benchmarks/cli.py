@@ -10,12 +10,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
 from benchmarks import goals, limits, load, machine, peers, runner, subjects
 from benchmarks.model import Run, Status
-from benchmarks.plan import Case, Plan, make_plan
+from benchmarks.plan import Case, Plan, make_plan, seconds_of
 from benchmarks.report import documents, figures, tables
 from benchmarks.results import Results, VariantInfo
 from benchmarks.summary import Table, is_disturbed
@@ -35,6 +36,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--variant", default="*", help="a pattern for the variants' names")
     parser.add_argument("--rounds", type=int, help=f"{ROUNDS}, or {QUICK_ROUNDS} with --quick")
     parser.add_argument("--quick", action="store_true", help="under two minutes; is not reported")
+    parser.add_argument("--goals", action="store_true", help="only the peers that the bars name")
+    parser.add_argument("--resume", type=Path, metavar="FILE", help="add to a results file")
+    parser.add_argument(
+        "--redo", action="store_true", help="with --resume: again what had other load beside it"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="say how long it will take")
     parser.add_argument("--limit", type=float, help="seconds for one run, for all variants")
     parser.add_argument("--out", type=Path, help="the JSON file to write")
     return parser
@@ -74,7 +81,7 @@ def _probe(plan: Plan, results: Results) -> Plan:
             _say(f"{name} is left out: {text}")
         results.titles[name] = peers.find(name).title
     results.titles.update({f"limit:{item.name}": item.title for item in limits.LIMITS.values()})
-    return Plan(plan.subjects, tuple(usable), plan.variants, plan.rounds, plan.quick)
+    return replace(plan, peers=tuple(usable))
 
 
 def _measure(plan: Plan, results: Results, limit: float | None, out: Path) -> None:
@@ -85,14 +92,64 @@ def _measure(plan: Plan, results: Results, limit: float | None, out: Path) -> No
         for subject in plan.subjects
         for variant in subject.variants
     }
+    known = {(item.subject, item.name) for item in results.variants}
+    done = {(run.subject, run.variant, run.peer, run.round): run for run in results.runs}
     current: list[Case] = []
-    for run in runner.run_plan(plan, limit, current.append):
+    for run in runner.run_plan(plan, limit, current.append, done):
         key = (run.subject, run.variant)
-        if not results.variants or (results.variants[-1].subject, results.variants[-1].name) != key:
-            results.save(out)
+        if key not in known:
+            known.add(key)
             results.variants.append(info[key])
         results.runs.append(run)
+        results.save(out)  # so that whatever ends the program loses nothing
         _say(_describe_run(run, current[-1]))
+
+
+def _new_results(options: argparse.Namespace, plan: Plan) -> Results:
+    """Results with nothing in them, or those of the file that is to be added to.
+
+    Raises:
+        ValueError: that file was made from another commit, on another machine, or with ``--quick``.
+    """
+    results = Results(
+        started=_stamp(),
+        command=sys.argv[1:],
+        rounds=plan.rounds,
+        quick=plan.quick,
+        machine=machine.describe(),
+        source=machine.commit(runner.ROOT),
+    )
+    if options.resume is None or not options.resume.exists():
+        return results
+    before = Results.load_file(options.resume)
+    for name in ("source", "machine", "quick"):
+        ours, theirs = getattr(results, name), getattr(before, name)
+        if ours != theirs:
+            raise ValueError(f"{options.resume} has another {name}: {theirs}, and not {ours}")
+    if options.redo:
+        before.runs = [run for run in before.runs if not is_disturbed(run)]
+    before.rounds = max(before.rounds, plan.rounds)
+    return before
+
+
+def _say_duration(plan: Plan) -> int:
+    """What ``--dry-run`` does: minutes for each variant, from the newest runs that there are."""
+    known: dict[tuple[str, str, str], float] = {}
+    for one in sorted(map(Results.load_file, RESULTS.glob("*.json")), key=lambda one: one.started):
+        for run in one.runs:
+            known[run.subject, run.variant, run.peer] = run.seconds
+    total = 0.0
+    for group in plan.groups():
+        seconds = plan.rounds * sum(seconds_of(case, known) for case in group)
+        guessed = sum((case.subject, case.variant.name, case.peer) not in known for case in group)
+        who = ", ".join(case.peer for case in group)
+        _say(
+            f"{group[0].subject} {group[0].variant.name}: {seconds / 60:.1f} min, "
+            f"{guessed} of {len(group)} guessed: {who}"
+        )
+        total += seconds
+    _say(f"all: {total / 60:.0f} min")
+    return 0
 
 
 def _say_closing(table: Table) -> None:
@@ -107,17 +164,12 @@ def _say_closing(table: Table) -> None:
 def _run(options: argparse.Namespace) -> int:
     rounds = options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS)
     terms = [term for term in options.peers.split(",") if term]
-    plan = make_plan(options.subjects, terms, options.variant, rounds, options.quick)
-    results = Results(
-        started=_stamp(),
-        command=sys.argv[1:],
-        rounds=rounds,
-        quick=options.quick,
-        machine=machine.describe(),
-        source=machine.commit(runner.ROOT),
-    )
+    plan = make_plan(options.subjects, terms, options.variant, rounds, options.quick, options.goals)
+    if options.dry_run:
+        return _say_duration(plan)
+    results = _new_results(options, plan)
     name = results.started.replace(":", "") + ("-quick" if options.quick else "")
-    out = options.out or RESULTS / f"{name}.json"
+    out = options.out or options.resume or RESULTS / f"{name}.json"
     results.load["before"] = load.loadavg()
     if results.load["before"] and results.load["before"][0] >= 0.5:
         _say(f"other programs are running: the load average is {results.load['before'][0]}")

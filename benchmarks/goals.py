@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from benchmarks.peers import BASELINE
 from benchmarks.summary import Table
 
-__all__ = ["GOALS", "Goal", "Verdict", "check"]
+__all__ = ["GOALS", "Goal", "Verdict", "check", "peers_of"]
 
 
 @dataclass(frozen=True)
@@ -123,3 +124,14 @@ def check(tables: Iterable[Table], goals: Iterable[Goal] = GOALS) -> list[Verdic
         )
         for goal in goals
     ]
+
+
+def peers_of(subject: str, variant: str) -> set[str]:
+    """The peers without which some bar of a variant cannot be judged."""
+    return {
+        name
+        for goal in GOALS
+        if goal.subject == subject and variant in (goal.variant, goal.against)
+        for name in (goal.peer, goal.versus, BASELINE)
+        if name
+    }

@@ -6,10 +6,10 @@ import fnmatch
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from benchmarks import peers, subjects
+from benchmarks import goals, peers, subjects
 from benchmarks.model import Params, Subject, Variant
 
-__all__ = ["QUICK_PEERS", "Case", "Plan", "make_plan"]
+__all__ = ["QUICK_PEERS", "Case", "Plan", "make_plan", "seconds_of"]
 
 QUICK_PEERS = (
     "tines",
@@ -46,6 +46,8 @@ class Plan:
     variants: str
     rounds: int
     quick: bool
+    goals_only: bool = False
+    """Only those peers of each variant that a bar names."""
 
     def groups(self) -> Iterator[list[Case]]:
         """The cases of each variant: its limits first, then its peers. Empty ones are left out."""
@@ -65,11 +67,24 @@ class Plan:
         same = self.quick and subject.name != "startup"
         if same and any(fnmatch.fnmatch(peer, pattern) for pattern in START_METHODS):
             return False
+        if self.goals_only and peer not in goals.peers_of(subject.name, variant.name):
+            return False
         return variant.needs <= peers.find(peer).offers
 
 
+def seconds_of(case: Case, known: dict[tuple[str, str, str], float]) -> float:
+    """How long one run of a case will take: as it did before, or a guess from what it is told to do."""
+    before = known.get((case.subject, case.variant.name, case.peer))
+    return before if before is not None else 2.0 + 2.0 * float(case.params.get("seconds", 1.0))
+
+
 def make_plan(
-    terms: Sequence[str], peer_terms: Sequence[str], variants: str, rounds: int, quick: bool
+    terms: Sequence[str],
+    peer_terms: Sequence[str],
+    variants: str,
+    rounds: int,
+    quick: bool,
+    goals_only: bool = False,
 ) -> Plan:
     """Turn what the user asked for into a plan; empty lists mean everything.
 
@@ -88,4 +103,5 @@ def make_plan(
         variants=variants,
         rounds=rounds,
         quick=quick,
+        goals_only=goals_only,
     )

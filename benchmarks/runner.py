@@ -12,9 +12,10 @@ import subprocess
 import sys
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from benchmarks import load, peers
@@ -122,7 +123,10 @@ def run_case(case: Case, round_number: int, limit: float | None = None) -> Run:
 
 
 def run_plan(
-    plan: Plan, limit: float | None = None, before: Callable[[Case], None] = lambda case: None
+    plan: Plan,
+    limit: float | None = None,
+    before: Callable[[Case], None] = lambda case: None,
+    done: Mapping[tuple[str, str, str, int], Run] = MappingProxyType({}),
 ) -> Iterator[Run]:
     """Run everything, yielding each run as it ends.
 
@@ -130,6 +134,8 @@ def run_plan(
         plan: What to run.
         limit: Overrides the time limit of every variant.
         before: Called before each case.
+        done: Runs by subject, variant, peer and round that there are already: they count, and are
+            not made again.
     """
     load.become_subreaper()
     for group in plan.groups():
@@ -139,9 +145,12 @@ def run_plan(
             for case in group:
                 if case.peer in given_up:
                     continue
-                before(case)
-                run = run_case(case, round_number, limit)
+                there = done.get((case.subject, case.variant.name, case.peer, round_number))
+                if there is None:
+                    before(case)
+                run = there or run_case(case, round_number, limit)
                 hangs[case.peer] = hangs.get(case.peer, 0) + 1 if run.status is Status.HANG else 0
                 if hangs[case.peer] == HANGS or run.status is Status.UNSUPPORTED:
                     given_up.add(case.peer)
-                yield run
+                if there is None:
+                    yield run

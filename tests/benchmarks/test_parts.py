@@ -1,0 +1,84 @@
+"""Running the benchmarks in parts: only what the bars need, resumed, and with the time it will take."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from benchmarks.cli import main
+from benchmarks.plan import make_plan
+from benchmarks.results import Results
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the queue subjects fork")
+
+PART = ["queue_small", "--quick", "--variant", "1-1", "--peers", "faulty_peers:sound"]
+
+
+def key(results: Results) -> list[tuple[str, str, int]]:
+    return [(run.variant, run.peer, run.round) for run in results.runs]
+
+
+def test_a_file_is_added_to_and_nothing_is_run_twice(tmp_path: Path) -> None:
+    out = tmp_path / "results.json"
+    assert main([*PART, "--rounds", "1", "--out", str(out)]) == 0
+    first = Results.load_file(out)
+    assert main([*PART, "--rounds", "2", "--resume", str(out)]) == 0
+    second = Results.load_file(out)
+    assert second.runs[: len(first.runs)] == first.runs
+    assert len(set(key(second))) == len(second.runs) == 2 * len(first.runs)
+    assert (len(second.variants), second.rounds) == (1, 2)
+    other = ["4-4" if word == "1-1" else word for word in PART]
+    assert main([*other, "--rounds", "1", "--resume", str(out)]) == 0
+    assert [item.name for item in Results.load_file(out).variants] == ["1-1", "4-4"]
+
+
+def test_what_was_disturbed_is_made_again(tmp_path: Path) -> None:
+    out = tmp_path / "results.json"
+    assert main([*PART, "--rounds", "2", "--out", str(out)]) == 0
+    results = Results.load_file(out)
+    quiet = [replace(run, other_load=0.0) for run in results.runs]
+    results.runs = [replace(quiet[0], other_load=0.5), *quiet[1:]]
+    results.save(out)
+    assert main([*PART, "--rounds", "2", "--resume", str(out), "--redo"]) == 0
+    again = Results.load_file(out)
+    assert again.runs[:-1] == quiet[1:]
+    assert again.runs[-1].round == 0
+
+
+def test_what_another_commit_did_is_not_mixed_in(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "results.json"
+    assert main([*PART, "--rounds", "1", "--out", str(out)]) == 0
+    content = json.loads(out.read_text())
+    content["source"]["commit"] = "another"
+    out.write_text(json.dumps(content))
+    before = out.read_text()
+    assert main([*PART, "--rounds", "2", "--resume", str(out)]) == 2
+    assert "another source" in capsys.readouterr().err
+    assert out.read_text() == before
+
+
+def test_only_the_peers_that_a_bar_names() -> None:
+    plan = make_plan([], [], "*", 5, quick=False, goals_only=True)
+    peers = {
+        (case.subject, case.variant.name, case.peer)
+        for group in plan.groups()
+        for case in group
+        if not case.peer.startswith("limit:")
+    }
+    bulk = {peer for _, variant, peer in peers if variant == "numpy 64 MB"}
+    assert bulk == {"tines", "stdlib", "torch"}
+    assert {peer for _, variant, peer in peers if variant == "map 8"} == {"tines", "stdlib"}
+    assert not any(variant == "batches" for _, variant, _ in peers), "no bar is about it"
+
+
+def test_the_time_that_it_will_take(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["queue_small", "--goals", "--dry-run"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("queue_small 1-1: ")
+    assert lines[-1].startswith("all: ")
+    assert lines[-1].endswith(" min")
