@@ -3,7 +3,8 @@
  *   Segment   the program's shared memory; makes and opens the rest
  *   Ring      a channel's native half (transport/ring.py wraps it)
  *   Block     a received buffer: writable, this process's own, given back with the last view of it
- *   Reference a ring on its way in a message
+ *   Reference a ring or a primitive on its way in a message
+ *   Lock, Flag, Waiters   what programs synchronise with (synchronize/native.py wraps them)
  *   Encoder   the fast path of pickling
  *
  * Whatever sleeps does so without the GIL, in stretches, and looks for signals in between.
@@ -16,20 +17,23 @@
 #include <structmember.h>
 
 #include "../core/chain.h"
+#include "../core/primitives.h"
 
 typedef struct segment_object segment_object;
 typedef struct ring_object ring_object;
 typedef struct block_object block_object;
+typedef struct sync_object sync_object;
 
 typedef struct {
     PyTypeObject *segment_type, *ring_type, *block_type, *reference_type, *ticking_type,
-        *encoder_type;
+        *encoder_type, *lock_type, *flag_type, *waiters_type;
     PyObject *shut_down_error; /* tines.errors.QueueShutDown */
     PyObject *transport_error; /* tines.errors.TransportError */
     PyObject *no_buffers;      /* () */
     segment_object *segments;  /* all that live, for fork */
     ring_object *rings;
     block_object *blocks;
+    sync_object *syncs;
 } module_state;
 
 struct segment_object {
@@ -83,6 +87,7 @@ PyObject *block_open_private(module_state *state, segment_object *segment, uint6
 PyObject *reference_wrap(module_state *state, segment_object *segment, uint32_t index);
 PyObject *ring_wrap(module_state *state, segment_object *segment, tn_queue queue,
                     uint32_t reference);
+PyObject *sync_wrap(module_state *state, segment_object *segment, tn_sync sync, uint32_t reference);
 
 void segments_before_fork(module_state *state);
 void segments_after_fork_in_child(module_state *state);
@@ -90,8 +95,11 @@ void rings_before_fork(module_state *state);
 void rings_after_fork_in_child(module_state *state);
 void blocks_before_fork(module_state *state);
 void blocks_after_fork_in_child(module_state *state);
+void syncs_before_fork(module_state *state);
+void syncs_after_fork_in_child(module_state *state);
 
 extern PyType_Spec segment_spec, ring_spec, block_spec, reference_spec, ticking_spec, encoder_spec;
+extern PyType_Spec lock_spec, flag_spec, waiters_spec;
 PyObject *segment_create(module_state *state, uint64_t size);
 PyObject *segment_attach(module_state *state, int fd);
 PyObject *ticking_new(module_state *state, PyObject *ring, PyObject *iterable, tn_lease *lease);

@@ -182,13 +182,18 @@ PyObject *reference_wrap(module_state *state, segment_object *segment, uint32_t 
     memset(self->handle, 0, sizeof self->handle);
     uint32_t target = atomic_load(&tn_block_at(&segment->segment, index)->target);
     tn_queue queue;
-    if (tn_ring_open(&segment->segment, target, &queue) != TN_OK) {
+    tn_sync sync;
+    uint64_t birth;
+    if (tn_ring_open(&segment->segment, target, &queue) == TN_OK) birth = queue.ring->birth;
+    else if (tn_sync_open(&segment->segment, target, &sync) == TN_OK)
+        birth = atomic_load(&tn_block_at(&segment->segment, target)->ring);
+    else {
         Py_DECREF(self);
-        return raise_result(state, TN_CORRUPT, "receiving a queue");
+        return raise_result(state, TN_CORRUPT, "receiving a queue or lock");
     }
     memcpy(self->handle, segment->segment.header->id, 16);
     memcpy(self->handle + 16, &target, sizeof target);
-    memcpy(self->handle + 24, &queue.ring->birth, sizeof queue.ring->birth);
+    memcpy(self->handle + 24, &birth, sizeof birth);
     return (PyObject *)self;
 }
 
@@ -204,13 +209,17 @@ static PyObject *reference_open(reference_object *self, PyObject *unused) {
     (void)unused;
     module_state *state = state_of(Py_TYPE(self));
     tn_queue queue;
+    tn_sync sync;
     if (self->index == TN_NO_BLOCK) return raise_result(state, TN_CORRUPT, "opening a queue twice");
     uint32_t target = atomic_load(&tn_block_at(&self->segment->segment, self->index)->target);
     tn_result result = tn_ring_open(&self->segment->segment, target, &queue);
-    if (result != TN_OK) return raise_result(state, result, "opening a queue");
+    bool is_ring = result == TN_OK;
+    if (!is_ring) result = tn_sync_open(&self->segment->segment, target, &sync);
+    if (result != TN_OK) return raise_result(state, result, "opening a queue or lock");
     uint32_t index = self->index;
     self->index = TN_NO_BLOCK;
-    return ring_wrap(state, self->segment, queue, index);
+    return is_ring ? ring_wrap(state, self->segment, queue, index)
+                   : sync_wrap(state, self->segment, sync, index);
 }
 
 static int reference_getbuffer(reference_object *self, Py_buffer *view, int flags) {
@@ -230,7 +239,8 @@ static PyGetSetDef reference_properties[] = {
 };
 
 static PyMethodDef reference_methods[] = {
-    {"open", (PyCFunction)reference_open, METH_NOARGS, "open() -> Ring; once"},
+    {"open", (PyCFunction)reference_open, METH_NOARGS,
+     "open() -> Ring, Lock, Flag or Waiters; once"},
     {NULL, NULL, 0, NULL},
 };
 

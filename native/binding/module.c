@@ -86,6 +86,7 @@ static void prepare_fork(void) {
     segments_before_fork(state);
     blocks_before_fork(state);
     rings_before_fork(state);
+    syncs_before_fork(state);
 }
 
 static void watch_forks(void) {
@@ -106,6 +107,7 @@ static PyObject *after_fork_in_child(PyObject *module, PyObject *unused) {
     tn_janitor_forked();
     segments_after_fork_in_child(state);
     rings_after_fork_in_child(state);
+    syncs_after_fork_in_child(state);
     blocks_after_fork_in_child(state);
     Py_RETURN_NONE;
 }
@@ -187,8 +189,12 @@ static int execute(PyObject *module) {
     state->reference_type = add_type(module, &reference_spec);
     state->ticking_type = add_type(module, &ticking_spec);
     state->encoder_type = add_type(module, &encoder_spec);
+    state->lock_type = add_type(module, &lock_spec);
+    state->flag_type = add_type(module, &flag_spec);
+    state->waiters_type = add_type(module, &waiters_spec);
     if (!state->segment_type || !state->ring_type || !state->block_type || !state->reference_type ||
-        !state->ticking_type || !state->encoder_type) {
+        !state->ticking_type || !state->encoder_type || !state->lock_type || !state->flag_type ||
+        !state->waiters_type) {
         return -1;
     }
     return add_constants(module);

@@ -3,6 +3,8 @@
 
 #include <unistd.h>
 
+#include "../core/waiters.h"
+
 static segment_object *allocate(module_state *state) {
     segment_object *self = PyObject_New(segment_object, state->segment_type);
     if (self == NULL) return NULL;
@@ -94,6 +96,38 @@ static PyObject *segment_open(segment_object *self, PyObject *args) {
     return NULL;
 }
 
+static PyObject *segment_primitive(segment_object *self, PyObject *args) {
+    int kind;
+    unsigned long long value, limit;
+    if (!PyArg_ParseTuple(args, "iKK", &kind, &value, &limit)) return NULL;
+    module_state *state = state_of(Py_TYPE(self));
+    tn_sync sync;
+    uint32_t reference;
+    if (kind == TN_WAITERS) limit = TN_MOST_WAITERS;
+    tn_result result =
+        tn_sync_create(&self->segment, (tn_kind)kind, value, limit, &sync, &reference);
+    if (result != TN_OK) return raise_result(state, result, "making a lock");
+    return sync_wrap(state, self, sync, reference);
+}
+
+static PyObject *segment_open_primitive(segment_object *self, PyObject *args) {
+    unsigned int index;
+    unsigned long long birth;
+    if (!PyArg_ParseTuple(args, "IK", &index, &birth)) return NULL;
+    module_state *state = state_of(Py_TYPE(self));
+    uint32_t reference;
+    tn_sync sync;
+    tn_result result = tn_shared_open(&self->segment, index, (uint32_t)birth, &reference);
+    if (result == TN_OK) {
+        result = tn_sync_open(&self->segment, index, &sync);
+        if (result != TN_OK) tn_block_release(&self->segment, reference);
+    }
+    if (result == TN_OK) return sync_wrap(state, self, sync, reference);
+    PyErr_SetString(state->transport_error,
+                    "the lock is gone: every process that had it has let go of it or ended");
+    return NULL;
+}
+
 static PyObject *segment_block(segment_object *self, PyObject *arg) {
     Py_buffer buffer;
     if (PyObject_GetBuffer(arg, &buffer, PyBUF_SIMPLE) < 0) return NULL;
@@ -165,6 +199,10 @@ static PyObject *segment_id(segment_object *self, void *unused) {
 static PyMethodDef segment_methods[] = {
     {"ring", (PyCFunction)segment_ring, METH_VARARGS, "ring(max_items, max_bytes, leases) -> Ring"},
     {"open", (PyCFunction)segment_open, METH_VARARGS, "open(index, birth) -> Ring"},
+    {"primitive", (PyCFunction)segment_primitive, METH_VARARGS,
+     "primitive(kind, value, limit) -> Lock, Flag or Waiters"},
+    {"open_primitive", (PyCFunction)segment_open_primitive, METH_VARARGS,
+     "open_primitive(index, birth) -> Lock, Flag or Waiters"},
     {"block", (PyCFunction)segment_block, METH_O, "block(buffer) -> Block: a copy of it"},
     {"private", (PyCFunction)segment_private, METH_O,
      "private(index) -> Block: a copy-on-write view"},

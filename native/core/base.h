@@ -21,6 +21,7 @@ typedef enum {
     TN_CORRUPT,      /* shared memory holds a value that cannot be: refused, not followed */
     TN_SYSTEM_ERROR, /* errno says what */
     TN_TOO_MANY,     /* a count would pass its limit */
+    TN_NOT_HOLDER,   /* only its holder may do that */
 } tn_result;
 
 #define TN_CACHE_LINE 64
@@ -74,7 +75,9 @@ int tn_futex_wake(_Atomic uint32_t *word, int count);
     STEP(before_commit) STEP(after_commit) STEP(get_locked) STEP(leased) \
     STEP(taken) STEP(handed_over) STEP(chunk_left) STEP(allocating) \
     STEP(allocated) STEP(freeing) STEP(freed) STEP(before_wake) \
-    STEP(collecting) STEP(populated) STEP(inheriting) STEP(sent_some)
+    STEP(collecting) STEP(populated) STEP(inheriting) STEP(sent_some) \
+    STEP(held) STEP(inherited) STEP(releasing) STEP(released) \
+    STEP(listed) STEP(notified) STEP(passing_on) STEP(leaving)
 /* clang-format on */
 
 typedef enum {

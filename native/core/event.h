@@ -39,7 +39,11 @@ tn_result tn_event_sleep(tn_event *event, uint32_t prepared, int64_t deadline);
 bool tn_event_spin_begin(tn_event *event, int64_t now);
 void tn_event_spin_end(tn_event *event);
 
-/* Called after the change, outside of locks where that is possible. */
+/* Called after the change, outside of locks where that is possible. Where the change was itself a
+ * sequentially consistent read-modify-write, tn_event_maybe_asleep saves the fence. */
+static inline bool tn_event_maybe_asleep(const tn_event *event) {
+    return atomic_load(&event->word) & 1;
+}
 void tn_event_wake_one(tn_event *event);
 void tn_event_wake_all(tn_event *event);
 

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "blocks.h"
+#include "primitives.h"
 #include "ring.h"
 
 /* From its fork to its registration a child takes a millisecond; one that was killed never does it. */
@@ -173,6 +174,8 @@ static uint32_t fill_slot(tn_segment *segment, uint32_t pid, uint64_t since) {
     while (index < used && atomic_load(&slot_at(segment, index)->pid) != 0) index++;
     if (index == TN_SLOTS) return TN_NO_SLOT;
     atomic_store(&slot_at(segment, index)->born, since);
+    atomic_store(&slot_at(segment, index)->serial,
+                 1 + atomic_fetch_add(&segment->header->serials, 1));
     atomic_store(&slot_at(segment, index)->pid, pid);
     if (index == used) atomic_store(&segment->header->slots_used, used + 1);
     return index;
@@ -212,8 +215,30 @@ tn_result tn_segment_register(tn_segment *segment) {
     tn_lock_release(&segment->header->registry);
     if (index == TN_NO_SLOT) return TN_TOO_MANY;
     segment->slot = index;
+    segment->serial = atomic_load(&slot_at(segment, index)->serial);
     segment->registered = atomic_load(&forks);
     return TN_OK;
+}
+
+tn_holder tn_holder_self(tn_segment *segment) {
+    if (!tn_segment_registered(segment) && tn_segment_register(segment) != TN_OK) return 0;
+    return (tn_holder)segment->serial << 32 | TN_HOLDER_HELD | segment->slot;
+}
+
+bool tn_holder_died(const tn_segment *segment, tn_holder holder, bool thorough) {
+    const tn_slot *slot = slot_at(segment, (uint32_t)(holder & TN_HOLDER_SLOT));
+    uint32_t pid = atomic_load(&slot->pid), serial = (uint32_t)(holder >> 32);
+    uint64_t since = atomic_load(&slot->born);
+    /* Read last: a slot that is given to another has its new serial before its new pid. */
+    if (pid == 0 || atomic_load(&slot->serial) != serial) return true;
+    return thorough && !alive(pid, since);
+}
+
+uint32_t tn_holder_pid(const tn_segment *segment, tn_holder holder) {
+    const tn_slot *slot = slot_at(segment, (uint32_t)(holder & TN_HOLDER_SLOT));
+    uint32_t pid = atomic_load(&slot->pid);
+    bool current = atomic_load(&slot->serial) == (uint32_t)(holder >> 32);
+    return current && pid != TN_EXPECTED ? pid : 0;
 }
 
 /* With the registry locked. */
@@ -239,6 +264,7 @@ static int sweep(tn_segment *segment, uint32_t pid, tn_acquired registry) {
     tn_lock_release(&segment->header->registry);
     if (died) {
         tn_rings_repair(segment);
+        tn_primitives_wake(segment);
         tn_arena_trim(segment, TN_KEEP, tn_now() - TN_SECOND);
     }
     return died;

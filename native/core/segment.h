@@ -25,7 +25,8 @@
 #define TN_NO_BLOCK UINT32_MAX
 
 typedef struct {
-    _Atomic uint32_t pid; /* 0: free. TN_EXPECTED: for a child that is being forked */
+    _Atomic uint32_t pid;    /* 0: free. TN_EXPECTED: for a child that is being forked */
+    _Atomic uint32_t serial; /* of this registration: no later one in the slot has it */
     _Atomic uint64_t
         born; /* start time of that pid, so that a reused pid is not taken for it; of an
                             * expected child, since when it is */
@@ -41,6 +42,7 @@ typedef struct {
     _Alignas(TN_CACHE_LINE) tn_lock registry; /* slots; order: registry, put, get, arena */
     _Atomic uint32_t slots_used;              /* high-water mark */
     _Atomic int64_t last_sweep;
+    _Atomic uint32_t serials;              /* numbers registrations */
     _Alignas(TN_CACHE_LINE) tn_lock arena; /* everything below; the innermost lock */
     _Atomic uint32_t blocks_used;          /* high-water mark of the descriptors */
     uint64_t data_used;                    /* high-water mark of the data */
@@ -59,6 +61,7 @@ typedef struct {
     uint32_t blocks_limit;
     tn_header *header;
     uint32_t slot;       /* this process's, if it is the one that registered */
+    uint32_t serial;     /* of that registration */
     uint32_t registered; /* in which process of a line of forks; see tn_segment_registered */
     uint32_t child_slot; /* of the child that is being forked, or TN_NO_SLOT */
     uint64_t child_expected_since;
@@ -87,6 +90,32 @@ static inline void *tn_at(const tn_segment *segment, uint64_t offset, uint64_t l
     if (offset > segment->size || length > segment->size - offset) return NULL;
     return segment->base + offset;
 }
+
+/* A holder: a process, in one word that a compare-and-swap writes together with the claim, so that there
+ * is no moment at which something is held and nobody knows by whom. It is the slot and the serial of
+ * the registration, so neither a reused pid nor a reused slot is taken for a holder that died. */
+typedef uint64_t tn_holder;
+#define TN_HOLDER_SLOT UINT64_C(0x3fff)
+#define TN_HOLDER_HELD (UINT64_C(1) << 14) /* always set: no holder is 0 */
+#define TN_HOLDER_HEIR (UINT64_C(1) << 15) /* for the user of the word; no part of the identity */
+#define TN_HOLDER_NONE UINT64_C(0xffff0000)
+
+_Static_assert(TN_SLOTS == TN_HOLDER_SLOT + 1, "a slot fits into a holder");
+
+static inline bool tn_holder_same(tn_holder one, tn_holder other) {
+    return (one | TN_HOLDER_HEIR) == (other | TN_HOLDER_HEIR);
+}
+/* This process. Registers it first in a child that was forked a moment ago; 0: there is no slot left. */
+tn_holder tn_holder_self(tn_segment *segment);
+/* False for what no process can have written. */
+static inline bool tn_holder_sound(tn_holder holder) {
+    return holder & TN_HOLDER_HELD && !(holder & TN_HOLDER_NONE);
+}
+/* Whether the process is known to be gone: at the price of two loads if somebody has swept it, and else
+ * (`thorough`) of some system calls. Never true of one that lives, also if it is stopped. */
+bool tn_holder_died(const tn_segment *segment, tn_holder holder, bool thorough);
+/* Its pid, or 0 where that is no longer known. */
+uint32_t tn_holder_pid(const tn_segment *segment, tn_holder holder);
 
 /* Reclaim all that dead processes held; returns how many had died. Looks at `pid` alone if not 0.
  * `pid` need not exist any more; it is taken for dead if its process cannot be found. */

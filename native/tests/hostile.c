@@ -12,11 +12,13 @@
 #include <signal.h>
 #include <sys/mman.h>
 
+#include "../core/waiters.h"
 #include "harness.h"
 
 static tn_segment segment;
 static tn_queue queue;
 static uint32_t reference;
+static tn_sync primitive[TN_WAITERS]; /* one of each kind */
 
 /* Lengths and indexes near limits, and anything else. */
 static uint64_t garbage(chance *c) {
@@ -35,7 +37,7 @@ static void scribble(chance *c, void *start, uint64_t length) {
 }
 
 #define SCRIBBLE_FROM(c, structure, from)                                                          \
-    scribble(c, &(structure)->from, sizeof *(structure) - offsetof(__typeof__(*(structure)), from))
+    scribble(c, &(structure)->from, sizeof *(structure)-offsetof(__typeof__(*(structure)), from))
 #define SCRIBBLE_BETWEEN(c, structure, from, until)                                                \
     scribble(c, &(structure)->from,                                                                \
              offsetof(__typeof__(*(structure)), until) - offsetof(__typeof__(*(structure)), from))
@@ -55,7 +57,14 @@ static void damage(chance *c) {
     tn_header *header = segment.header;
     tn_ring *ring = queue.ring;
     uint32_t used = tn_blocks_used(&segment);
-    switch (draw(c, 7)) {
+    switch (draw(c, 9)) {
+    case 7:
+    case 8: {
+        uint32_t kind = (uint32_t)draw(c, TN_WAITERS);
+        uint64_t size = kind + 1 == TN_WAITERS ? sizeof(tn_waiters) : sizeof(tn_primitive);
+        scribble(c, primitive[kind].head, size + (draw(c, 2) ? 0 : 64));
+        break;
+    }
     case 0:
         SCRIBBLE_FROM(c, header, blocks_used);
         break;
@@ -94,6 +103,45 @@ static void look_at(const tn_incoming *in) {
     }
 }
 
+static void synchronise(chance *c) {
+    const tn_sync *one = &primitive[draw(c, TN_WAITERS - 1)], *list = &primitive[TN_WAITERS - 1];
+    tn_sync again;
+    uint32_t place;
+    tn_verdict verdict;
+    switch (draw(c, 7)) {
+    case 0:
+        if (one->kind != TN_FLAG) tn_sync_acquire(one, tn_now());
+        break;
+    case 1:
+        if (one->kind != TN_FLAG) tn_sync_release(one);
+        break;
+    case 2:
+        tn_sync_look(one);
+        tn_sync_count(one);
+        tn_sync_value(one);
+        tn_sync_recovered(one);
+        break;
+    case 3:
+        tn_flag_set(&primitive[TN_FLAG - 1]);
+        if (draw(c, 2)) tn_flag_clear(&primitive[TN_FLAG - 1]);
+        tn_flag_wait(&primitive[TN_FLAG - 1], draw(c, 4), tn_now());
+        break;
+    case 4:
+        if (tn_waiters_enter(list, &place) != TN_OK) break;
+        tn_waiters_wait(list, place, NULL, tn_now(), &verdict);
+        tn_waiters_leave(list, place, draw(c, 2));
+        break;
+    case 5:
+        tn_waiters_notify(list, draw(c, 2) ? 1 : garbage(c), TN_NOTIFIED);
+        tn_waiters_count(list);
+        tn_waiters_look_again(list);
+        break;
+    default:
+        tn_sync_open(&segment, draw(c, 2) ? one->index : (uint32_t)garbage(c), &again);
+        tn_primitives_wake(&segment);
+    }
+}
+
 static void operate(chance *c) {
     static outgoing out;
     static tn_incoming in;
@@ -102,7 +150,7 @@ static void operate(chance *c) {
     bool flag;
     uint32_t index;
     tn_queue other;
-    switch (draw(c, 12)) {
+    switch (draw(c, 15)) {
     case 0:
     case 1:
         if (make_message(&segment, &out, draw(c, 1000)) &&
@@ -139,6 +187,11 @@ static void operate(chance *c) {
         tn_block_release(&segment, (uint32_t)garbage(c));
         break;
     case 10:
+    case 11:
+    case 12:
+        synchronise(c);
+        break;
+    case 13:
         if (tn_ring_create(&segment, 0, 0, 2, &other, &index) == TN_OK)
             tn_block_release(&segment, index);
         break;
@@ -156,6 +209,12 @@ static void play(uint64_t seed) {
     uint64_t ticket;
     CHECK(tn_segment_create(&segment, TN_LEAST_SIZE) == TN_OK, "no segment");
     CHECK(tn_ring_create(&segment, draw(&c, 2) * 50, 0, 3, &queue, &reference) == TN_OK, "no ring");
+    for (tn_kind kind = TN_LOCK; kind <= TN_WAITERS; kind++) {
+        uint64_t limit = kind == TN_WAITERS ? TN_MOST_WAITERS : draw(&c, 4);
+        uint32_t index;
+        CHECK(tn_sync_create(&segment, kind, limit, limit, &primitive[kind - 1], &index) == TN_OK,
+              "no primitive");
+    }
     for (int i = 0; i < 10; i++) {
         CHECK(make_message(&segment, &out, draw(&c, 1000)), "no memory");
         CHECK(tn_ring_send(&queue, &out.message, tn_now(), &ticket) == TN_OK, "send");

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ALIASED", "displace", "standard"]
 
-ALIASED = ("context", "managers", "pool", "queues")
+ALIASED = ("context", "managers", "pool", "queues", "synchronize")
 """The submodules of ``multiprocessing`` for which the runner puts ours; the others stay."""
 
 _package: ModuleType | None = None

@@ -1,7 +1,7 @@
 """Contexts: a start method, and everything that is bound to it.
 
-A context has the names of the package as methods. ``Process``, ``Pool`` and the queues are ours;
-the rest (locks, values, managers, pipes) is the standard library's own, made with our context.
+A context has the names of the package as methods. ``Process``, ``Pool``, the queues and the locks are
+ours; the rest (values, managers, pipes) is the standard library's own, made with our context.
 
 There is one default start method in a program. ``tines.set_start_method()`` sets the standard
 library's, and ``tines.get_start_method()`` asks it: locks, values and managers made by either
@@ -36,11 +36,22 @@ from tines.process.base import Process, SpawnProcess
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from typing import Any, ClassVar, Literal, overload
+    from typing import Any, ClassVar, Literal, TypeAlias, overload
 
     from tines.pool import Pool
     from tines.process.base import ManagedProcess
     from tines.queues import JoinableQueue, Queue, SimpleQueue
+    from tines.synchronize import (
+        Barrier,
+        BoundedSemaphore,
+        Condition,
+        Event,
+        Lock,
+        RLock,
+        Semaphore,
+    )
+
+    AnyLock: TypeAlias = Lock | RLock
 
 __all__ = [
     "AuthenticationError",
@@ -109,6 +120,57 @@ class BaseContext(_std.BaseContext):
             context=self.get_context(),
             **options,
         )
+
+    def Lock(self) -> Lock:  # noqa: N802
+        """Return a lock; if its holder dies, the next one gets it."""
+        from tines.synchronize import Lock
+
+        return Lock(ctx=self.get_context())
+
+    def RLock(self) -> RLock:  # noqa: N802
+        """Return a lock that its holder may acquire again."""
+        from tines.synchronize import RLock
+
+        return RLock(ctx=self.get_context())
+
+    def Condition(  # type: ignore[override]  # noqa: N802
+        self, lock: AnyLock | None = None
+    ) -> Condition:
+        """Return a condition variable."""
+        from tines.synchronize import Condition
+
+        return Condition(lock, ctx=self.get_context())
+
+    def Semaphore(self, value: int = 1, *, owned: bool = False) -> Semaphore:  # noqa: N802
+        """Return a semaphore; for ``owned`` see :class:`tines.synchronize.native.Semaphore`."""
+        from tines.synchronize import Semaphore
+
+        return Semaphore(value, owned=owned, ctx=self.get_context())
+
+    def BoundedSemaphore(  # noqa: N802
+        self, value: int = 1, *, owned: bool = False
+    ) -> BoundedSemaphore:
+        """Return a semaphore that is not released beyond its first value."""
+        from tines.synchronize import BoundedSemaphore
+
+        return BoundedSemaphore(value, owned=owned, ctx=self.get_context())
+
+    def Event(self) -> Event:  # noqa: N802
+        """Return a flag to wait for."""
+        from tines.synchronize import Event
+
+        return Event(ctx=self.get_context())
+
+    def Barrier(  # noqa: N802
+        self,
+        parties: int,
+        action: Callable[..., object] | None = None,
+        timeout: float | None = None,
+    ) -> Barrier:
+        """Return a barrier for ``parties`` processes or threads."""
+        from tines.synchronize import Barrier
+
+        return Barrier(parties, action, timeout, ctx=self.get_context())
 
     def Manager(self) -> Any:  # noqa: N802
         """Return a manager with a running server process."""

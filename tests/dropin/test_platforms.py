@@ -28,7 +28,12 @@ NOT_ON_WINDOWS = {
     "tines.process.popen_forkserver": ONLY_FORK,
     "tines.process.spares": "waits in ways of POSIX; ``popen_spawn`` does not import it there",
 }
-NEEDS_NATIVE = {"tines.transport.ring": "is the native transport, which is for Linux"}
+NEEDS_NATIVE = {
+    "tines.transport.ring": "is the native transport, which is for Linux",
+    "tines.transport.primitives": "makes locks in its shared memory",
+    "tines.synchronize.barrier": "is for those",
+    "tines.synchronize.native": "is for those",
+}
 
 LOAD_STANDARD_LIBRARY = """
 import asyncio, concurrent.futures.process, ctypes, logging.handlers, os, signal, socket, sys

@@ -204,7 +204,7 @@ def test_the_modules_keep_their_names(both: Both) -> None:
         import multiprocessing.context, multiprocessing.managers, multiprocessing.synchronize
         import tines.queues
 
-        for name in ("queues", "pool", "context", "managers"):
+        for name in ("queues", "pool", "context", "managers", "synchronize"):
             module = sys.modules[f"multiprocessing.{name}"]
             assert module is getattr(multiprocessing, name) is sys.modules[f"tines.{name}"]
             assert module.__name__ == module.__spec__.name == f"tines.{name}"

@@ -13,8 +13,8 @@ import pytest
 
 from native_tools import ROOT
 
-PLAIN = ["plain/stress", "plain/kills", "plain/hostile", "random-fuzz"]
-SANITIZED = ["asan/stress", "asan/kills", "asan/hostile", "tsan/stress"]
+PLAIN = ["plain/stress", "plain/kills", "plain/hostile", "plain/locks", "random-fuzz"]
+SANITIZED = ["asan/stress", "asan/kills", "asan/hostile", "asan/locks", "tsan/stress"]
 
 pytestmark = pytest.mark.skipif(
     not (shutil.which("make") and shutil.which("cc")), reason="needs make and a C compiler"
@@ -68,3 +68,15 @@ def test_hostile_finds_what_it_looks_for(directory: Path, fault: str, end: signa
     done = run(directory, "plain/hostile", "13", "2", "1", plant=fault)
     assert done.returncode == -end, done.stdout + done.stderr
     assert re.search(r"seed \d+: signal", done.stderr), "a failure says how to repeat it"
+
+
+@pytest.mark.slow
+def test_locks_among_threads(directory: Path) -> None:
+    check(run(directory, "tsan/locks", "12", "3", "threads"), 12)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["unlocked", "untold", "swallow", "token"])
+def test_a_fault_planted_among_locks_is_found(directory: Path, fault: str) -> None:
+    done = run(directory, "plain/locks", "5", "3", plant=fault)
+    assert done.returncode == -signal.SIGABRT, done.stdout + done.stderr

@@ -3,14 +3,15 @@
 What is replaced, and nothing else:
 
 * the package ``multiprocessing``, by a module of that name whose public names are those of tines;
-* its submodules of which tines has its own: ``context``, ``managers``, ``pool``, ``queues``;
+* its submodules of which tines has its own: ``context``, ``managers``, ``pool``, ``queues``,
+  ``synchronize``;
 * ``concurrent.futures.ProcessPoolExecutor``.
 
 Libraries that derive from the private parts of what is replaced (:data:`_DERIVING`) keep the standard
 library's.
 
-All other submodules (``connection``, ``process``, ``synchronize``, ``util`` ...) are the standard
-library's, which tines shares; so there is one list of children, one logger, one ``Lock`` class.
+All other submodules (``connection``, ``process``, ``util`` ...) are the standard library's, which tines
+shares; so there is one list of children and one logger.
 
 Invariants:
 

@@ -1,0 +1,69 @@
+"""The standard library's primitives, for where there is no ring: its semaphores know no holder.
+
+A process that dies while it holds one keeps it. ``recovered`` and ``deaths`` are here so that
+programs that ask run on both transports.
+"""
+
+from __future__ import annotations
+
+from tines._std import standard
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import multiprocessing.synchronize as _std
+    from typing import Any
+else:
+    _std = standard("synchronize")
+
+__all__ = [
+    "Barrier",
+    "BoundedSemaphore",
+    "Condition",
+    "Event",
+    "Lock",
+    "RLock",
+    "Semaphore",
+]
+
+Barrier = _std.Barrier
+Event = _std.Event
+
+
+class _Unrecovered:
+    recovered = False
+    deaths = 0
+
+
+class Lock(_Unrecovered, _std.Lock):
+    """See :class:`tines.synchronize.native.Lock`."""
+
+
+class RLock(_Unrecovered, _std.RLock):
+    """See :class:`tines.synchronize.native.RLock`."""
+
+
+class Condition(_Unrecovered, _std.Condition):
+    """See :class:`tines.synchronize.native.Condition`."""
+
+
+def _refuse_owned(owned: bool) -> None:
+    if owned:
+        raise NotImplementedError(
+            "owned=True needs the ring transport, and this process uses the pipe: see 'tines doctor'"
+        )
+
+
+class Semaphore(_Unrecovered, _std.Semaphore):
+    """See :class:`tines.synchronize.native.Semaphore`."""
+
+    def __init__(self, value: int = 1, *, owned: bool = False, ctx: Any = None) -> None:
+        _refuse_owned(owned)
+        super().__init__(value, ctx=ctx)
+
+
+class BoundedSemaphore(_Unrecovered, _std.BoundedSemaphore):
+    """See :class:`tines.synchronize.native.BoundedSemaphore`."""
+
+    def __init__(self, value: int = 1, *, owned: bool = False, ctx: Any = None) -> None:
+        _refuse_owned(owned)
+        super().__init__(value, ctx=ctx)
