@@ -52,6 +52,7 @@ def test_where_the_time_went(balanced):
     assert not report.deaths and not report.retries and not report.dropped
 
 
+@pytest.mark.slow
 def test_dropped_tasks_still_count(run):
     with tines.trace(run, max_bytes=SMALLEST), pool_of(1) as pool:
         pool.map(traced_tasks.square, range(5000), chunksize=1)

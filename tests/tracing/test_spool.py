@@ -43,6 +43,7 @@ def test_what_is_written_is_read(made):
     assert reader.dropped.records == 0
 
 
+@pytest.mark.slow
 def test_a_million_records_stay_within_the_bound(made):
     spool, path = made
     total = 1_000_000

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import textwrap
+import threading
 
 import pytest
 
 import tines
 import traced_tasks
 from tines import _tracing
+from tines.tracing import analysis
 from tines.tracing.spool import SMALLEST
 from trace_format import load_checked
 from trace_tools import events, pool_of
@@ -51,8 +54,7 @@ def test_a_pool_on_each_transport_and_start_method(run, transport, method):
         assert len(events(content, "task", phase)) == 17
     for phase in "be":
         assert len(events(content, "queued", phase)) == 17
-    busy = {event["pid"] for event in runs}
-    assert len(events(content, "wait")) == 17 + len(busy)
+    assert len(events(content, "wait")) == 17 + 2
     assert all(event["args"]["queued_us"] >= 0 for event in runs)
     (pool_data,) = content["otherData"]["pools"]
     assert pool_data["transport"] == transport.name
@@ -153,6 +155,7 @@ def test_pools_inside_workers_are_traced(run):
     assert names_of(events(content, "run")).count("traced_tasks.square") == 4
 
 
+@pytest.mark.slow
 def test_memory_is_bounded_and_what_is_dropped_is_counted(run):
     total = 20_000
     with tines.trace(run, max_bytes=SMALLEST), pool_of(1) as pool:
@@ -210,6 +213,38 @@ def test_nested_traces(run, tmp_path):
     assert names_of(events(inner, "run")) == ["traced_tasks.nap"]
     assert not inner["otherData"]["whole"] and outer["otherData"]["whole"]
     assert len(events(outer, "run")) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.watchdog(120)
+@pytest.mark.parametrize("seed", range(4))
+def test_traces_are_valid_whoever_dies_whenever(run, tmp_path, transport, seed):
+    inner = tmp_path / "inner.json"
+
+    def submit(pool):
+        for result in [pool.apply_async(traced_tasks.gamble, (seed,)) for _ in range(60)]:
+            with contextlib.suppress(tines.WorkerLostError):
+                result.get()
+
+    size = (SMALLEST, 2**20)[seed % 2]
+    with tines.trace(run, max_bytes=size), pool_of(3, transport=transport, retries=2) as pool:
+        threads = [threading.Thread(target=submit, args=(pool,)) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        # Its edges lie anywhere in the work of the others.
+        with tines.trace(inner):
+            with contextlib.suppress(tines.WorkerLostError):
+                pool.map(traced_tasks.gamble, range(100), chunksize=7)
+            list(pool.imap_unordered(traced_tasks.nap, [0.01] * 60, chunksize=30))
+        for thread in threads:
+            thread.join()
+    load_checked(inner)
+    content = load_checked(run)
+    assert all(event["args"]["pid"] for event in events(content, "death", "i"))
+    report = analysis.analyse(content)
+    for worker in report.workers:
+        parts = worker.busy + worker.pickling + worker.waiting
+        assert parts == pytest.approx(worker.ready, rel=0.2, abs=0.05)
 
 
 def test_the_first_trace_may_end_first(run, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import threading
 import time
@@ -37,6 +38,15 @@ def die_once(path: str) -> str:
         return path
     os.kill(os.getpid(), signal.SIGKILL)
     return path
+
+
+def gamble(number: int) -> int:
+    """Take a moment; once in a hundred times, die."""
+    chance = random.random()
+    if chance < 0.01:
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(chance / 1000)
+    return number
 
 
 class KillsWhenUnpickled:

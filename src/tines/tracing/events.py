@@ -34,7 +34,11 @@ Event = dict[str, Any]
 
 
 class Part(enum.IntEnum):
-    """Which event of a record. At one time, what contains comes before what is contained."""
+    """Which event of a record.
+
+    At one time, what contains comes before what is contained, and what is sent before it arrives:
+    whatever lies before the window happens at its edge.
+    """
 
     PROCESS = 0
     WAIT = 1
@@ -42,10 +46,10 @@ class Part(enum.IntEnum):
     RUN = 3
     SERIALISE = 4
     SLICE = 5
-    UNQUEUED = 6
-    STEP = 7
-    QUEUED = 8
-    START = 9
+    QUEUED = 6
+    START = 7
+    UNQUEUED = 8
+    STEP = 9
     FINISH = 10
     INSTANT = 11
     LAST_WAIT = 12
@@ -107,14 +111,9 @@ class EventMaker:
             return self._slice_event(
                 process.track(), "trace", "trace", self._origin, self._end, **args
             )
-        events = [
-            self._slice_event(
-                process.track(), process.name, "process", process.opened, life.end, **args
-            )
-        ]
-        if process.started_in_trace:
-            events.append(self._flow("f", process, process.opened, process.start_id, "start"))
-        return events
+        return self._slice_event(
+            process.track(), process.name, "process", process.opened, life.end, **args
+        )
 
     def _wait(self, process: Process, record: Record) -> Any:
         return self._slice_event(process.track(), "wait", "wait", record[1], record[2])
@@ -122,7 +121,7 @@ class EventMaker:
     def _last_wait(self, process: Process, record: Record) -> Any:
         until = process.life.end
         return self._slice_event(
-            process.track(), "wait", "wait", process.last_done, until, last=True
+            process.track(), "wait", "wait", process.idle_since, until, last=True
         )
 
     def _deserialise(self, process: Process, record: Record) -> Any:
@@ -219,8 +218,8 @@ class EventMaker:
         return self._flow("s", process, record[2], flow, "task", record[4])
 
     def _finish(self, process: Process, record: Record) -> Any:
-        if kind_of(record) == Kind.BOOT:
-            return self._flow("f", process, record[1], process.start_id, "start")
+        if kind_of(record) in (0, Kind.BOOT):  # 0: a process that is no worker
+            return self._flow("f", process, process.opened, process.start_id, "start")
         flow = self._flow_id(process, record)
         return self._flow("f", process, record[7], flow, "task", record[4])
 

@@ -92,10 +92,12 @@ class _Writer:
         if process.opened <= end and process.life.end >= begin:
             if process.is_main or not process.worker:
                 yield process.opened, 0, Part.PROCESS
+                if process.started_in_trace:
+                    yield process.opened, 0, Part.FINISH
+            elif 0 < process.idle_since <= end and process.unfinished is None:
+                yield process.idle_since, 0, Part.LAST_WAIT
             if process.life.failed:
                 yield process.life.end, 0, Part.INSTANT
-        if process.worker and process.last_done and process.unfinished is None:
-            yield process.last_done, 0, Part.LAST_WAIT
         for place, record in process.records(self._sources.window):
             for time, part in self._parts(process, record):
                 yield time, place, part

@@ -68,7 +68,7 @@ class Process:
         is_main: Whether it is the one that the trace belongs to.
         started_in_trace: Whether its start is recorded, within the window.
         booted: Whether it became ready within the window, as a worker.
-        last_done: When it finished its last task.
+        idle_since: When it finished its last task, or was ready for its first; 0: not known.
         unfinished: The task it was at when it ended, or at the end of the trace.
         threads: The names of its threads.
     """
@@ -79,7 +79,7 @@ class Process:
     is_main: bool = False
     started_in_trace: bool = False
     booted: bool = False
-    last_done: int = 0
+    idle_since: int = 0
     unfinished: Record | None = None
     threads: dict[int, str] = field(default_factory=dict)
 
@@ -231,7 +231,7 @@ def _arrange(sources: Sources, readers: list[SpoolReader]) -> None:
         # Killed right after it had sent the outcome.
         if task is not None and process.key_of(task) in sources.delivered:
             process.unfinished = None
-            process.last_done = 0  # when it was done, and began to wait, is not known
+            process.idle_since = 0  # when it was done, and began to wait, is not known
     _read_starts(sources, lives.starts)
     _read_ends(sources, lives.ends, lives.orders)
 
@@ -248,9 +248,11 @@ class _Lives:
         """Note what a record says about the life of its own or another process."""
         kind = kind_of(record)
         if kind == Kind.TASK:
-            process.last_done = max(process.last_done, record[7])
+            process.idle_since = max(process.idle_since, record[7])
             if not record[7]:
                 process.unfinished = record
+        elif kind == Kind.BOOT:
+            process.idle_since = record[7]
         elif kind == Kind.EXIT:
             process.life = Life(record[7], ended=True)
         elif kind == Kind.END:
