@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import os
 
-__all__ = ["Native", "available_cpus", "native"]
+__all__ = ["Native", "available_cpus", "available_memory", "native"]
 
 
 class Native(enum.Enum):
@@ -46,6 +46,24 @@ def available_cpus() -> int:
         count = os.cpu_count() or 1
     quota = _cgroup_quota()
     return max(1, min(count, -(-quota[0] // quota[1]))) if quota else count
+
+
+def available_memory() -> int:
+    """How many bytes of memory this process may use: the container's limit counts.
+
+    1 GB where that cannot be known.
+    """
+    found = []
+    try:
+        found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, OSError, ValueError):
+        pass
+    for path in ("memory.max", "memory/memory.limit_in_bytes"):
+        try:
+            found.append(int(_read(f"/sys/fs/cgroup/{path}")))
+        except (OSError, ValueError):
+            pass  # "max": not limited
+    return min((size for size in found if size > 0), default=10**9)
 
 
 def _cgroup_quota() -> tuple[int, int] | None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tines.pool.functions import Reference
 from tines.pool.options import TaskOptions
 from tines.pool.task import Task
 from tines.wire import messages, pickling
+
+if TYPE_CHECKING:
+    from tines.pool.pressure import Pressure
 
 __all__ = ["Chunk", "Job", "encode_items"]
 
@@ -17,6 +20,9 @@ class Job(Protocol):
     """What sends chunks and takes their results: a map, or an iterator."""
 
     options: TaskOptions
+    pressure: Pressure
+    item_size: int
+    """Bytes of an item, going by the last chunk that was heavy; 0 before one was."""
     retried: int
     """How many further attempts its items had; the state machine counts them."""
 
@@ -60,6 +66,7 @@ class Chunk(Task):
         part.express = self.express
         if self.items is not None:
             part.items = self.items[start - self.start : stop - self.start]
+        self._weigh_no_more()
         return part
 
     def encoded(self) -> tuple[int, Any, Any]:
@@ -70,10 +77,18 @@ class Chunk(Task):
     def settle(self, kind: int, data: Any, buffers: Any) -> None:
         """Hand the outcome to the job."""
         self.job.arrived(self, kind, data, buffers)
+        if self.heavy and kind != messages.PART:
+            self._weigh_no_more()
 
     def settle_error(self, error: BaseException) -> None:
         """Hand a failure to the job."""
         self.job.failed(self, error)
+        self._weigh_no_more()
+
+    def _weigh_no_more(self) -> None:
+        """It is over, or its parts go on without it."""
+        if self.heavy:
+            self.job.pressure.done(id(self))
 
 
 _NO_KEYWORDS: dict[str, Any] = {}

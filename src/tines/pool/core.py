@@ -40,6 +40,7 @@ from tines.pool.instructions import (
     Terminated,
 )
 from tines.pool.meter import MemoryMeter
+from tines.pool.pressure import Pressure
 from tines.pool.state import Phase, PoolState
 from tines.pool.supervisor import Supervisor
 from tines.pool.task import Task
@@ -73,6 +74,7 @@ class Core:
         functions: The numbers of functions.
         collector: Takes results.
         supervisor: Watches over workers.
+        pressure: How many bytes are under way.
         activity: When workers were started and ready.
         meter: Watches over their memory, if that is limited.
         done: How many messages each slot has finished.
@@ -91,6 +93,7 @@ class Core:
         self.results = transport.channel()
         self.functions = Functions(transport)
         self.done = [0] * self.slots
+        self.pressure = Pressure(self, options.buffer_bytes)
         self.activity = Activity(self.tasks, self.slots)
         self.failed = 0
         self.raised = 0
@@ -146,6 +149,8 @@ class Core:
             self.refuse()
         number, carrier = self.functions.refer(func)
         _, data, buffers = pickling.encode((number, carrier, args, kwds))
+        if buffers or len(data) > self.pressure.heavy:
+            self.pressure.admit(task, data, buffers)
         if task.options.timeout is not None:
             task.kind = messages.CALL | messages.TIMED
         if buffers and task.options.retries:
@@ -171,6 +176,7 @@ class Core:
                 task.settle_error(self.end_error())
         except BaseException:
             state.finished(tag)
+            self.pressure.done(id(task))
             raise
 
     def begin(self, job: Job) -> None:
@@ -188,7 +194,7 @@ class Core:
     def send_chunks(self, chunks: list[Chunk]) -> None:
         """Send chunks of a job; one that cannot be pickled fails."""
         state = self.state
-        submit, send = state.submit, self.tasks.send
+        submit, send, pressure = state.submit, self.tasks.send, self.pressure
         try:
             for chunk in chunks:
                 try:
@@ -197,6 +203,8 @@ class Core:
                     chunk.tag = -1
                     chunk.settle_error(error)
                     continue
+                if buffers or len(data) > pressure.heavy:
+                    pressure.sent(chunk, data, buffers)
                 chunk.ticket = send(data, buffers, kind, submit(chunk))
         except CHANNEL_ENDED as error:
             self.transport_lost(error)
@@ -345,6 +353,8 @@ class Core:
         except EncodeError as error:
             task.settle_error(error)
         else:
+            if task.job is not None:
+                self.pressure.sent(task, data, buffers)
             self._send(task, kind, data, buffers)
             self.collector.expect(False)
 

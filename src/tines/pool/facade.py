@@ -57,6 +57,7 @@ class PoolKeywords(TaskKeywords, total=False):
     """
 
     buffersize: int | None
+    buffer_bytes: int | None
     max_memory: int | None
     max_memory_hard: int | None
     max_restarts: int | None
@@ -83,7 +84,8 @@ class Pool:
         progress: Whether and how maps show how far they are, unless they say otherwise: ``True``,
             :class:`~tines.progress.options.ProgressOptions`, or a rich or tqdm object.
         options: What else the pool can do: ``max_memory``, ``max_memory_hard``, ``inner_threads``,
-            ``cuda_devices``, ``niceness``, ``affinity``, ``max_restarts``, ``buffersize``; see
+            ``cuda_devices``, ``niceness``, ``affinity``, ``max_restarts``, ``buffersize``,
+            ``buffer_bytes``; see
             :class:`~tines.pool.options.PoolOptions`. And for all calls that do not say otherwise:
             ``retries``, ``retry_on``, ``backoff``, ``timeout``, ``grace``; see
             :class:`~tines.pool.options.TaskOptions`.

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from tines.errors import WaitTimeout
 from tines.pool.chunk import Chunk, encode_items
 from tines.pool.options import DEFAULT, TaskOptions
+from tines.pool.pressure import weight
 from tines.pool.results import Waitable, decoded
 from tines.progress.contract import Counts
 from tines.wire import messages, pickling
@@ -32,6 +33,7 @@ __all__ = ["IMapIterator", "IMapUnorderedIterator"]
 
 HORIZON = 0.01
 LARGEST_WINDOW = 1024
+BATCH = 32
 SMALLEST_WINDOW = 4
 """Per worker: one item running, and enough waiting to bridge the consumer's turn."""
 
@@ -64,6 +66,8 @@ class IMapIterator(Waitable):
     ) -> None:
         self._pool: Pool | None = pool
         self._core = core = pool._core
+        self.pressure = core.pressure
+        self.item_size = 0
         self.options = options
         self._input: Iterator[Any] | None = iter(iterable)
         self._chunksize = chunksize
@@ -76,6 +80,10 @@ class IMapIterator(Waitable):
         self._pulled = 0
         self._consumed = 0
         self._since = (time.monotonic(), 0)
+        # Reading stopped for bytes, not for items.
+        self._held_back = False
+        # Bytes of a result, going by the last one that was taken; 0 if that was small.
+        self._result_size = 0
         self._room: threading.Event | None = None
         self._ready: Any = self._new_ready()
         # Decoded items, each (whether good, value or exception), that are next in line.
@@ -102,7 +110,9 @@ class IMapIterator(Waitable):
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             with self._lock:
-                if self._input is not None and 2 * (self._pulled - self._consumed) <= self._window:
+                if self._input is not None and (
+                    self._held_back or 2 * (self._pulled - self._consumed) <= self._window
+                ):
                     self._make_room()
                 if not self._current:
                     self._advance()
@@ -227,6 +237,9 @@ class IMapIterator(Waitable):
         if entry is None:
             return
         count, kind, data, buffers = entry
+        self._result_size = 0
+        if kind != _LOCAL and (buffers or len(data) > self.pressure.heavy):
+            self._result_size = weight(data, buffers) // count
         if kind == _LOCAL:
             self._current.extend([(False, data)] * count)
         elif kind <= messages.LAST_PLAIN:
@@ -244,6 +257,7 @@ class IMapIterator(Waitable):
 
     def _make_room(self) -> None:
         """The consumer has come halfway through the window: have more read. Under the lock."""
+        self._held_back = False
         if self._buffersize is None:
             self._measure()
         if self._room is None:
@@ -261,11 +275,26 @@ class IMapIterator(Waitable):
             self._window = min(max(wanted, smallest), LARGEST_WINDOW) * self._chunksize
             self._since = (now, self._consumed)
 
+    def _may_pull(self) -> bool:
+        """Whether there is room for one more chunk, in items and in bytes."""
+        if self._input is None or self._pulled - self._consumed >= self._window:
+            return False
+        if not (self.pressure.total or self._result_size):
+            return True
+        # First the mark, then the look: a consumer that comes in between sees the mark.
+        self._held_back = True
+        ahead = self._pulled - self._consumed
+        return not ahead or self.pressure.has_room(ahead * self._result_size)
+
     def _fill(self) -> None:
         """Read and send as far as the window goes. Under the lock; reading cannot block."""
         chunks: list[Chunk] = []
-        while self._input is not None and self._pulled - self._consumed < self._window:
+        while self._may_pull():
             self._pull(chunks)
+            # One by one where items are heavy, which only their sending shows.
+            if self.item_size or len(chunks) >= min(BATCH, self._pulled // 2):
+                self._core.send_chunks(chunks)
+                chunks = []
         self._core.send_chunks(chunks)
         if self._input is None:
             self._core.exhausted(self)
@@ -275,7 +304,7 @@ class IMapIterator(Waitable):
         room = self._room
         assert room is not None
         while self._input is not None:
-            while self._input is not None and self._pulled - self._consumed < self._window:
+            while self._may_pull():
                 # What was read goes at once: the next item may be long in coming.
                 chunks: list[Chunk] = []
                 self._pull(chunks)

@@ -31,6 +31,13 @@ AHEAD = 512
 """How many chunks of a size the caller chose are on their way at once."""
 
 
+SHARES = 8
+"""A chunk of heavy items takes at most this part of the bytes that may be under way."""
+
+BATCH = 32
+"""How many chunks are made and sent in one go."""
+
+
 class MapResult(ApplyResult):
     """The result of a map. Made by the pool.
 
@@ -52,6 +59,8 @@ class MapResult(ApplyResult):
         super().__init__(pool)
         self.configure(options, callbacks)
         self._core = core = pool._core
+        self.pressure = core.pressure
+        self.item_size = 0
         self._items: Sequence[Any] = items
         self._values: list[Any] = [None] * len(items)
         self._next = 0
@@ -81,6 +90,8 @@ class MapResult(ApplyResult):
     def feed(self) -> None:
         """Send chunks until as many as wanted are on their way."""
         while self._next < len(self._items) and self._on_the_way < self._ahead:
+            if self._on_the_way and not self.pressure.has_room():
+                return
             self._send_some()
         if self._next >= len(self._items):
             self._core.exhausted(self)
@@ -113,10 +124,15 @@ class MapResult(ApplyResult):
             total = len(self._items)
             start = self._next
             size, options = self._guide.size, self.options
-            for _ in range(self._ahead - self._on_the_way):
+            # One by one where items are heavy, which only their sending shows.
+            most = 1 if self.item_size else min(BATCH, max(1, self._sent))
+            fitting = total
+            if self.item_size and self._guide.measures:
+                fitting = max(1, self.pressure.limit // SHARES // self.item_size)
+            for _ in range(min(most, self._ahead - self._on_the_way)):
                 if start >= total:
                     break
-                stop = start + size(total - start)
+                stop = start + min(size(total - start), fitting)
                 chunks.append(Chunk(self, start, stop, options))
                 start = stop
             self._sent += len(chunks)

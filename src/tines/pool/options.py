@@ -105,6 +105,10 @@ class PoolOptions:
             anything being finished in between, before the pool gives up. ``None``: three each.
         buffersize: How many items ``imap`` and ``imap_unordered`` read ahead at most; ``None``
             adapts to the consumer.
+        buffer_bytes: How many bytes of large arguments may be under way at once, and for iterators
+            also of results that the consumer has not taken. Maps and iterators then send no more,
+            and calls wait in ``apply_async``. An item that is larger goes alone. ``None``: 256 MB
+            for maps and iterators, a quarter of the memory for calls.
         task: What calls get that do not say otherwise.
     """
 
@@ -118,6 +122,7 @@ class PoolOptions:
     cuda_devices: tuple[str, ...] | None = None
     max_restarts: int | None = None
     buffersize: int | None = None
+    buffer_bytes: int | None = None
     task: TaskOptions = field(default=DEFAULT)
 
     def __post_init__(self) -> None:
@@ -127,7 +132,13 @@ class PoolOptions:
             not isinstance(self.maxtasksperchild, int) or self.maxtasksperchild <= 0
         ):
             raise ValueError("maxtasksperchild must be a positive int or None")
-        for name in ("max_memory", "max_memory_hard", "max_restarts", "buffersize"):
+        for name in (
+            "max_memory",
+            "max_memory_hard",
+            "max_restarts",
+            "buffersize",
+            "buffer_bytes",
+        ):
             if getattr(self, name) is not None:
                 check_count(name, getattr(self, name), minimum=1)
         if self.max_memory is not None and self.max_memory > (self.max_memory_hard or 1 << 64):

@@ -43,6 +43,8 @@ class Task:
     history: tuple[str, ...] = ()
     unbegun: int = 0
     express: bool = False
+    heavy: bool = False
+    """Its bytes are counted; see ``pressure.py``."""
     job: Any = None
     """The map or iterator it is a chunk of."""
 

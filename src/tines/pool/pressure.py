@@ -1,0 +1,167 @@
+"""Back-pressure in bytes: how much of what callers send may be under way at once.
+
+Counted is what is *heavy*, from its sending until its outcome is there: the small rest is bounded by
+windows of items. Who finds no room does what suits it:
+
+* An ``imap`` stops reading its input, and a ``map`` stops sending chunks, until results come back.
+  Each may always have one chunk under way, so nothing waits for ever, however large an item is.
+* A call (``apply_async``) waits, in the thread of its caller; one that is larger than all there may be
+  goes when nothing else is under way. In a callback it does not wait: the collector thread must go
+  on, as it is the one that finds out that there is room.
+
+A call that waits holds up its caller, who may be the one that the running tasks wait for. So without a
+limit of the user's, calls may fill a good part of the memory before that happens; maps and iterators,
+where nobody notices, much less.
+
+The lock is held for a few additions, and nothing is called under it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from tines._config import available_memory
+from tines.pool.results import Waitable
+from tines.pool.state import Phase
+
+if TYPE_CHECKING:
+    from tines.pool.core import Core
+    from tines.pool.task import Task
+
+__all__ = ["Pressure", "weight"]
+
+AHEAD = 256 << 20
+"""Bytes that maps and iterators have under way, unless told otherwise."""
+
+CALLS_SHARE = 4
+"""Calls may take up to this part of the memory, unless told otherwise."""
+
+HEAVY = 64 << 10
+
+_ENDED = (Phase.TERMINATED, Phase.BROKEN, Phase.FORKED)
+
+
+def weight(data: Any, buffers: Sequence[Any]) -> int:
+    """Return the size of a message in bytes."""
+    return memoryview(data).nbytes + sum(memoryview(buffer).nbytes for buffer in buffers)
+
+
+class Pressure:
+    """The heavy messages of one pool.
+
+    Args:
+        core: Whose they are.
+        limit: What the user wants; ``None`` takes the defaults.
+
+    Attributes:
+        heavy: From how many bytes on a message counts.
+        limit: How many bytes maps and iterators may have under way.
+        total: How many are.
+    """
+
+    def __init__(self, core: Core, limit: int | None) -> None:
+        self._core = core
+        self.limit = limit or AHEAD
+        self._limit_of_calls = limit or max(AHEAD, available_memory() // CALLS_SHARE)
+        self.heavy = min(HEAVY, max(1, self.limit // 64))
+        self.total = 0
+        # By the id of a task, which is in ``pending`` as long as it counts.
+        self._weights: dict[int, int] = {}
+        self._lock = threading.Lock()
+        self._turns: list[_Turn] = []
+
+    def admit(self, task: Any, data: Any, buffers: Sequence[Any]) -> None:
+        """A call is about to be sent: count it; where there is no room, wait. Any thread."""
+        size = weight(data, buffers)
+        if size < self.heavy:
+            return
+        turn = None
+        while not self._enter(task, size):
+            if turn is None:
+                self._forget_what_is_over()
+                turn = _Turn(self, size)
+            self._turns.append(turn)
+            try:
+                self._core.collector.wait(turn)
+            finally:
+                self._turns.remove(turn)
+            if self._core.state.phase is not Phase.OPEN:
+                self._core.refuse()
+        task.add_waiter(_Bell(self, id(task)))
+
+    def sent(self, task: Any, data: Any, buffers: Sequence[Any]) -> None:
+        """A chunk is sent, which never waits: count it. Any thread."""
+        size = weight(data, buffers)
+        if size >= self.heavy:
+            task.heavy = True
+            task.job.item_size = size // (task.stop - task.start)
+            with self._lock:
+                self._add(id(task), size)
+
+    def done(self, key: int) -> None:
+        """The task with this id is over; whether or not it was counted. Any thread."""
+        if key in self._weights:
+            with self._lock:
+                self.total -= self._weights.pop(key, 0)
+            for turn in list(self._turns):
+                turn.wake()
+
+    def has_room(self, more: int = 0) -> bool:
+        """Whether a map or iterator may send, if it holds so many bytes of results."""
+        return self.total + more < self.limit
+
+    def admits(self, size: int) -> bool:
+        """Whether a call of this size may go, or need not wait any more."""
+        return (
+            not self.total
+            or self.total + size <= self._limit_of_calls
+            or self._core.state.phase in _ENDED
+        )
+
+    def _enter(self, task: Task, size: int) -> bool:
+        with self._lock:
+            if not (self.admits(size) or self._core.collector.is_current):
+                return False
+            self._add(id(task), size)
+            return True
+
+    def _add(self, key: int, size: int) -> None:
+        self.total += size - self._weights.get(key, 0)
+        self._weights[key] = size
+
+    def _forget_what_is_over(self) -> None:
+        """Before anybody waits: make sure that what is waited for can come."""
+        state = self._core.state
+        with self._lock:
+            alive = {id(task) for task in (*list(state.pending.values()), *list(state.delayed))}
+            for key in [key for key in self._weights if key not in alive]:
+                self.total -= self._weights.pop(key)
+
+
+class _Turn(Waitable):
+    """A call that waits for room."""
+
+    express = True
+
+    def __init__(self, pressure: Pressure, size: int) -> None:
+        self._pressure = pressure
+        self._size = size
+
+    @property
+    def settled(self) -> bool:
+        """Whether there is room."""
+        return self._pressure.admits(self._size)
+
+
+class _Bell:
+    """Stands among those who wait for a call, as a lock would; holds no reference to the call."""
+
+    def __init__(self, pressure: Pressure, key: int) -> None:
+        self._pressure = pressure
+        self._key = key
+
+    def release(self) -> None:
+        """The call is over."""
+        self._pressure.done(self._key)
