@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 
-from chaos import guard, leaks, pool_rig, process_rig, queue_rig, scarce_rig
+from chaos import guard, leaks, lock_rig, pool_rig, process_rig, queue_rig, scarce_rig
 from chaos.display import Display
 from chaos.tally import PLANTS, Tally
 from tines.transport import named
@@ -24,6 +24,7 @@ RIGS: dict[str, Rig] = {
     "queue-pipe": partial(queue_rig.run, transport="pipe"),
     "pool": pool_rig.run,
     "process": process_rig.run,
+    "lock": lock_rig.run,
     "scarce": scarce_rig.run,
 }
 
@@ -50,7 +51,7 @@ PR_SET_PDEATHSIG = 1
 def usable(name: str) -> bool:
     """Whether a rig can run here."""
     try:
-        named("ring" if name == "queue" or "-ring-" in name else "pipe")
+        named("ring" if name in ("queue", "lock") or "-ring-" in name else "pipe")
     except ImportError:
         return False
     return True

@@ -10,7 +10,7 @@ import pytest
 
 from native_tools import ROOT
 
-RIGS = ["queue", "queue-pipe", "pool", "process", "scarce"]
+RIGS = ["queue", "queue-pipe", "pool", "process", "lock", "scarce"]
 SEED = "311"
 
 pytestmark = pytest.mark.slow
