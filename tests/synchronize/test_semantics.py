@@ -29,6 +29,7 @@ def make_all(context: Any) -> list[Any]:
 def test_they_are_of_the_standard_library_s_classes(context: Any) -> None:
     for each in [*make_all(context), context.RLock(), context.Semaphore()]:
         assert isinstance(each, getattr(multiprocessing.synchronize, type(each).__name__))
+    assert isinstance(context.BoundedSemaphore(), type(context.Semaphore()))
 
 
 @pytest.mark.watchdog(120)

@@ -147,7 +147,7 @@ class Semaphore(_Holding, _std.Semaphore):
         self._bind(_make_semaphore(value, False, owned))
 
 
-class BoundedSemaphore(_Holding, _std.BoundedSemaphore):
+class BoundedSemaphore(Semaphore, _std.BoundedSemaphore):
     """A semaphore that ``release`` does not take beyond its first value; see :class:`Semaphore`."""
 
     def __init__(self, value: int = 1, *, owned: bool = False, ctx: Any = None) -> None:

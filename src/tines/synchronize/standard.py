@@ -61,9 +61,9 @@ class Semaphore(_Unrecovered, _std.Semaphore):
         super().__init__(value, ctx=ctx)
 
 
-class BoundedSemaphore(_Unrecovered, _std.BoundedSemaphore):
+class BoundedSemaphore(Semaphore, _std.BoundedSemaphore):
     """See :class:`tines.synchronize.native.BoundedSemaphore`."""
 
     def __init__(self, value: int = 1, *, owned: bool = False, ctx: Any = None) -> None:
         _refuse_owned(owned)
-        super().__init__(value, ctx=ctx)
+        _std.BoundedSemaphore.__init__(self, value, ctx=ctx)
