@@ -218,6 +218,12 @@ def test_bad_files(tmp_path, capsys, content, message):
     assert not captured.out
 
 
+def test_how_many_are_shown_must_be_a_number(run, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["report", str(run), "--top", "-1"])
+    assert "'-1' is no whole number above zero" in capsys.readouterr().err
+
+
 def test_nothing_to_recover(tmp_path, capsys):
     assert cli.main(["report", str(tmp_path / "run.json"), "--recover"]) == 2
     assert "nothing to recover" in capsys.readouterr().err

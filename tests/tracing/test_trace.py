@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -16,7 +17,7 @@ import pytest
 import tines
 import traced_tasks
 from tines import _tracing
-from tines.tracing import analysis
+from tines.tracing import analysis, recorder
 from tines.tracing.spool import SMALLEST
 from trace_format import load_checked
 from trace_tools import events, pool_of
@@ -290,6 +291,64 @@ def test_an_empty_trace_is_valid(run):
     with tines.trace(run):
         pass
     load_checked(run)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_child_that_is_forked_by_hand_writes_nothing(run):
+    with tines.trace(run), pool_of(1) as pool:
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                with tines.trace(run.parent / "child.json"), pool_of(1) as own:
+                    own.apply(traced_tasks.square, (1,))
+                trace = tines.tracing.session._session
+                status = 0 if trace is None and not run.exists() else 2
+            finally:
+                os._exit(status)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        pool.apply(traced_tasks.nap, (0.001,))
+    assert names_of(events(load_checked(run), "run")) == ["traced_tasks.nap"]
+    own = load_checked(run.parent / "child.json")
+    assert names_of(events(own, "run")) == ["traced_tasks.square"]
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="descriptors cannot be counted")
+def test_no_descriptor_is_left(run):
+    def traced():
+        with tines.trace(run), pool_of(1) as pool:
+            pool.apply(traced_tasks.square, (1,))
+        del pool
+        gc.collect()
+        return len(os.listdir("/proc/self/fd"))
+
+    traced()
+    before = traced()
+    assert max(traced() for _ in range(3)) <= before
+
+
+def test_beyond_so_many_children_none_are_traced(run, monkeypatch):
+    monkeypatch.setattr(recorder, "MOST_PROCESSES", 1)
+    with tines.trace(run), pool_of(3) as pool:
+        assert pool.map(traced_tasks.square, range(30), chunksize=1) == [n * n for n in range(30)]
+    content = load_checked(run)
+    assert len(content["otherData"]["processes"]) == 2
+    assert content["otherData"]["untraced"] == ["processes after the first 1"]
+    assert analysis.analyse(content).notes == ("not traced: processes after the first 1",)
+
+
+def test_a_child_without_room_for_its_spool_runs_untraced(run, monkeypatch):
+    with tines.trace(run):
+
+        def refuse(*_):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr("tines.tracing.spool._reserve", refuse)  # forked children inherit it
+        with pool_of(1) as pool:
+            assert pool.apply(traced_tasks.square, (3,)) == 9
+        monkeypatch.undo()
+    content = load_checked(run)
+    assert len(content["otherData"]["processes"]) == 1 and len(events(content, "submit")) == 1
 
 
 @pytest.mark.parametrize("where", ["missing/run.json", ".", "file/run.json"])

@@ -70,7 +70,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     report.add_argument("trace", help="the trace")
     report.add_argument("--json", action="store_true", help="print it as JSON")
-    report.add_argument("--top", type=int, default=10, metavar="N", help="how many slowest tasks")
+    report.add_argument(
+        "--top", type=_count, default=10, metavar="N", help="how many slowest tasks to print"
+    )
     report.add_argument(
         "--recover",
         action="store_true",
@@ -88,6 +90,13 @@ def _parser() -> argparse.ArgumentParser:
     stacks.add_argument("--timeout", type=float, default=5.0, help="seconds to wait for an answer")
     stacks.set_defaults(run=_stacks)
     return parser
+
+
+def _count(text: str) -> int:
+    count = int(text) if text.isdecimal() else 0
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above zero")
+    return count
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
