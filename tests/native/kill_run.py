@@ -53,9 +53,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=int, default=60, help="of random kills")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--quick", action="store_true", help="fewer passes of each step")
     options = parser.parse_args()
-    passes = PASSES[1:9:5] if options.quick else PASSES
     total: Counter[str] = Counter()
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="tines-kills-") as directory:
@@ -67,7 +65,7 @@ def main() -> None:
         ).stdout.split()
         for step in steps:
             start = time.monotonic()
-            tally = run(overlay, "kill_steps", step, *passes)
+            tally = run(overlay, "kill_steps", step, *PASSES)
             show(f"at {step}", tally, time.monotonic() - start)
             total += tally
         for seed in range(options.seed, options.seed + max(1, options.seconds // SLICE)):

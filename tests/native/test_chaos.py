@@ -31,7 +31,7 @@ def chaos(rig: str, seconds: float, *arguments: str) -> subprocess.CompletedProc
 
 @pytest.mark.parametrize("rig", RIGS)
 def test_nothing_is_lost(rig: str) -> None:
-    done = chaos(rig, 4)
+    done = chaos(rig, 3)
     assert done.returncode == 0, done.stdout + done.stderr
     for count in ("submitted", "delivered", "refused" if rig == "scarce" else "kills"):
         assert f" {count}=" in done.stdout, f"{count} is 0: the run shows nothing"
@@ -40,7 +40,7 @@ def test_nothing_is_lost(rig: str) -> None:
 @pytest.mark.parametrize("rig", RIGS)
 @pytest.mark.parametrize("fault", ["lost", "twice", "torn", "leak"])
 def test_a_planted_fault_is_found(rig: str, fault: str) -> None:
-    done = chaos(rig, 0.5, "--settle", "2", "--plant", fault)
+    done = chaos(rig, 0.3, "--settle", "2", "--plant", fault)
     assert done.returncode == 1, done.stdout + done.stderr
     assert f"--seed {SEED} {rig}" in done.stdout, "a failure says how to repeat it"
     wanted = "leaked_descriptors=" if fault == "leak" else f"{fault}="
