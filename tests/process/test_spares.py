@@ -244,3 +244,31 @@ def popen_is_gone(pid_of_spare):
         assert popen.ready(fd, 5)
     finally:
         os.close(fd)
+
+
+def collector():
+    import gc
+
+    class Cycle:
+        ended = False
+
+        def __del__(self):
+            Cycle.ended = True
+
+    cycle = Cycle()
+    cycle.itself = cycle
+    del cycle
+    gc.collect()
+    return gc.isenabled(), gc.get_threshold(), Cycle.ended
+
+
+@pytest.mark.parametrize("spare", [False, True])
+def test_the_garbage_collector_is_as_in_any_interpreter(spare, monkeypatch):
+    """It is off while an interpreter starts, for speed."""
+    import gc
+
+    if spare:
+        ready()
+    else:
+        monkeypatch.setattr(spares, "take", lambda: None)
+    assert run(collector) == (True, gc.get_threshold(), True)

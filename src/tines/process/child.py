@@ -5,11 +5,12 @@ It imports what a child needs and nothing else, as each child pays for it.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from multiprocessing import resource_tracker
 
-from tines.process import launch
+from tines.process import launch, stacks  # noqa: F401  (a child's process object refers to it)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,8 +21,20 @@ __all__ = ["spawn_main", "wait_for_job"]
 
 def spawn_main(payload_fd: int, liveness_fd: int, tracker_fd: int) -> None:
     """Run in a new interpreter that was started for one child."""
+    collect_from_now_on()
     resource_tracker._resource_tracker._fd = tracker_fd  # type: ignore[attr-defined]
     sys.exit(launch.run(payload_fd, liveness_fd))
+
+
+def collect_from_now_on() -> None:
+    """Switch the garbage collector on, for what the program makes.
+
+    What exists by now is the imported modules of the standard library and ours. They last until the
+    interpreter ends, and to look through them each time, and three times at the end, takes a sixth
+    of the time of a child that does nothing.
+    """
+    gc.freeze()
+    gc.enable()
 
 
 def wait_for_job(job_fd: int, *ready: str) -> None:

@@ -51,6 +51,7 @@ _TOLERATED_DEATHS = 5
 
 def main(jobs_fd: int, settings_fd: int, preload: bool = True) -> None:
     """Run the server in a new interpreter."""
+    gc.enable()
     message = shared_file.read_message(settings_fd)
     assert message is not None
     settings = pickle.loads(message[2][0])
