@@ -57,7 +57,7 @@ class BrokenExecutorPool(PoolBrokenError, BrokenProcessPool):
 class _TaskFuture(Future[T]):
     """A future that asks the pool whether its call is running, and can withdraw a queued one."""
 
-    _task: AsyncResult | None = None
+    _task: AsyncResult[Any] | None = None
 
     def running(self) -> bool:
         """Return whether a worker is running the call at this moment."""
@@ -75,7 +75,7 @@ class _TaskFuture(Future[T]):
         return self.cancelled()
 
 
-def _settle(future: _TaskFuture[Any], task: AsyncResult) -> None:
+def _settle(future: _TaskFuture[Any], task: AsyncResult[Any]) -> None:
     """Move a finished task's outcome into its future. Runs in the pool's collector."""
     future._task = None
     try:

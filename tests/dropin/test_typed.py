@@ -70,6 +70,8 @@ def test_a_wrong_type_is_found(tmp_path: Path) -> None:
         "mp.Semaphore('1')\n"
         "mp.Process(target=print, returns='yes')\n"
         "mp.get_context('fork').Event().wait('long')\n"
+        "text: str = mp.Pool(1).apply_async(len, ('a',)).get()\n"
+        "more: list[str] = mp.Pool(1).map_async(len, ['a']).get()\n"
     )
     done = check(client, tmp_path / "cache")
-    assert [f":{line}: error" in done.stdout for line in range(3, 8)] == [True] * 5, done.stdout
+    assert [f":{line}: error" in done.stdout for line in range(3, 10)] == [True] * 7, done.stdout

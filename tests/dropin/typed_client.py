@@ -15,7 +15,7 @@ from typing import Any
 import tines as mp
 from tines import connection, errors, managers, pool, queues, shared_memory, sharedctypes
 from tines.context import BaseContext
-from tines.pool import AsyncResult, MapResult
+from tines.pool import AsyncResult, IMapIterator, MapResult
 from tines.synchronize import Barrier, Condition, Event, Lock, RLock, Semaphore
 
 NUMBERS = [1, 2, 3]
@@ -92,12 +92,13 @@ def all_queues() -> None:
 def pools() -> None:
     with mp.Pool(2, initializer=prepare, initargs=("ready",)) as workers:
         one: int = workers.apply(double, (4,))
-        later: AsyncResult = workers.apply_async(double, (4,), callback=print)
+        later: AsyncResult[int] = workers.apply_async(double, (4,), callback=print)
         all_of_them: list[int] = workers.map(double, NUMBERS, chunksize=2)
-        mapped: MapResult = workers.map_async(double, NUMBERS)
+        mapped: MapResult[int] = workers.map_async(double, NUMBERS)
         starred: list[int] = workers.starmap(add, [(1, 2), (3, 4)])
-        starring: MapResult = workers.starmap_async(add, [(1, 2)])
-        lazily: list[int] = list(workers.imap(double, NUMBERS))
+        starring: AsyncResult[list[int]] = workers.starmap_async(add, [(1, 2)])
+        lazy: IMapIterator[int] = workers.imap(double, NUMBERS)
+        lazily = list(lazy)
         anyhow: list[int] = sorted(workers.imap_unordered(double, NUMBERS, 2))
         assert one == later.get(60) == 8 and later.ready() and later.successful()
         assert all_of_them == mapped.get() == lazily == anyhow == [2, 4, 6]

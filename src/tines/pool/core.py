@@ -137,7 +137,7 @@ class Core:
 
     # Submitting: any thread.
 
-    def submit(self, task: ApplyResult, func: Any, args: Any, kwds: Any) -> None:
+    def submit(self, task: ApplyResult[Any], func: Any, args: Any, kwds: Any) -> None:
         """Send a call.
 
         Raises:
@@ -302,7 +302,7 @@ class Core:
         what = f"attempt {task.attempt}: raised {type(error).__qualname__}: {error}"
         return self._event(self.state.failed, task, what, time.monotonic())
 
-    def conclude(self, result: ApplyResult) -> None:
+    def conclude(self, result: ApplyResult[Any]) -> None:
         """Have a result with callbacks call them, in the collector thread, and count as done."""
         self.collector.call_later(result.conclude)
 

@@ -143,23 +143,23 @@ class Pool:
         **options: Unpack[TaskKeywords],
     ) -> T:
         """Call ``func(*args, **kwds)`` in a worker and return what it returns."""
-        result = ApplyResult(self)
+        result: ApplyResult[T] = ApplyResult(self)
         if options or self._task_options is not DEFAULT:
             result.configure(self._task_options.changed(dict(options)), None)
         self._core.submit(result, func, args, kwds)
-        return result.get()  # type: ignore[no-any-return]
+        return result.get()
 
     def apply_async(
         self,
-        func: Callable[..., Any],
+        func: Callable[..., T],
         args: Iterable[Any] = (),
         kwds: Mapping[str, Any] = {},
         callback: Callable[[Any], object] | None = None,
         error_callback: Callable[[BaseException], object] | None = None,
         **options: Unpack[TaskKeywords],
-    ) -> AsyncResult:
+    ) -> AsyncResult[T]:
         """Have ``func(*args, **kwds)`` called in a worker; return its result to be."""
-        result = ApplyResult(self)
+        result: ApplyResult[T] = ApplyResult(self)
         if (
             callback is not None
             or error_callback is not None
@@ -186,11 +186,11 @@ class Pool:
     ) -> list[T]:
         """Return ``[func(item) for item in iterable]``, worked out by the workers."""
         result = self._map(func, iterable, messages.CHUNK, chunksize, None, progress, options)
-        return result.get()  # type: ignore[no-any-return]
+        return result.get()
 
     def map_async(
         self,
-        func: Callable[[Any], Any],
+        func: Callable[[Any], T],
         iterable: Iterable[Any],
         chunksize: int | None = None,
         callback: Callable[[Any], object] | None = None,
@@ -198,7 +198,7 @@ class Pool:
         *,
         progress: ProgressArgument = None,
         **options: Unpack[TaskKeywords],
-    ) -> MapResult:
+    ) -> MapResult[T]:
         """Begin what :meth:`map` does; return its result to be."""
         callbacks = _callbacks(callback, error_callback)
         return self._map(func, iterable, messages.CHUNK, chunksize, callbacks, progress, options)
@@ -214,11 +214,11 @@ class Pool:
     ) -> list[T]:
         """Return ``[func(*item) for item in iterable]``, worked out by the workers."""
         result = self._map(func, iterable, messages.STAR, chunksize, None, progress, options)
-        return result.get()  # type: ignore[no-any-return]
+        return result.get()
 
     def starmap_async(
         self,
-        func: Callable[..., Any],
+        func: Callable[..., T],
         iterable: Iterable[Iterable[Any]],
         chunksize: int | None = None,
         callback: Callable[[Any], object] | None = None,
@@ -226,34 +226,34 @@ class Pool:
         *,
         progress: ProgressArgument = None,
         **options: Unpack[TaskKeywords],
-    ) -> MapResult:
+    ) -> MapResult[T]:
         """Begin what :meth:`starmap` does; return its result to be."""
         callbacks = _callbacks(callback, error_callback)
         return self._map(func, iterable, messages.STAR, chunksize, callbacks, progress, options)
 
     def imap(
         self,
-        func: Callable[[Any], Any],
+        func: Callable[[Any], T],
         iterable: Iterable[Any],
         chunksize: int = 1,
         *,
         buffersize: int | None = None,
         progress: ProgressArgument = None,
         **options: Unpack[TaskKeywords],
-    ) -> IMapIterator:
+    ) -> IMapIterator[T]:
         """Iterate over the results in order, reading the input at most ``buffersize`` items ahead."""
         return self._imap(IMapIterator, func, iterable, chunksize, buffersize, progress, options)
 
     def imap_unordered(
         self,
-        func: Callable[[Any], Any],
+        func: Callable[[Any], T],
         iterable: Iterable[Any],
         chunksize: int = 1,
         *,
         buffersize: int | None = None,
         progress: ProgressArgument = None,
         **options: Unpack[TaskKeywords],
-    ) -> IMapIterator:
+    ) -> IMapIterator[T]:
         """Iterate over the results as they come; otherwise as :meth:`imap`."""
         return self._imap(
             IMapUnorderedIterator, func, iterable, chunksize, buffersize, progress, options
@@ -268,7 +268,7 @@ class Pool:
         callbacks: Callbacks | None,
         progress: ProgressArgument,
         options: Any,
-    ) -> MapResult:
+    ) -> MapResult[Any]:
         core = self._core
         if core.state.phase is not Phase.OPEN:
             core.refuse()
@@ -277,7 +277,9 @@ class Pool:
         task_options = self._task_options.changed(dict(options))
         shown = self._shown_as(progress)
         if shown is None:
-            result = MapResult(self, func, items, kind, chunksize, task_options, callbacks)
+            result: MapResult[Any] = MapResult(
+                self, func, items, kind, chunksize, task_options, callbacks
+            )
         else:
             result = self._shown_map(shown, func, items, kind, chunksize, task_options, callbacks)
         if items:
@@ -288,14 +290,14 @@ class Pool:
 
     def _imap(
         self,
-        kind: type[IMapIterator],
+        kind: type[IMapIterator[Any]],
         func: Callable[..., Any],
         iterable: Iterable[Any],
         chunksize: int,
         buffersize: int | None,
         progress: ProgressArgument,
         options: Any,
-    ) -> IMapIterator:
+    ) -> IMapIterator[T]:
         core = self._core
         if core.state.phase is not Phase.OPEN:
             core.refuse()
@@ -321,7 +323,7 @@ class Pool:
 
         return choose(progress)
 
-    def _shown_map(self, shown: ProgressOptions, func: Any, *arguments: Any) -> MapResult:
+    def _shown_map(self, shown: ProgressOptions, func: Any, *arguments: Any) -> MapResult[Any]:
         from tines.pool.shown import ShownMapResult, name_of
 
         result = ShownMapResult(self, func, *arguments)
@@ -329,8 +331,12 @@ class Pool:
         return result
 
     def _shown_iterator(
-        self, shown: ProgressOptions, iterator: IMapIterator, func: Any, iterable: Iterable[Any]
-    ) -> IMapIterator:
+        self,
+        shown: ProgressOptions,
+        iterator: IMapIterator[Any],
+        func: Any,
+        iterable: Iterable[Any],
+    ) -> IMapIterator[T]:
         from tines.pool.shown import ShownIterator, length, name_of
 
         shown_iterator = ShownIterator(iterator, shown, name_of(func), length(iterable))

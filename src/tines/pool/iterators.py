@@ -16,7 +16,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from tines.errors import WaitTimeout
 from tines.pool.chunk import Chunk, encode_items
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from tines.pool.facade import Pool
 
 __all__ = ["IMapIterator", "IMapUnorderedIterator"]
+
+T = TypeVar("T")
 
 HORIZON = 0.01
 LARGEST_WINDOW = 1024
@@ -47,7 +49,7 @@ _IMMEDIATE = (list, tuple, range, str, bytes, dict, set, frozenset, deque)
 Entry = tuple[int, int, Any, Any]
 
 
-class IMapIterator(Waitable):
+class IMapIterator(Waitable, Generic[T]):
     """The results of ``imap``, in order. Made by the pool.
 
     Its lock orders consumers in several threads, and whoever reads the input.
@@ -94,13 +96,13 @@ class IMapIterator(Waitable):
         if type(iterable) not in _IMMEDIATE:
             self._room = threading.Event()
 
-    def __iter__(self) -> IMapIterator:
+    def __iter__(self) -> IMapIterator[T]:
         return self
 
-    def __next__(self) -> Any:
+    def __next__(self) -> T:
         return self.next()
 
-    def next(self, timeout: float | None = None) -> Any:
+    def next(self, timeout: float | None = None) -> T:
         """Return the next result, or raise what its task raised.
 
         Raises:
@@ -127,7 +129,7 @@ class IMapIterator(Waitable):
             if not self._core.collector.wait(self, remaining):
                 raise WaitTimeout(f"the next result was not there within {timeout} s")
         if good:
-            return value
+            return value  # type: ignore[no-any-return]
         try:
             raise value
         finally:
@@ -345,7 +347,7 @@ class IMapIterator(Waitable):
             self._input = None
 
 
-class IMapUnorderedIterator(IMapIterator):
+class IMapUnorderedIterator(IMapIterator[T]):
     """The results of ``imap_unordered``, as they come. Made by the pool."""
 
     def _new_ready(self) -> Any:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tines.pool.chunk import Chunk, encode_items
 from tines.pool.chunks import Guide
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["MapResult"]
 
+T = TypeVar("T")
+
 AHEAD = 512
 """How many chunks of a size the caller chose are on their way at once."""
 
@@ -38,7 +40,7 @@ BATCH = 32
 """How many chunks are made and sent in one go."""
 
 
-class MapResult(ApplyResult):
+class MapResult(ApplyResult[list[T]]):
     """The result of a map. Made by the pool.
 
     Its lock orders the collector thread with whoever cancels, fails or first feeds the map.

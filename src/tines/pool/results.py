@@ -10,7 +10,7 @@ handled again.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from tines.errors import TaskCancelledError, WaitTimeout
 from tines.pool.failures import Unfetched, logger
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from tines.pool.facade import Pool
 
 __all__ = ["ApplyResult", "AsyncResult", "Callbacks", "Waitable"]
+
+T = TypeVar("T")
 
 _NOT_YET = "{!r} not ready"
 
@@ -70,7 +72,7 @@ class Callbacks:
         self.error = error
 
 
-class ApplyResult(Task, Waitable):
+class ApplyResult(Task, Waitable, Generic[T]):
     """The result of one call that runs in a pool. Made by the pool."""
 
     express = True
@@ -121,7 +123,7 @@ class ApplyResult(Task, Waitable):
         if pool is not None and not self.settled:
             pool._core.collector.wait(self, timeout)
 
-    def get(self, timeout: float | None = None) -> Any:
+    def get(self, timeout: float | None = None) -> T:
         """Return the value, or raise what the call raised.
 
         Raises:
@@ -132,7 +134,7 @@ class ApplyResult(Task, Waitable):
             self._await(pool, timeout)
         good, value = self._outcome or self._open()
         if good:
-            return value
+            return value  # type: ignore[no-any-return]
         self._look_at()
         try:
             raise value

@@ -41,7 +41,7 @@ def length(iterable: Any) -> int | None:
         return None
 
 
-class ShownMapResult(MapResult):
+class ShownMapResult(MapResult[Any]):
     """The result of a map that is shown."""
 
     bar: Bar | None = None
@@ -90,7 +90,7 @@ class ShownIterator:
     """What ``imap`` and ``imap_unordered`` return when they are shown: the iterator, with a bar."""
 
     def __init__(
-        self, inner: IMapIterator, options: ProgressOptions, name: str, total: int | None
+        self, inner: IMapIterator[Any], options: ProgressOptions, name: str, total: int | None
     ) -> None:
         self._inner = inner
         self._raised = raised = _Raised(inner)
@@ -129,7 +129,7 @@ class ShownIterator:
 class _Raised:
     """Counts for an iterator what it raised: it does not itself."""
 
-    def __init__(self, inner: IMapIterator) -> None:
+    def __init__(self, inner: IMapIterator[Any]) -> None:
         self._inner = inner
         self.failed = 0
 
@@ -142,7 +142,7 @@ class _Raised:
 class Group:
     """Several results, counted together. What is over is looked at once."""
 
-    def __init__(self, results: Sequence[ApplyResult]) -> None:
+    def __init__(self, results: Sequence[ApplyResult[Any]]) -> None:
         self._open = list(results)
         self._over = Counts(0, 0, 0, 0)
 
@@ -174,8 +174,8 @@ def _sum(one: Counts, two: Counts) -> Counts:
 
 @contextlib.contextmanager
 def watch(
-    results: Iterable[ApplyResult], progress: Any = True, *, description: str = "tasks"
-) -> Iterator[list[ApplyResult]]:
+    results: Iterable[ApplyResult[Any]], progress: Any = True, *, description: str = "tasks"
+) -> Iterator[list[ApplyResult[Any]]]:
     """Show, while the ``with`` block runs, how far a group of results has come.
 
     Args:

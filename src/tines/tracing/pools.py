@@ -59,7 +59,7 @@ class TracedCore(Core):
         """Return what a worker is told: it wraps its channels itself."""
         return replace(super().spec(slot), tasks=self._plain_tasks)
 
-    def submit(self, task: ApplyResult, func: Any, args: Any, kwds: Any) -> None:
+    def submit(self, task: ApplyResult[Any], func: Any, args: Any, kwds: Any) -> None:
         """Send a call; its pickling begins here."""
         state = self._recorder.here()
         state.began = _now()
