@@ -233,6 +233,11 @@ class Collector:
         self._hasty = True
         self._wake_thread()
 
+    def attend(self) -> None:
+        """Somebody who will not wait in the seat is to be told of a result: collect at once."""
+        if not self._seat.locked():
+            self.hurry()
+
     def call_later(self, function: Callable[[], object]) -> None:
         """Have the collector thread call something, outside the seat."""
         self._calls.append(function)

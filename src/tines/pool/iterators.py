@@ -29,7 +29,7 @@ from tines.wire import messages, pickling
 if TYPE_CHECKING:
     from tines.pool.facade import Pool
 
-__all__ = ["IMapIterator", "IMapUnorderedIterator"]
+__all__ = ["IMapIterator", "IMapUnorderedIterator", "opened"]
 
 T = TypeVar("T")
 
@@ -247,7 +247,7 @@ class IMapIterator(Waitable, Generic[T]):
         elif kind <= messages.LAST_PLAIN:
             self._current.extend([decoded(kind, data, buffers)] * count)
         else:
-            self._current.extend(_opened(count, data, buffers))
+            self._current.extend(opened(count, data, buffers))
 
     def _close(self) -> None:
         self._pool = None
@@ -366,7 +366,7 @@ class IMapUnorderedIterator(IMapIterator[T]):
         return self._ready.popleft() if self._ready else None
 
 
-def _opened(count: int, data: Any, buffers: Any) -> list[tuple[bool, Any]]:
+def opened(count: int, data: Any, buffers: Any) -> list[tuple[bool, Any]]:
     """Decode the results of several items."""
     try:
         _, values, errors = pickling.decode(pickling.PICKLED, data, buffers)

@@ -1,0 +1,226 @@
+"""``aio.Pool``: a pool of worker processes whose calls are awaited."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tines import pool as pools
+from tines.aio.bridge import current, wake
+from tines.aio.stream import ResultIterator, Stream
+from tines.errors import TransportError
+from tines.pool.options import check_count
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from tines.pool.results import ApplyResult
+    from tines.progress.options import ProgressArgument
+
+__all__ = ["Pool", "outcome"]
+
+T = TypeVar("T")
+
+
+async def outcome(result: ApplyResult) -> Any:
+    """Wait for a result of any pool; return its value, or raise what the call raised.
+
+    Args:
+        result: What ``apply_async``, ``map_async`` or ``starmap_async`` returned. It is cancelled when
+            the task that waits for it is.
+    """
+    if not result.settled:
+        bridge = current()
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        result.add_done_callback(lambda _: bridge.post(lambda: wake(future)))
+        result.hasten()
+        try:
+            await future
+        except asyncio.CancelledError:
+            # Where the pool has ended meanwhile there is nothing to cancel.
+            with suppress(ValueError, TransportError):
+                result.cancel()
+            raise
+    try:
+        return result.get(0)
+    finally:
+        del result  # the traceback of an error refers to this frame
+
+
+class Pool:
+    """A front for a :class:`tines.Pool`: calls are awaited, without a thread for each.
+
+    Cancelling a task that awaits a call cancels the call: if it has not started it never will,
+    otherwise it is interrupted. ``timeout=`` of a call limits its run time in the worker, and
+    ``asyncio.timeout()`` how long a task waits, after which the call is cancelled.
+
+    Args:
+        processes: How many workers; as many as there are usable cores, if not given.
+        arguments: Further arguments of :class:`tines.Pool`, by position.
+        options: The same by name.
+
+    Attributes:
+        pool: The pool behind it, for all that needs no waiting (``statistics()``, ``resize()``).
+    """
+
+    pool: pools.Pool
+
+    def __init__(self, processes: int | None = None, *arguments: Any, **options: Any) -> None:
+        self.pool = pools.Pool(processes, *arguments, **options)
+        self._owner = True
+
+    @classmethod
+    def wrap(cls, pool: pools.Pool) -> Self:
+        """Return a front for a pool that exists. Leaving its ``async with`` leaves the pool alone."""
+        if not isinstance(pool, pools.Pool):
+            raise TypeError(f"pool must be a tines.Pool, not {pool!r}")
+        front = cls.__new__(cls)
+        front.pool = pool
+        front._owner = False
+        return front
+
+    async def apply(
+        self,
+        func: Callable[..., T],
+        args: Iterable[Any] = (),
+        kwds: Mapping[str, Any] = {},
+        **options: Any,
+    ) -> T:
+        """Call ``func(*args, **kwds)`` in a worker and return what it returns."""
+        return await outcome(self.pool.apply_async(func, args, kwds, **options))  # type: ignore[no-any-return]
+
+    async def map(
+        self,
+        func: Callable[[Any], T],
+        iterable: Iterable[Any] | AsyncIterable[Any],
+        chunksize: int | None = None,
+        **options: Any,
+    ) -> list[T]:
+        """Return ``func`` of each item; an asynchronous input is read to its end first."""
+        items = await _listed(iterable)
+        return await outcome(self.pool.map_async(func, items, chunksize, **options))  # type: ignore[no-any-return]
+
+    async def starmap(
+        self,
+        func: Callable[..., T],
+        iterable: Iterable[Iterable[Any]] | AsyncIterable[Iterable[Any]],
+        chunksize: int | None = None,
+        **options: Any,
+    ) -> list[T]:
+        """Return ``func(*item)`` of each item; otherwise as :meth:`map`."""
+        items = await _listed(iterable)
+        return await outcome(self.pool.starmap_async(func, items, chunksize, **options))  # type: ignore[no-any-return]
+
+    def imap(
+        self,
+        func: Callable[[Any], Any],
+        iterable: Iterable[Any] | AsyncIterable[Any],
+        chunksize: int = 1,
+        *,
+        buffersize: int | None = None,
+        progress: ProgressArgument = None,
+        **options: Any,
+    ) -> ResultIterator:
+        """Iterate over the results in order: ``async for value in pool.imap(...)``.
+
+        Args:
+            func: What to call.
+            iterable: Its arguments. It is read a bounded window ahead of the consumer, an ordinary
+                iterable in the loop's thread: one that may block should be an asynchronous one.
+            chunksize: How many items travel together.
+            buffersize: How many items are read ahead at most; 16 a worker, if not given.
+            progress: Whether and how to show how far it is, as for :meth:`tines.Pool.imap`.
+            options: Those of a call: ``retries``, ``timeout`` and so on.
+
+        Raises:
+            ValueError: the pool is not running, or a number is out of range.
+            RuntimeError: no event loop is running here.
+        """
+        return self._imap(True, func, iterable, chunksize, buffersize, progress, options)
+
+    def imap_unordered(
+        self,
+        func: Callable[[Any], Any],
+        iterable: Iterable[Any] | AsyncIterable[Any],
+        chunksize: int = 1,
+        *,
+        buffersize: int | None = None,
+        progress: ProgressArgument = None,
+        **options: Any,
+    ) -> ResultIterator:
+        """Iterate over the results as they come; otherwise as :meth:`imap`."""
+        return self._imap(False, func, iterable, chunksize, buffersize, progress, options)
+
+    def _imap(
+        self,
+        ordered: bool,
+        func: Any,
+        iterable: Any,
+        chunksize: int,
+        buffersize: int | None,
+        progress: ProgressArgument,
+        options: dict[str, Any],
+    ) -> ResultIterator:
+        pool = self.pool
+        check_count("chunksize", chunksize, minimum=1)
+        if buffersize is None:
+            buffersize = pool._options.buffersize
+        else:
+            check_count("buffersize", buffersize, minimum=1)
+        shown = pool._shown_as(progress)
+        bridge = current()
+        stream = Stream(
+            pool,
+            func,
+            iterable,
+            pool._task_options.changed(options),
+            bridge,
+            ordered=ordered,
+            chunksize=chunksize,
+            buffersize=buffersize,
+        )
+        pool._core.begin(stream)
+        if shown is not None:
+            from tines.pool.shown import length, name_of
+            from tines.progress.live import show
+
+            stream.bar = show(stream, shown, name_of(func), length(iterable))
+        return ResultIterator(stream, bridge)
+
+    def close(self) -> None:
+        """Accept no more calls. The workers leave when what was accepted is done."""
+        self.pool.close()
+
+    async def join(self) -> None:
+        """Wait for the workers to leave, after :meth:`close` or :meth:`terminate`."""
+        await asyncio.to_thread(self.pool.join)
+
+    async def terminate(self) -> None:
+        """Stop the workers at once; what is not done fails."""
+        await asyncio.to_thread(self.pool.terminate)
+
+    async def __aenter__(self) -> Self:
+        self.pool.__enter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._owner:
+            await self.terminate()
+
+    def __repr__(self) -> str:
+        return f"<aio {self.pool!r}>"
+
+
+async def _listed(iterable: Any) -> Any:
+    if isinstance(iterable, AsyncIterable):
+        return [item async for item in iterable]
+    return iterable

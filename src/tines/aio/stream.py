@@ -1,0 +1,336 @@
+"""``imap`` and ``imap_unordered`` for asyncio: input is pulled on demand, from any iterable.
+
+A ``Stream`` is a job of the pool, as maps and iterators are. Its state belongs to its loop: a task, the
+*feeder*, pulls the input and sends chunks while fewer than a window of items are on their way or wait
+for the consumer; results arrive in whatever thread collects, which posts them to the loop; the consumer
+decodes them when it asks for them. So memory is bounded by the window, whatever the input.
+
+The consumer holds a ``ResultIterator``. When it is left (closed, cancelled, collected), the feeder is
+cancelled, and with it what is queued or running.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import weakref
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from typing import TYPE_CHECKING, Any
+
+from tines.aio.bridge import Bridge, wake
+from tines.pool.chunk import Chunk, encode_items
+from tines.pool.iterators import opened
+from tines.pool.options import TaskOptions
+from tines.pool.results import decoded
+from tines.progress.contract import Counts
+from tines.wire import messages, pickling
+
+if TYPE_CHECKING:
+    from tines.pool import Pool
+    from tines.progress.live import Bar
+
+__all__ = ["ResultIterator", "Stream"]
+
+AHEAD = 16
+"""Items for each worker that are on their way or wait for the consumer, if nothing else is asked for."""
+
+BATCH = 64
+"""Chunks that are sent before other tasks of the loop get their turn."""
+
+_LOCAL = -1
+"""In place of a kind: the data is an exception that was made here."""
+
+# How many items, then kind, data and buffers of a message.
+Entry = tuple[int, int, Any, Any]
+
+
+class _Part(Chunk):
+    landed = 0
+    """How many of its items the stream has: a message that is handled twice counts once."""
+
+
+class Stream:
+    """See the module. All methods run in the loop's thread, but for those that say otherwise."""
+
+    retried = 0
+    bar: Bar | None = None
+
+    def __init__(
+        self,
+        pool: Pool,
+        func: Any,
+        source: Iterable[Any] | AsyncIterable[Any],
+        options: TaskOptions,
+        bridge: Bridge,
+        *,
+        ordered: bool,
+        chunksize: int,
+        buffersize: int | None,
+    ) -> None:
+        self._pool: Pool | None = pool
+        self._core = core = pool._core
+        self.options = options
+        self._bridge = bridge
+        self._ordered = ordered
+        timed = options.timeout is not None
+        self._chunksize = 1 if timed or options.retry_on else chunksize
+        self._window = buffersize or AHEAD * core.state.target * self._chunksize
+        # An error for what can be iterated over in no way is due here, not in the feeder.
+        self._source: Any = (
+            source.__aiter__() if isinstance(source, AsyncIterable) else iter(source)
+        )
+        self._asynchronous = isinstance(source, AsyncIterable)
+        self._pulled = self._consumed = self._failed = 0
+        self._exhausted = self.closed = False
+        self._ready: dict[int, Entry] = {}
+        self._arrival = 0
+        self._current: deque[tuple[bool, Any]] = deque()
+        self._waiting: set[asyncio.Future[None]] = set()
+        self._room: asyncio.Future[None] | None = None
+        reference, self._shared = core.functions.refer_many(func)
+        self._encode = functools.partial(encode_items, reference, messages.EACH, timed, False)
+        self._feeder: asyncio.Task[None] | None = None
+
+    # What the pool calls, in any thread.
+
+    def feed(self) -> None:
+        """Begin to read the input. In the loop's thread, as that is where streams begin."""
+        self._feeder = asyncio.get_running_loop().create_task(self._feed(), name="tines input")
+
+    def refill(self) -> None:
+        """Nothing: the consumer's pace decides."""
+
+    def feed_all(self) -> None:
+        """A closed pool is joined: the rest of the input has to be read, unless the loop is gone."""
+        if self._bridge.open:
+            self._bridge.post(self._widen)
+        else:
+            self._core.exhausted(self)
+
+    def encode(self, chunk: Chunk) -> tuple[int, Any, Any]:
+        """Encode a chunk."""
+        assert chunk.items is not None
+        return self._encode(chunk.items)
+
+    def arrived(self, chunk: Any, kind: int, data: Any, buffers: Any) -> None:
+        """Hand results to the loop. What is posted twice is dropped there."""
+        if chunk.settled:
+            return
+        begin = chunk.reported
+        if kind == messages.PART:
+            count = len(pickling.decode(pickling.PICKLED, data, buffers)[1])
+        else:
+            count = chunk.stop - chunk.start - begin
+        entry = (count, kind, data, buffers)
+        self._bridge.post(functools.partial(self._land, chunk, begin, entry))
+        if kind == messages.PART:
+            chunk.reported += count
+        else:
+            chunk.settled = True
+
+    def failed(self, chunk: Any, error: BaseException) -> None:
+        """Hand an error for every unreported item to the loop."""
+        self.arrived(chunk, _LOCAL, error, ())
+
+    def abandon(self, error: BaseException) -> None:
+        """The pool has ended: the rest of the input becomes this error."""
+        self._bridge.post(functools.partial(self._end_input, error))
+
+    def counts(self) -> Counts:
+        """Return how many items are over, for a display."""
+        done, failed = self._consumed, self._failed
+        for good, _ in self._current.copy():
+            done += 1
+            failed += not good
+        for count, kind, _, _ in list(self._ready.copy().values()):
+            done += count
+            failed += count * (kind in (_LOCAL, messages.ERROR))
+        return Counts(done, failed, self.retried, self._pulled if self._exhausted else None)
+
+    # Input.
+
+    async def _feed(self) -> None:
+        error: BaseException | None = None
+        try:
+            while not self._exhausted:
+                if self._pulled - self._consumed >= self._window:
+                    self._room = asyncio.get_running_loop().create_future()
+                    await self._room
+                else:
+                    await self._send_some()
+                    await asyncio.sleep(0)
+        except BaseException as raised:
+            # Also the ``CancelledError`` of an input: nobody but the consumer would ever see it.
+            error = raised
+            if not isinstance(raised, (Exception, asyncio.CancelledError)):
+                raise
+        finally:
+            self._end_input(error)
+
+    async def _send_some(self) -> None:
+        """Pull as far as the window goes, from an asynchronous input one chunk; and send it."""
+        chunks: list[Chunk] = []
+        try:
+            while not self._exhausted and self._pulled - self._consumed < self._window:
+                items: list[Any] = []
+                while len(items) < self._chunksize:
+                    items.append(
+                        await self._source.__anext__() if self._asynchronous else next(self._source)
+                    )
+                self._chunk(chunks, items)
+                if self._asynchronous or len(chunks) >= BATCH:
+                    break  # the next item may be long in coming, or others have to do something
+        except (StopIteration, StopAsyncIteration):
+            self._chunk(chunks, items)
+            self._exhausted = True
+        finally:
+            self._core.send_chunks(chunks)
+
+    def _chunk(self, chunks: list[Chunk], items: list[Any]) -> None:
+        if items and not self.closed:
+            chunk = _Part(self, self._pulled, self._pulled + len(items), self.options)
+            chunk.items = items
+            self._pulled += len(items)
+            chunks.append(chunk)
+
+    def _end_input(self, error: BaseException | None) -> None:
+        """No more comes: the input is exhausted, has raised, or is not wanted any more."""
+        if self._source is None:
+            return
+        self._source = None
+        self._exhausted = True
+        if error is not None and not self.closed:
+            self._put(self._pulled, (1, _LOCAL, error, ()))
+            self._pulled += 1
+        if self._feeder is not None and self._feeder is not asyncio.current_task():
+            self._feeder.cancel()
+        self._core.exhausted(self)
+        self._wake()
+
+    def _widen(self) -> None:
+        self._window = 1 << 62
+        if self._room is not None:
+            wake(self._room)
+
+    # Results.
+
+    def _land(self, chunk: _Part, begin: int, entry: Entry) -> None:
+        """Take an entry that was posted: results of a chunk, from its item ``begin`` on."""
+        if self.closed or begin < chunk.landed:
+            return
+        chunk.landed += entry[0]
+        self._put(chunk.start + begin, entry)
+        self._wake()
+
+    def _put(self, first: int, entry: Entry) -> None:
+        if not self._ordered:
+            first, self._arrival = self._arrival, self._arrival + 1
+        self._ready[first] = entry
+
+    def _wake(self) -> None:
+        for future in self._waiting:
+            wake(future)
+
+    def _advance(self) -> None:
+        """Decode the entry that is next in line, if it is there."""
+        if self._ordered:
+            entry = self._ready.pop(self._consumed, None)
+        else:
+            entry = self._ready.pop(next(iter(self._ready), -1), None)
+        if entry is None:
+            return
+        count, kind, data, buffers = entry
+        if kind == _LOCAL:
+            self._current.extend([(False, data)] * count)
+        elif kind <= messages.LAST_PLAIN:
+            self._current.extend([decoded(kind, data, buffers)] * count)
+        else:
+            self._current.extend(opened(count, data, buffers))
+
+    async def next(self) -> tuple[bool, Any]:
+        """Return the next outcome: whether it is good, and the value or exception.
+
+        Raises:
+            StopAsyncIteration: there are no more.
+        """
+        while True:
+            if not self._current:
+                self._advance()
+            if self._current:
+                outcome = self._current.popleft()
+                self._consumed += 1
+                self._failed += not outcome[0]
+                if self._room is not None and 2 * (self._pulled - self._consumed) <= self._window:
+                    wake(self._room)
+                return outcome
+            if self.closed or (self._exhausted and self._consumed >= self._pulled):
+                self.close()
+                raise StopAsyncIteration
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.add(future)
+            try:
+                await future
+            finally:
+                self._waiting.discard(future)
+
+    async def fed(self) -> None:
+        """Wait for the end of the feeder, unless this is it."""
+        if self._feeder is not None and self._feeder is not asyncio.current_task():
+            await asyncio.wait([self._feeder])
+
+    def close(self) -> None:
+        """Let go of everything: what was not sent will not be, the rest is cancelled."""
+        if self.closed:
+            return
+        self.closed = True
+        under_way = self._consumed + len(self._current) < self._pulled or not self._exhausted
+        self._end_input(None)
+        if under_way:
+            self._core.cancel_job(self)
+        self._ready.clear()
+        self._current.clear()
+        if self._shared is not None:
+            self._shared.close()
+            self._shared = None
+        if self.bar is not None:
+            self.bar.finish()
+        self._pool = None
+        self._wake()
+
+
+class ResultIterator(AsyncIterator[Any]):
+    """The results of ``imap`` or ``imap_unordered``. Made by the pool.
+
+    A task that raised does not end it: the next step returns the next result. Leaving it cancels what
+    is under way: by :meth:`aclose`, by cancelling a task that waits in it, or by letting go of it.
+    """
+
+    def __init__(self, stream: Stream, bridge: Bridge) -> None:
+        self._stream = stream
+        self._left = weakref.finalize(self, bridge.post, stream.close)
+        self._left.atexit = False
+
+    def __aiter__(self) -> ResultIterator:
+        return self
+
+    async def __anext__(self) -> Any:
+        try:
+            good, value = await self._stream.next()
+        except asyncio.CancelledError:
+            self._stream.close()
+            raise
+        if good:
+            return value
+        try:
+            raise value
+        finally:
+            del value, self  # the traceback refers to this frame
+
+    async def aclose(self) -> None:
+        """Leave it: what was not sent will not be, and what is queued or running is cancelled.
+
+        When it returns, the input is not being read any more.
+        """
+        self._stream.close()
+        await self._stream.fed()
