@@ -188,7 +188,8 @@ class Pool:
             from tines.pool.shown import length, name_of
             from tines.progress.live import show
 
-            stream.bar = show(stream, shown, name_of(func), length(iterable))
+            stream.bar = show(stream, shown, name_of(func), length(iterable), consumed=True)
+            pool._bars.add(stream.bar)
         return ResultIterator(stream, bridge)
 
     def close(self) -> None:

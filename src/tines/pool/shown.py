@@ -94,7 +94,7 @@ class ShownIterator:
     ) -> None:
         self._inner = inner
         self._raised = raised = _Raised(inner)
-        self.bar = show(raised, options, name, total)
+        self.bar = show(raised, options, name, total, consumed=True)
         # It takes no lock, so it may run wherever the garbage collector does.
         weakref.finalize(self, self.bar.finish).atexit = False
 

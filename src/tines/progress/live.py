@@ -44,7 +44,12 @@ class Bar:
     """One call on a display. Any thread may finish it, as often as it likes."""
 
     def __init__(
-        self, source: Source, options: ProgressOptions, description: str, total: int | None
+        self,
+        source: Source,
+        options: ProgressOptions,
+        description: str,
+        total: int | None,
+        consumed: bool,
     ) -> None:
         self.key = next(_keys)
         self.source = source
@@ -52,6 +57,7 @@ class Bar:
         self.description = options.description or description
         self.total = options.total if total is None else total
         self.finished = False
+        self._consumed = consumed
         self.live: Live | None = None
         self._pid = os.getpid()
         self._gone = threading.Event()
@@ -85,7 +91,7 @@ class Bar:
         except Exception:
             logger.exception("%s could not be counted; its display ends", self.description)
             counts, finished = self._last, True
-        self.finished = over = finished or counts.over
+        self.finished = over = finished or (counts.over and not self._consumed)
         total = self.total if counts.total is None else counts.total
         now = time.monotonic()
         return self._pace.line(self.key, self.description, counts, total, now, over)
@@ -217,7 +223,12 @@ _live = Live()
 
 
 def show(
-    source: Source, options: ProgressOptions, description: str, total: int | None = None
+    source: Source,
+    options: ProgressOptions,
+    description: str,
+    total: int | None = None,
+    *,
+    consumed: bool = False,
 ) -> Bar:
     """Show how far something is until its bar is finished, or all of it is done.
 
@@ -226,8 +237,9 @@ def show(
         options: How.
         description: What to call it, if the options do not say.
         total: How many items there are, where the source itself may not know.
+        consumed: Somebody takes the items one by one, who alone sees what failed, and finishes the bar.
     """
-    bar = Bar(source, options, description, total)
+    bar = Bar(source, options, description, total, consumed)
     _live.open(bar)
     return bar
 
