@@ -481,6 +481,46 @@ def test_input_is_read_a_window_ahead(make: Make, chunksize: int) -> None:
     asyncio.run(main())
 
 
+def length_after_a_while(data: bytes) -> int:
+    time.sleep(0.01)
+    return len(data)
+
+
+def test_bytes_under_way_are_bounded_and_the_loop_goes_on(make: Make) -> None:
+    async def main() -> None:
+        async with make(buffer_bytes=1_000_000) as pool:
+            pressure = pool.pool._core.pressure
+            most = turns = 0
+
+            async def watch() -> None:
+                nonlocal most, turns
+                while True:
+                    most, turns = max(most, pressure.total), turns + 1
+                    await asyncio.sleep(0)
+
+            watching = asyncio.ensure_future(watch())
+            item = bytes(300_000)
+            found = await asyncio.gather(
+                *(pool.apply(length_after_a_while, (item,)) for _ in range(30))
+            )
+            assert found == [300_000] * 30
+            for source in ([item] * 30, _each([item] * 30)):
+                results = pool.imap(length_after_a_while, source)
+                assert await listed(results) == [300_000] * 30
+            # One more than fits, as its size is known only when it has been pickled.
+            assert 0 < most < 1_400_000
+            assert turns > 30
+            assert pressure.total == 0
+            watching.cancel()
+
+    asyncio.run(main())
+
+
+async def _each(items: list[Any]) -> AsyncIterator[Any]:
+    for item in items:
+        yield item
+
+
 def test_a_long_input_does_not_hold_up_the_loop(make: Make) -> None:
     async def main() -> None:
         async with make() as pool:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from tines.pool.pressure import Pressure
     from tines.pool.results import ApplyResult
     from tines.progress.options import ProgressArgument
 
@@ -91,6 +92,8 @@ class Pool:
         **options: Any,
     ) -> T:
         """Call ``func(*args, **kwds)`` in a worker and return what it returns."""
+        if self.pool._core.pressure.full:
+            await _room(self.pool._core.pressure)
         return await outcome(self.pool.apply_async(func, args, kwds, **options))  # type: ignore[no-any-return]
 
     async def map(
@@ -219,6 +222,32 @@ class Pool:
 
     def __repr__(self) -> str:
         return f"<aio {self.pool!r}>"
+
+
+class _Turn:
+    """Wakes a task when something is over, and there may be room for what it wants to send."""
+
+    def __init__(self, pressure: Pressure) -> None:
+        self._pressure = pressure
+        self._bridge = current()
+        self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def wake(self) -> None:
+        """Any thread."""
+        if not self._pressure.full:
+            self._bridge.post(lambda: wake(self.future))
+
+
+async def _room(pressure: Pressure) -> None:
+    """Wait until not too many bytes are under way."""
+    while pressure.full:
+        turn = _Turn(pressure)
+        pressure.watch(turn)
+        try:
+            turn.wake()  # there may have been room before it watched
+            await turn.future
+        finally:
+            pressure.unwatch(turn)
 
 
 async def _listed(iterable: Any) -> Any:

@@ -22,6 +22,7 @@ from tines.aio.bridge import Bridge, wake
 from tines.pool.chunk import Chunk, encode_items
 from tines.pool.iterators import opened
 from tines.pool.options import TaskOptions
+from tines.pool.pressure import weight
 from tines.pool.results import decoded
 from tines.progress.contract import Counts
 from tines.wire import messages, pickling
@@ -70,6 +71,10 @@ class Stream:
     ) -> None:
         self._pool: Pool | None = pool
         self._core = core = pool._core
+        self.pressure = core.pressure
+        self.item_size = 0
+        # Bytes of a result, going by the last one that was taken; 0 if that was small.
+        self._result_size = 0
         self.options = options
         self._bridge = bridge
         self._ordered = ordered
@@ -154,7 +159,7 @@ class Stream:
         error: BaseException | None = None
         try:
             while not self._exhausted:
-                if self._pulled - self._consumed >= self._window:
+                if not self._may_pull():
                     self._room = asyncio.get_running_loop().create_future()
                     await self._room
                 else:
@@ -168,19 +173,38 @@ class Stream:
         finally:
             self._end_input(error)
 
+    def _may_pull(self) -> bool:
+        """Whether there is room for one more chunk, in items and in bytes."""
+        ahead = self._pulled - self._consumed
+        if ahead >= self._window:
+            return False
+        return not ahead or self.pressure.has_room(ahead * self._result_size)
+
+    def _look_for_room(self) -> None:
+        """Something came back, or was taken: have more read, if it is time for that."""
+        if self._room is not None and (
+            self.item_size
+            or self._result_size
+            or 2 * (self._pulled - self._consumed) <= self._window
+        ):
+            wake(self._room)
+
     async def _send_some(self) -> None:
         """Pull as far as the window goes, from an asynchronous input one chunk; and send it."""
         chunks: list[Chunk] = []
         try:
-            while not self._exhausted and self._pulled - self._consumed < self._window:
+            while not self._exhausted and self._may_pull():
                 items: list[Any] = []
                 while len(items) < self._chunksize:
                     items.append(
                         await self._source.__anext__() if self._asynchronous else next(self._source)
                     )
                 self._chunk(chunks, items)
-                if self._asynchronous or len(chunks) >= BATCH:
-                    break  # the next item may be long in coming, or others have to do something
+                # The next item may be long in coming; that items are heavy, only their sending shows;
+                # and others of the loop have to do something.
+                most = 1 if self._asynchronous or self.item_size else min(BATCH, self._pulled)
+                if len(chunks) >= most:
+                    break
         except (StopIteration, StopAsyncIteration):
             self._chunk(chunks, items)
             self._exhausted = True
@@ -222,6 +246,7 @@ class Stream:
         chunk.landed += entry[0]
         self._put(chunk.start + begin, entry)
         self._wake()
+        self._look_for_room()
 
     def _put(self, first: int, entry: Entry) -> None:
         if not self._ordered:
@@ -241,6 +266,9 @@ class Stream:
         if entry is None:
             return
         count, kind, data, buffers = entry
+        self._result_size = 0
+        if kind != _LOCAL and (buffers or len(data) > self.pressure.heavy):
+            self._result_size = weight(data, buffers) // count
         if kind == _LOCAL:
             self._current.extend([(False, data)] * count)
         elif kind <= messages.LAST_PLAIN:
@@ -261,8 +289,7 @@ class Stream:
                 outcome = self._current.popleft()
                 self._consumed += 1
                 self._failed += not outcome[0]
-                if self._room is not None and 2 * (self._pulled - self._consumed) <= self._window:
-                    wake(self._room)
+                self._look_for_room()
                 return outcome
             if self.closed or (self._exhausted and self._consumed >= self._pulled):
                 self.close()

@@ -7,7 +7,8 @@ windows of items. Who finds no room does what suits it:
   Each may always have one chunk under way, so nothing waits for ever, however large an item is.
 * A call (``apply_async``) waits, in the thread of its caller; one that is larger than all there may be
   goes when nothing else is under way. In a callback it does not wait: the collector thread must go
-  on, as it is the one that finds out that there is room.
+  on, as it is the one that finds out that there is room. Nor does it in the thread of an event loop,
+  which must go on as well: there ``tines.aio`` awaits room before it makes the call (``full``).
 
 A call that waits holds up its caller, who may be the one that the running tasks wait for. So without a
 limit of the user's, calls may fill a good part of the memory before that happens; maps and iterators,
@@ -18,6 +19,7 @@ The lock is held for a few additions, and nothing is called under it.
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -70,7 +72,7 @@ class Pressure:
         # By the id of a task, which is in ``pending`` as long as it counts.
         self._weights: dict[int, int] = {}
         self._lock = threading.Lock()
-        self._turns: list[_Turn] = []
+        self._turns: list[Any] = []
 
     def admit(self, task: Any, data: Any, buffers: Sequence[Any]) -> None:
         """A call is about to be sent: count it; where there is no room, wait. Any thread."""
@@ -120,9 +122,22 @@ class Pressure:
             or self._core.state.phase in _ENDED
         )
 
+    @property
+    def full(self) -> bool:
+        """Whether calls, of whatever size, would have to wait."""
+        return self.total >= self._limit_of_calls and self._core.state.phase not in _ENDED
+
+    def watch(self, turn: Any) -> None:
+        """Have ``turn.wake()`` called, in any thread, whenever something is over."""
+        self._turns.append(turn)
+
+    def unwatch(self, turn: Any) -> None:
+        """Undo :meth:`watch`."""
+        self._turns.remove(turn)
+
     def _enter(self, task: Task, size: int) -> bool:
         with self._lock:
-            if not (self.admits(size) or self._core.collector.is_current):
+            if not (self.admits(size) or self._core.collector.is_current or _in_event_loop()):
                 return False
             self._add(id(task), size)
             return True
@@ -165,3 +180,15 @@ class _Bell:
     def release(self) -> None:
         """The call is over."""
         self._pressure.done(self._key)
+
+
+def _in_event_loop() -> bool:
+    """Whether this thread runs a loop of asyncio."""
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is None:
+        return False
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
