@@ -165,8 +165,9 @@ def test_a_pool_that_is_forgotten_warns_and_ends(transport: Transport) -> None:
     wait_for(lambda: not any(lives(worker) for worker in set(workers)))
 
 
-def test_an_idle_pool_uses_no_processor(make: MakePool) -> None:
-    pool = make()
+def test_an_idle_pool_uses_no_processor(make: MakePool, method: str) -> None:
+    """Also one whose workers' memory is watched: nothing is looked at while nothing runs."""
+    pool = make(2, method=method, max_memory_hard=10**12)
     workers = [psutil.Process(worker) for worker in set(pool.map(pid, range(20), chunksize=1))]
     pool.apply_async(square, (1,)).get()
     time.sleep(0.1)
@@ -292,6 +293,28 @@ def test_ctrl_c(tmp_path: Path, transport: Transport, where: str, managed: bool)
     assert err.count("Traceback") == 1, err
     assert len(re.findall(r"^KeyboardInterrupt", err, re.MULTILINE)) == 1
     wait_for(lambda: not any(lives(worker) for worker in workers))
+
+
+@pytest.mark.parametrize("where", ["get", "imap", "join"])
+def test_ctrl_c_under_every_start_method(
+    tmp_path: Path, transport: Transport, method: str, where: str
+) -> None:
+    code = f"""
+    if __name__ == "__main__":
+        pool = mp.get_context({method!r}).Pool(2, transport=named(os.environ["TRANSPORT"]))
+        print(*sorted(set(pool.map(pid, range(40), chunksize=1))), flush=True)
+        {INTERRUPTED[where]}
+    """
+    program = run(tmp_path, transport, code)
+    assert program.stdout is not None
+    workers = [int(worker) for worker in program.stdout.readline().split()]
+    assert workers
+    time.sleep(0.3)
+    os.killpg(program.pid, signal.SIGINT)
+    _, err = program.communicate(timeout=30)
+    assert program.returncode == -signal.SIGINT
+    assert err.count("Traceback") == 1, err
+    wait_for(lambda: not any(lives(worker) for worker in workers), patience=5)
 
 
 def test_after_ctrl_c_the_pool_goes_on(tmp_path: Path, transport: Transport) -> None:

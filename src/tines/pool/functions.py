@@ -108,8 +108,11 @@ class Functions:
 def _pickles_as_name(func: Any) -> bool:
     """Whether another process finds this very object by importing its module."""
     module = getattr(func, "__module__", None)
-    if module == "__main__" and not hasattr(sys.modules.get("__main__"), "__file__"):
-        return False
+    if module == "__main__":
+        # None in a notebook or at the prompt, "<stdin>" where a program is read from there.
+        file = getattr(sys.modules.get("__main__"), "__file__", None)
+        if file is None or file.startswith("<"):
+            return False
     found: Any = sys.modules.get(module or "")
     for part in getattr(func, "__qualname__", "").split("."):
         found = getattr(found, part, None)
