@@ -5,25 +5,15 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from aio_tools import wait_for
 from tines import aio, context
 from tines.transport import NAMES, named
 from tines.transport.contract import Transport
-
-PATIENCE = 20.0
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    """Wait until something holds that sends no event."""
-    until = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < until, "it did not come to pass"
-        time.sleep(0.005)
 
 
 @pytest.fixture(params=NAMES)

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 import tines
-from conftest import wait_for
+from aio_tools import wait_for
 from tines import aio
 from tines.errors import (
     EncodeError,

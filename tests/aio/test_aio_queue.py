@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from aio_children import put_each, take
-from conftest import wait_for
+from aio_tools import wait_for
 from tines import Queue, QueueShutDown, aio, context
 from tines.errors import DecodeError, EncodeError
 from tines.transport.contract import Transport

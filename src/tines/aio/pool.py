@@ -27,7 +27,7 @@ __all__ = ["Pool", "outcome"]
 T = TypeVar("T")
 
 
-async def outcome(result: ApplyResult) -> Any:
+async def outcome(result: ApplyResult[T]) -> T:
     """Wait for a result of any pool; return its value, or raise what the call raised.
 
     Args:
@@ -94,7 +94,7 @@ class Pool:
         """Call ``func(*args, **kwds)`` in a worker and return what it returns."""
         if self.pool._core.pressure.full:
             await _room(self.pool._core.pressure)
-        return await outcome(self.pool.apply_async(func, args, kwds, **options))  # type: ignore[no-any-return]
+        return await outcome(self.pool.apply_async(func, args, kwds, **options))
 
     async def map(
         self,
@@ -105,7 +105,7 @@ class Pool:
     ) -> list[T]:
         """Return ``func`` of each item; an asynchronous input is read to its end first."""
         items = await _listed(iterable)
-        return await outcome(self.pool.map_async(func, items, chunksize, **options))  # type: ignore[no-any-return]
+        return await outcome(self.pool.map_async(func, items, chunksize, **options))
 
     async def starmap(
         self,
@@ -116,7 +116,7 @@ class Pool:
     ) -> list[T]:
         """Return ``func(*item)`` of each item; otherwise as :meth:`map`."""
         items = await _listed(iterable)
-        return await outcome(self.pool.starmap_async(func, items, chunksize, **options))  # type: ignore[no-any-return]
+        return await outcome(self.pool.starmap_async(func, items, chunksize, **options))
 
     def imap(
         self,
