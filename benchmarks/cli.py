@@ -25,7 +25,7 @@ from benchmarks.summary import tables as summarise
 __all__ = ["main"]
 
 RESULTS = runner.ROOT / "benchmarks" / "results"
-ROUNDS, QUICK_ROUNDS = 5, 2
+ROUNDS, QUICK_ROUNDS = 5, 1
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -71,7 +71,8 @@ def _describe_run(run: Run, case: Case) -> str:
 def _probe(plan: Plan, results: Results) -> Plan:
     """Leave out peers that cannot be used, and take down why."""
     usable = []
-    for name in plan.peers:
+    needed = {case.peer for group in plan.groups() for case in group}
+    for name in filter(needed.__contains__, plan.peers):
         ok, text = runner.probe(name)
         if ok:
             usable.append(name)

@@ -67,5 +67,6 @@ def _git(root: Path, *arguments: str) -> str | None:
 
 def commit(root: Path) -> dict[str, Any]:
     """Return the commit that was measured, and whether there were changes on top of it."""
-    changed = _git(root, "status", "--porcelain", "--", "src", "native", "benchmarks")
+    parts = ("src", "native", "benchmarks", ":!benchmarks/results")
+    changed = _git(root, "status", "--porcelain", "--", *parts)
     return {"commit": _git(root, "rev-parse", "HEAD") or "", "changed": bool(changed)}
