@@ -351,6 +351,17 @@ def test_a_child_without_room_for_its_spool_runs_untraced(run, monkeypatch):
     assert len(content["otherData"]["processes"]) == 1 and len(events(content, "submit")) == 1
 
 
+def test_a_death_whose_record_was_dropped_ends_its_task_all_the_same(run, monkeypatch):
+    monkeypatch.setattr(recorder.Recorder, "ended", lambda *_: None)
+    with tines.trace(run), pool_of(1) as pool:
+        with pytest.raises(tines.WorkerLostError):
+            pool.apply(traced_tasks.die, (1,))
+        pool.apply(traced_tasks.nap, (0.2,))
+    content = load_checked(run)
+    (die,) = (event for event in events(content, "run") if event["name"] == "traced_tasks.die")
+    assert die["args"]["outcome"] == "lost" and die["dur"] < 100_000
+
+
 @pytest.mark.parametrize("where", ["missing/run.json", ".", "file/run.json"])
 def test_a_path_that_cannot_be_written_fails_at_the_start(tmp_path, where):
     (tmp_path / "file").write_text("")

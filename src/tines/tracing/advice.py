@@ -75,8 +75,8 @@ def _about_pool(report: Report, pool: PoolShare, workers: list[WorkerShare]) -> 
         size = max(2, math.ceil(GOOD_CHUNK / max(mean, 1e-6)))
         yield Advice(
             "short-tasks",
-            f"{which}{pool.tasks} tasks of {mean * 1e6:.0f} us each travelled one by one, which costs "
-            f"about as much again: use map(), or chunksize={size}.",
+            f"{which}{pool.tasks} tasks of {max(1, round(mean * 1e6))} us each travelled one by one, "
+            f"which costs about as much again: use map(), or chunksize={size}.",
         )
     if pickling > PICKLING * (busy + pickling) and not too_short:
         volume = (pool.sent_bytes + pool.received_bytes) / max(1, pool.tasks)

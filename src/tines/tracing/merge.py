@@ -8,6 +8,8 @@ dropped it.
 from __future__ import annotations
 
 import contextlib
+import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,11 +23,12 @@ from tines.tracing.records import (
     Record,
     flags_of,
     kind_of,
+    latest,
     name_of,
 )
 from tines.tracing.spool import Role, SpoolReader
 
-__all__ = ["Key", "Life", "Pool", "Process", "Sources", "load"]
+__all__ = ["Key", "Life", "Pool", "Process", "Sources", "load", "runs"]
 
 Key = tuple[int, int, int]
 
@@ -234,6 +237,11 @@ def _arrange(sources: Sources, readers: list[SpoolReader]) -> None:
             process.idle_since = 0  # when it was done, and began to wait, is not known
     _read_starts(sources, lives.starts)
     _read_ends(sources, lives.ends, lives.orders)
+    for process in sources.processes:
+        if not (process.is_main or process.life.ended or runs(process.pid)):
+            # It is gone, and what its parent wrote of that was dropped.
+            times = (latest(record) for _, record in process.reader.records())
+            process.life = Life(max(times, default=process.opened), ended=True)
 
 
 class _Lives:
@@ -335,3 +343,16 @@ def _order_about(task: Record | None, orders: list[Record]) -> int:
         if about_task and task is not None and task[2] <= order[1]:
             return flags_of(order)
     return 0
+
+
+def runs(pid: int) -> bool:
+    """Whether there is such a process; it may be another one by now."""
+    if sys.platform == "win32":
+        return True  # signal 0 is none there
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

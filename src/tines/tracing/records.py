@@ -42,6 +42,7 @@ __all__ = [
     "flags_of",
     "items_of",
     "kind_of",
+    "latest",
     "meta",
     "name_of",
 ]
@@ -113,6 +114,12 @@ def name_of(record: Record) -> int:
 def items_of(record: Record) -> int:
     """Return how many items a record is about."""
     return record[3] >> ITEMS_SHIFT
+
+
+def latest(record: Record) -> int:
+    """Return the latest time in a record."""
+    times = (1, 2, 4, 5, 6, 7) if kind_of(record) == Kind.TASK else (1, 7)
+    return max(record[index] for index in times)
 
 
 # Comparing with members of an enumeration takes several times as long.

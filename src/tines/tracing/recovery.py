@@ -12,8 +12,9 @@ import sys
 from pathlib import Path
 
 from tines.tracing import export
+from tines.tracing.merge import runs
 from tines.tracing.recorder import SUFFIX
-from tines.tracing.records import Kind, Record, kind_of
+from tines.tracing.records import latest
 from tines.tracing.session import WORK
 from tines.tracing.spool import Role, SpoolReader
 
@@ -39,14 +40,14 @@ def recover(path: Path) -> Path:
         except (ValueError, OSError):
             continue
         if reader.role is Role.MAIN:
-            if _runs(reader.pid):
+            if sys.platform != "win32" and runs(reader.pid):
                 reader.close()
                 raise ValueError(
                     f"process {reader.pid} is still tracing into {directory}: it writes "
                     f"{target.name} when it ends"
                 )
             begin, identity = reader.opened, reader.identity
-        end = max([end, reader.opened, *(_latest(record) for _, record in reader.records())])
+        end = max([end, reader.opened, *(latest(record) for _, record in reader.records())])
         reader.close()
     unfinished = directory / "trace.json"
     export.write(directory, unfinished, (begin, end), identity)
@@ -64,21 +65,3 @@ def _find(path: Path) -> Path:
             f"there is nothing to recover: no program was killed while it traced {path}"
         )
     return max(left, key=lambda each: each.stat().st_mtime)
-
-
-def _latest(record: Record) -> int:
-    times = (1, 2, 4, 5, 6, 7) if kind_of(record) == Kind.TASK else (1, 7)
-    return max(record[index] for index in times)
-
-
-def _runs(pid: int) -> bool:
-    """Whether there is such a process; it may be another one by now."""
-    if sys.platform == "win32":
-        return False  # signal 0 is none there
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
