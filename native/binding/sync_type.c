@@ -370,7 +370,7 @@ static PyObject *waiters_number(sync_object *self, PyObject *args) {
 
 #define FAST(function) (PyCFunction)(void (*)(void)) function, METH_FASTCALL | METH_KEYWORDS
 #define PASSED_ON                                                                                  \
-    { "reference", (PyCFunction)sync_reference, METH_NOARGS, "reference() -> Reference" }
+    {"reference", (PyCFunction)sync_reference, METH_NOARGS, "reference() -> Reference"}
 
 static PyMemberDef members[] = {
     {"segment", T_OBJECT, offsetof(sync_object, segment), READONLY, "Where it lies."},

@@ -37,7 +37,7 @@ static void scribble(chance *c, void *start, uint64_t length) {
 }
 
 #define SCRIBBLE_FROM(c, structure, from)                                                          \
-    scribble(c, &(structure)->from, sizeof *(structure)-offsetof(__typeof__(*(structure)), from))
+    scribble(c, &(structure)->from, sizeof *(structure) - offsetof(__typeof__(*(structure)), from))
 #define SCRIBBLE_BETWEEN(c, structure, from, until)                                                \
     scribble(c, &(structure)->from,                                                                \
              offsetof(__typeof__(*(structure)), until) - offsetof(__typeof__(*(structure)), from))
