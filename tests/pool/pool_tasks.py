@@ -192,6 +192,12 @@ def scale(array: Any, factor: float) -> Any:
     return array * factor
 
 
+def scale_in_place(constant: Any, factor: float) -> float:
+    """What it returns shows whether an earlier call was here."""
+    constant *= factor
+    return float(constant[0])
+
+
 def total_of(constant: Any, x: int) -> float:
     return float(constant[0]) + x
 

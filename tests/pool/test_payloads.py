@@ -21,6 +21,7 @@ from pool_tasks import (
     nap,
     raise_picky,
     scale,
+    scale_in_place,
     set_state,
     square,
     total,
@@ -130,6 +131,71 @@ def test_the_constant_of_a_map_is_given_back(make: MakePool) -> None:
     iterator = pool.imap(functools.partial(total_of, constant), range(5))
     assert list(iterator) == [1, 2, 3, 4, 5]
     assert iterator._shared is None
+
+
+def test_a_constant_is_sent_again_only_when_it_has_changed(make: MakePool) -> None:
+    pool = make(2)
+    if pool._core.transport.name != "ring":
+        pytest.skip("pipes send it for each map")
+    constant = numpy.ones(100_000)
+    constants = pool._core.functions.constants
+    for _ in range(3):  # another partial each time, of the same array
+        assert pool.map(functools.partial(total_of, constant), [0, 1], 1) == [1, 2]
+        assert pool.apply(functools.partial(total_of, constant), (5,)) == 6
+        assert list(pool.imap(functools.partial(total_of, constant), [2])) == [3]
+    (first,) = constants._kept
+    constant[0] = 8
+    assert pool.apply(functools.partial(total_of, constant), (0,)) == 8
+    assert pool.map(functools.partial(total_of, constant), [0, 1], 1) == [8, 9]
+    assert len(constants._kept) == 2
+    del first, constant
+    gc.collect()
+    assert not constants._kept
+
+
+def test_a_task_that_changes_its_constant_changes_it_for_no_other_call(make: MakePool) -> None:
+    pool = make(1)
+    bound = functools.partial(scale_in_place, numpy.ones(100_000))
+    assert [pool.apply(bound, (3,)) for _ in range(4)] == [3] * 4
+    results = [pool.apply_async(bound, (factor,)) for factor in range(4)]
+    assert [result.get() for result in results] == [0, 1, 2, 3]
+    for _ in range(3):
+        assert pool.map(bound, [7], 1) == [7]
+
+
+def test_repeated_calls_send_a_constant_once(make: MakePool) -> None:
+    pool = make(2)
+    if pool._core.transport.name != "ring":
+        pytest.skip("pipes send it for each map")
+    constant = numpy.ones(1_000_000)
+    bound = functools.partial(total_of, constant)
+    results = [pool.apply_async(bound, (0,)) for _ in range(50)]
+    assert [result.get() for result in results] == [1] * 50
+    assert len(pool._core.functions.constants._kept) == 1
+    assert all(result.constant is None for result in results)
+
+
+def test_an_interrupt_while_a_map_is_sent_leaves_nothing_behind(make: MakePool) -> None:
+    pool = make()
+    items = [1] * 100 + [Interrupting()] + [2] * 40
+    with pytest.raises(KeyboardInterrupt):
+        pool.map(square, items, chunksize=1)
+    iterator = pool.imap(square, [3], buffersize=300)
+    assert list(iterator) == [9]
+    with pytest.raises(KeyboardInterrupt):
+        pool.imap_unordered(square, items, buffersize=300)
+    assert pool.map(square, range(3), chunksize=1) == [0, 1, 4]
+    wait_for(lambda: not pool._core.state.pending)
+    assert not pool._core.state.jobs
+    pool.close()
+    pool.join()
+
+
+class Interrupting:
+    """Stands for Ctrl-C that comes while the caller's thread pickles."""
+
+    def __reduce__(self) -> Any:
+        raise KeyboardInterrupt
 
 
 def test_arguments_that_cannot_be_sent_are_refused_at_once(make: MakePool) -> None:

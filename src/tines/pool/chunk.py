@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 from tines.pool.functions import Reference
 from tines.pool.options import TaskOptions
 from tines.pool.task import Task
-from tines.wire import messages, pickling
+from tines.wire import messages
 
 if TYPE_CHECKING:
     from tines.pool.pressure import Pressure
 
-__all__ = ["Chunk", "Job", "encode_items"]
+__all__ = ["Chunk", "ExpressChunk", "Job", "encode_items"]
 
 
 class Job(Protocol):
@@ -63,7 +63,6 @@ class Chunk(Task):
         if (start, stop) == (self.start, self.stop) and not self.reported:
             return self
         part = type(self)(self.job, start, stop, self.options)
-        part.express = self.express
         if self.items is not None:
             part.items = self.items[start - self.start : stop - self.start]
         self._weigh_no_more()
@@ -91,7 +90,10 @@ class Chunk(Task):
             self.job.pressure.done(id(self))
 
 
-_NO_KEYWORDS: dict[str, Any] = {}
+class ExpressChunk(Chunk):
+    """A chunk whose outcome any thread may deliver: a single item of a plain ``imap``."""
+
+    express = True
 
 
 def encode_items(
@@ -102,10 +104,9 @@ def encode_items(
     A single item travels as a call, whose result needs no list around it, unless its duration is
     wanted (``measure``), which only chunks report.
     """
-    number, carrier = reference
     if len(items) == 1 and not measure:
         arguments = tuple(items[0]) if kind == messages.STAR else (items[0],)
-        _, data, buffers = pickling.encode((number, carrier, arguments, _NO_KEYWORDS))
+        data, buffers = reference.encode(arguments)
         return (messages.CALL | messages.TIMED if timed else messages.CALL), data, buffers
-    _, data, buffers = pickling.encode((number, carrier, items))
+    data, buffers = reference.encode(items)
     return kind, data, buffers

@@ -17,6 +17,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable
+from itertools import islice
 from multiprocessing.util import Finalize
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ from tines.pool import environment
 from tines.pool.activity import Activity
 from tines.pool.collector import Collector
 from tines.pool.failures import Unfetched, broken_error, exception_for
-from tines.pool.functions import Functions
+from tines.pool.functions import SHARED_FROM, Functions, encode_unnumbered
 from tines.pool.instructions import (
     Break,
     Broken,
@@ -46,6 +47,7 @@ from tines.pool.supervisor import Supervisor
 from tines.pool.task import Task
 from tines.pool.worker import WorkerSpec
 from tines.wire import messages, pickling
+from tines.wire.pickling import encode
 
 if TYPE_CHECKING:
     from tines.engines.contract import Engine
@@ -61,6 +63,9 @@ NOT_RUNNING = "Pool not running"
 
 # A channel that was closed in this process raises ValueError.
 CHANNEL_ENDED = (QueueShutDown, TransportError, ValueError)
+BURST = 32
+"""How many chunks of a job are encoded before they are sent; fewer if they are large:"""
+BURST_BYTES = 64 * 1024
 ENDED = (Phase.TERMINATED, Phase.BROKEN, Phase.FORKED)
 
 
@@ -147,12 +152,26 @@ class Core:
         state = self.state
         if state.phase is not Phase.OPEN:
             self.refuse()
-        number, carrier = self.functions.refer(func)
-        _, data, buffers = pickling.encode((number, carrier, args, kwds))
+        body = args if type(args) is tuple else tuple(args)
+        if kwds:
+            body = body, kwds
+            task.kind = messages.CALL | messages.KEYWORDS
+        reference = self.functions.refer(func)
+        if reference is None:
+            data, buffers = encode_unnumbered(func, body)
+            if buffers or len(data) >= SHARED_FROM:
+                constant = self.functions.refer_constant(func)
+                if constant is not None:
+                    reference, task.constant = constant
+                    data, buffers = reference.encode(body)
+        else:
+            _, data, buffers = encode(body)
+            trailer = reference.trailer
+            data = data + trailer if type(data) is bytes else b"".join((data, trailer))
         if buffers or len(data) > self.pressure.heavy:
             self.pressure.admit(task, data, buffers)
         if task.options.timeout is not None:
-            task.kind = messages.CALL | messages.TIMED
+            task.kind |= messages.TIMED
         if buffers and task.options.retries:
             # The caller may change its arrays meanwhile; the next attempt must see what this one saw.
             buffers = [bytearray(buffer) for buffer in buffers]
@@ -192,30 +211,59 @@ class Core:
             raise
 
     def send_chunks(self, chunks: list[Chunk]) -> None:
-        """Send chunks of a job; one that cannot be pickled fails."""
-        state = self.state
-        submit, send, pressure = state.submit, self.tasks.send, self.pressure
+        """Send chunks of a job, several at once; one that cannot be pickled fails."""
+        position = 0
         try:
-            for chunk in chunks:
-                try:
-                    kind, data, buffers = chunk.job.encode(chunk)
-                except EncodeError as error:
-                    chunk.tag = -1
-                    chunk.settle_error(error)
-                    continue
-                if buffers or len(data) > pressure.heavy:
-                    pressure.sent(chunk, data, buffers)
-                chunk.ticket = send(data, buffers, kind, submit(chunk))
+            while position < len(chunks):
+                position += self._send_burst(chunks, position)
         except CHANNEL_ENDED as error:
             self.transport_lost(error)
-        if state.phase in ENDED:
-            for chunk in chunks:
-                if chunk.tag == 0 or state.finished(chunk.tag) is not None:
-                    chunk.settle_error(self.end_error())
+        except BaseException as error:  # an interrupt, or no memory: the rest will not be sent
+            self._give_up(error, (chunk for chunk in chunks if chunk.ticket < 0))
+            raise
+        if self.state.phase in ENDED:
+            self._give_up(self.end_error(), chunks)
         elif chunks:
             self.collector.expect(chunks[0].express)
             if self.meter is not None:
                 self.meter.busy()
+
+    def _send_burst(self, chunks: list[Chunk], position: int) -> int:
+        """Send some chunks under one hold of the channel's lock; return how many were dealt with."""
+        encode_chunk = chunks[position].job.encode
+        burst: list[Chunk] = []
+        outgoing = []
+        dealt_with = size = 0
+        numbers = self.state.numbers
+        for chunk in islice(chunks, position, position + BURST):
+            dealt_with += 1
+            try:
+                kind, data, buffers = encode_chunk(chunk)
+            except EncodeError as error:
+                chunk.tag = -1
+                chunk.settle_error(error)
+                continue
+            if buffers or len(data) > self.pressure.heavy:
+                self.pressure.sent(chunk, data, buffers)
+            burst.append(chunk)
+            outgoing.append((kind, next(numbers), data, buffers))
+            size += len(data)
+            if buffers or size > BURST_BYTES:
+                break
+        self.state.submit_many(burst, [message[1] for message in outgoing])
+        tickets: list[int] = []
+        try:
+            self.tasks.send_many(outgoing, None, tickets)
+        finally:
+            for chunk, ticket in zip(burst, tickets):
+                chunk.ticket = ticket
+        return dealt_with
+
+    def _give_up(self, error: BaseException, chunks: Iterable[Chunk]) -> None:
+        """Fail those of the chunks that nobody else will settle."""
+        for chunk in chunks:
+            if chunk.tag == 0 or self.state.finished(chunk.tag) is not None:
+                chunk.settle_error(error)
 
     def exhausted(self, job: Job) -> None:
         """A job has sent all of its input."""
@@ -245,11 +293,10 @@ class Core:
     def outcome(self, kind: int, tag: int, data: Any, buffers: Any) -> None:
         """Deal with the outcome of a dispatch."""
         state = self.state
-        dispatch = tag & messages.TAG_MASK
-        task: Any = state.finished(dispatch)
+        task: Any = state.pending.pop(tag & messages.TAG_MASK, None)
         if state.stops:
             with self.lock:
-                state.stopped(dispatch)
+                state.stopped(tag & messages.TAG_MASK)
         if task is None:
             return
         self.done[tag >> messages.SLOT_SHIFT] += 1
@@ -363,7 +410,7 @@ class Core:
         if task.data is None and task.job is not None:
             description = Task()
             try:
-                _, description.data, description.buffers = task.encoded()
+                description.kind, description.data, description.buffers = task.encoded()
             except EncodeError:
                 pass
             return description
@@ -475,6 +522,7 @@ class Core:
     def release(self) -> None:
         """Let go of the channels, once nobody uses them."""
         self._exit.cancel()
+        self.functions.constants.clear()
         self.tasks.close()
         self.results.close()
         if self._setup.shared is not None:

@@ -17,9 +17,10 @@ from tines.errors import (
     TaskTimeoutError,
     WorkerLostError,
 )
+from tines.pool.functions import name_of, read_trailer
 from tines.pool.instructions import Broken, Cancelled, Failure, Lost, Terminated, TimedOut
 from tines.pool.task import Task
-from tines.wire import pickling
+from tines.wire import messages, pickling
 
 if TYPE_CHECKING:
     import multiprocessing.pool as std
@@ -107,13 +108,17 @@ def describe_task(task: Task, functions: Functions) -> str:
     if task.data is None:
         return "a task"
     try:
-        sketch = _Sketch(io.BytesIO(task.data), buffers=task.buffers)
-        number, carrier, args, *rest = sketch.load()
+        body = _Sketch(io.BytesIO(task.data), buffers=task.buffers).load()
+        number, _ = read_trailer(task.data)
+        if number == 0:
+            function, body = body
+        name = functions.name(number) if number else name_of(function)
+        args, kwds = body if task.kind & messages.KEYWORDS else (body, {})
+        if task.kind == messages.STAR and len(args) == 1:
+            (args,) = args
         parts = [pickling.short_repr(argument) for argument in args]
-        parts += [
-            f"{key}={pickling.short_repr(value)}" for key, value in (rest or ({},))[0].items()
-        ]
-        return f"{functions.name(number, carrier)}({', '.join(parts)})"
+        parts += [f"{key}={pickling.short_repr(value)}" for key, value in kwds.items()]
+        return f"{name}({', '.join(parts)})"
     except Exception:
         return "a task whose arguments do not unpickle here"
 

@@ -1,34 +1,49 @@
 """How the function of a task travels: once to each worker, named by a number after that.
 
-In a task message the function takes two places, ``(number, carrier)``:
+A task message is the pickle of its *body* (arguments or items), then a *trailer* that says which
+function is to be called: the pickle of ``(number, carrier)``, and the length of that. Unpickling the
+message gives the body, as a pickle says itself where it ends; and as a trailer does not change, a
+worker knows a function that it has met by comparing the last bytes of the message.
 
 * number > 0: the carrier is the pickled function. A worker unpickles it when it first meets the number.
 * number < 0: the carrier is a pickled handle of a shared payload (``transport.share``), which a
   worker opens when it first meets the number. So a large constant, say an array bound with
   ``functools.partial``, is sent once, and its memory exists once.
-* number 0: the carrier is the function itself, pickled with the task.
+* number 0: there is no carrier. The body is ``(function, body)``, in one pickle.
 
 Functions that pickle as a name mean the same at every call, so they keep their number for as long
 as the pool lives. Anything else (a bound method, a partial, a closure) may change between two calls:
-it is pickled anew for each ``apply``, and once for each map.
+it is pickled anew for each ``apply``, and once for each map. A large ``partial``, and what is large of a
+map's function, is not sent again while it is the same: see ``constants.py``.
 """
 
 from __future__ import annotations
 
 import pickle
+import struct
 import sys
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 from types import BuiltinFunctionType, FunctionType
 from typing import TYPE_CHECKING, Any
 
+from tines.pool.constants import Constants, Hold
 from tines.wire import pickling
+from tines.wire.pickling import encode
 
 if TYPE_CHECKING:
-    from tines.transport.contract import Shared, Transport
+    from tines.transport.contract import Transport
 
-__all__ = ["FunctionCache", "Functions", "name_of"]
+__all__ = [
+    "FunctionCache",
+    "Functions",
+    "Reference",
+    "encode_unnumbered",
+    "name_of",
+    "read_trailer",
+]
 
 SHARED_FROM = 32 * 1024
 """Size in bytes from which a function is shared instead of being sent with each message."""
@@ -37,7 +52,51 @@ _BY_NAME = (FunctionType, BuiltinFunctionType, type)
 _MOST_KEPT = 256
 _MOST_SHARED_KEPT = 4
 
-Reference = tuple[int, Any]
+_LENGTH = struct.Struct("<I")
+
+
+def _trailer(number: int, carrier: bytes | None) -> bytes:
+    pickled = pickle.dumps((number, carrier), 5)
+    return pickled + _LENGTH.pack(len(pickled))
+
+
+def read_trailer(data: Any) -> tuple[int, bytes | None]:
+    """Return ``(number, carrier)`` of a task message."""
+    view = memoryview(data)
+    (length,) = _LENGTH.unpack(view[-_LENGTH.size :])
+    found: tuple[int, bytes | None] = pickle.loads(view[-_LENGTH.size - length :])
+    return found
+
+
+UNNUMBERED = _trailer(0, None)
+
+
+class Reference:
+    """What task messages say of one function.
+
+    Attributes:
+        number: Its number.
+        trailer: What comes after the body in a message.
+    """
+
+    __slots__ = ("number", "trailer")
+
+    def __init__(self, number: int, carrier: bytes) -> None:
+        self.number = number
+        self.trailer = _trailer(number, carrier)
+
+    def encode(self, body: Any) -> tuple[Any, Any]:
+        """Return data and buffers of a message with this body, which is no ``bytes`` object."""
+        _, data, buffers = encode(body)
+        if type(data) is bytes:
+            return data + self.trailer, buffers
+        return b"".join((data, self.trailer)), buffers
+
+
+def encode_unnumbered(func: Any, body: Any) -> tuple[Any, Any]:
+    """Encode a message that carries its function."""
+    _, data, buffers = encode((func, body))
+    return b"".join((data, UNNUMBERED)), buffers
 
 
 def name_of(func: object) -> str:
@@ -54,47 +113,54 @@ class Functions:
     """The parent's side. Any thread may call; a race costs a second number, no more."""
 
     def __init__(self, transport: Transport) -> None:
-        self._transport = transport
+        self.constants = Constants(transport)
         self._numbers = count(1)
         self._known: dict[Any, Reference] = {}
         self._names: OrderedDict[int, str] = OrderedDict()
 
-    def refer(self, func: Callable[..., Any]) -> Reference:
-        """Return the reference for one call."""
+    def refer(self, func: Callable[..., Any]) -> Reference | None:
+        """Return the reference for one call; ``None``: the function travels in the message."""
         if type(func) in _BY_NAME:
             reference = self._known.get(func)
             if reference is not None:
                 return reference
             if _pickles_as_name(func):
                 return self._remember(func)
-        return 0, func
+        return None
 
-    def refer_many(self, func: Callable[..., Any]) -> tuple[Reference, Shared | None]:
+    def refer_many(self, func: Callable[..., Any]) -> tuple[Reference, Hold | None]:
         """Return the reference for many messages, and what to close after the last of them.
 
         Raises:
             EncodeError: the function cannot be pickled.
         """
         reference = self.refer(func)
-        if reference[0]:
+        if reference is not None:
             return reference, None
-        kind, data, buffers = pickling.encode(func)
-        del kind  # a function is no bytes object
-        size = memoryview(data).nbytes + sum(memoryview(buffer).nbytes for buffer in buffers)
-        number = self._number(func)
-        if size < SHARED_FROM and not buffers:
-            return (number, bytes(data)), None
-        shared = self._transport.share(data, buffers)
-        return (-number, pickle.dumps(shared)), shared
+        _, data, buffers = encode(func)  # a function is no bytes object, so it is a pickle
+        if not _is_large(data, buffers):
+            return Reference(self._number(func), bytes(data)), None
+        return self._refer_large(func, data, buffers)
 
-    def name(self, number: int, carrier: Any) -> str:
-        """Return the name of a function, for messages."""
-        return name_of(carrier) if number == 0 else self._names.get(abs(number), "a function")
+    def refer_constant(self, func: Callable[..., Any]) -> tuple[Reference, Hold] | None:
+        """Return the same for one call, if the function is a ``partial`` that is large."""
+        if type(func) is not partial:
+            return None
+        _, data, buffers = encode(func)
+        return self._refer_large(func, data, buffers) if _is_large(data, buffers) else None
+
+    def _refer_large(self, func: object, data: Any, buffers: Any) -> tuple[Reference, Hold]:
+        hold = self.constants.hold(func, data, buffers)
+        return Reference(-self._number(func), hold.carrier), hold
+
+    def name(self, number: int) -> str:
+        """Return the name of a numbered function, for messages."""
+        return self._names.get(abs(number), "a function")
 
     def _remember(self, func: Callable[..., Any]) -> Reference:
         if len(self._known) >= _MOST_KEPT:
             self._known.clear()
-        reference = self._known[func] = (self._number(func), pickle.dumps(func, 5))
+        reference = self._known[func] = Reference(self._number(func), pickle.dumps(func, 5))
         return reference
 
     def _number(self, func: object) -> int:
@@ -103,6 +169,10 @@ class Functions:
         if len(self._names) > 4 * _MOST_KEPT:
             self._names.popitem(last=False)
         return number
+
+
+def _is_large(data: Any, buffers: Any) -> bool:
+    return bool(buffers) or memoryview(data).nbytes >= SHARED_FROM
 
 
 def _pickles_as_name(func: Any) -> bool:
@@ -119,27 +189,49 @@ def _pickles_as_name(func: Any) -> bool:
     return found is func
 
 
-class FunctionCache(dict[int, Any]):
-    """The worker's side: functions by number. Misses go through :meth:`resolve`."""
+class FunctionCache:
+    """The worker's side: functions by trailer.
+
+    Attributes:
+        trailer: The trailer of the message that came last.
+        latest: Its function; ``None``: the body has it.
+    """
 
     def __init__(self) -> None:
-        super().__init__()
-        self._shared: OrderedDict[int, None] = OrderedDict()
+        self.trailer = UNNUMBERED
+        self.latest: Any = None
+        self._known: dict[bytes, Any] = {UNNUMBERED: None}
+        self._shared: OrderedDict[bytes, None] = OrderedDict()
 
-    def resolve(self, number: int, carrier: Any) -> Any:
-        """Return the function, and keep it where it has a number."""
-        if number == 0:
-            return carrier
+    def find(self, data: Any) -> Any:
+        """Return the function that a message is about; ``None``: its body has it."""
+        view = memoryview(data)
+        (length,) = _LENGTH.unpack(view[-_LENGTH.size :])
+        trailer = bytes(view[-_LENGTH.size - length :])
+        if trailer not in self._known:
+            self._learn(trailer)
+        self.trailer = trailer
+        self.latest = self._known[trailer]
+        return self.latest
+
+    def carried(self, body: Any) -> tuple[Any, Any]:
+        """Take a function that has no number out of the body; return it, and the body proper."""
+        function, inner = body
+        return function, inner
+
+    def _learn(self, trailer: bytes) -> None:
+        number, carrier = read_trailer(trailer)
+        assert carrier is not None, "the trailer without a carrier is known"
         if number > 0:
-            if len(self) > _MOST_KEPT:
-                for old in [key for key in self if key > 0]:
-                    del self[old]
-            func = pickle.loads(carrier)
-        else:
-            data, buffers = pickle.loads(carrier).open()
-            func = pickle.loads(data, buffers=buffers)
-            self._shared[number] = None
-            if len(self._shared) > _MOST_SHARED_KEPT:
-                self.pop(self._shared.popitem(last=False)[0], None)
-        self[number] = func
-        return func
+            if len(self._known) > _MOST_KEPT:
+                self._known = {old: self._known[old] for old in (UNNUMBERED, *self._shared)}
+            self._known[trailer] = pickle.loads(carrier)
+            return
+        # The same payload under an older number has the marks of what was done to it.
+        for old in [old for old in self._shared if read_trailer(old)[1] == carrier]:
+            del self._shared[old], self._known[old]
+        data, buffers = pickle.loads(carrier).open()
+        self._known[trailer] = pickle.loads(data, buffers=buffers)
+        self._shared[trailer] = None
+        if len(self._shared) > _MOST_SHARED_KEPT:
+            del self._known[self._shared.popitem(last=False)[0]]

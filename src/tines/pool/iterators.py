@@ -11,20 +11,21 @@ that quick tasks keep the workers busy and a slow consumer holds little.
 
 from __future__ import annotations
 
-import functools
 import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from tines.errors import WaitTimeout
-from tines.pool.chunk import Chunk, encode_items
+from tines.pool.chunk import Chunk, ExpressChunk, encode_items
 from tines.pool.options import DEFAULT, TaskOptions
 from tines.pool.pressure import weight
 from tines.pool.results import Waitable, decoded
 from tines.progress.contract import Counts
 from tines.wire import messages, pickling
+from tines.wire.pickling import encode
 
 if TYPE_CHECKING:
     from tines.pool.facade import Pool
@@ -78,6 +79,7 @@ class IMapIterator(Waitable, Generic[T]):
         if options.timeout is not None or options.retry_on:
             self._chunksize = chunksize = 1
         self.express = options is DEFAULT and chunksize == 1
+        self._new_chunk = ExpressChunk if self.express else Chunk
         self._lock = threading.Lock()
         self._pulled = 0
         self._consumed = 0
@@ -90,9 +92,7 @@ class IMapIterator(Waitable, Generic[T]):
         self._ready: Any = self._new_ready()
         # Decoded items, each (whether good, value or exception), that are next in line.
         self._current: deque[tuple[bool, Any]] = deque()
-        reference, self._shared = core.functions.refer_many(func)
-        timed = options.timeout is not None
-        self._encode = functools.partial(encode_items, reference, messages.EACH, timed, False)
+        self._reference, self._shared = core.functions.refer_many(func)
         if type(iterable) not in _IMMEDIATE:
             self._room = threading.Event()
 
@@ -116,10 +116,9 @@ class IMapIterator(Waitable, Generic[T]):
                     self._held_back or 2 * (self._pulled - self._consumed) <= self._window
                 ):
                     self._make_room()
-                if not self._current:
-                    self._advance()
-                if self._current:
-                    good, value = self._current.popleft()
+                found = self._current.popleft() if self._current else self._advance()
+                if found is not None:
+                    good, value = found
                     self._consumed += 1
                     break
                 if self._over():
@@ -178,7 +177,12 @@ class IMapIterator(Waitable, Generic[T]):
     def encode(self, chunk: Chunk) -> tuple[int, Any, Any]:
         """Encode a chunk."""
         assert chunk.items is not None
-        return self._encode(chunk.items)
+        if self.express:
+            _, data, buffers = encode((chunk.items[0],))
+            if type(data) is bytes:
+                return messages.CALL, data + self._reference.trailer, buffers
+        timed = self.options.timeout is not None
+        return encode_items(self._reference, messages.EACH, timed, False, chunk.items)
 
     def arrived(self, chunk: Chunk, kind: int, data: Any, buffers: Any) -> None:
         """Keep results as they came. Idempotent for whole outcomes."""
@@ -233,21 +237,24 @@ class IMapIterator(Waitable, Generic[T]):
     def _over(self) -> bool:
         return self._input is None and self._consumed >= self._pulled
 
-    def _advance(self) -> None:
-        """Decode the entry that is next in line, if it is there."""
+    def _advance(self) -> tuple[bool, Any] | None:
+        """Decode the entry that is next in line, if it is there; return its first item."""
         entry = self._take()
         if entry is None:
-            return
+            return None
         count, kind, data, buffers = entry
         self._result_size = 0
         if kind != _LOCAL and (buffers or len(data) > self.pressure.heavy):
             self._result_size = weight(data, buffers) // count
         if kind == _LOCAL:
             self._current.extend([(False, data)] * count)
-        elif kind <= messages.LAST_PLAIN:
-            self._current.extend([decoded(kind, data, buffers)] * count)
-        else:
+        elif kind > messages.LAST_PLAIN:
             self._current.extend(opened(count, data, buffers))
+        elif count == 1:
+            return decoded(kind, data, buffers)
+        else:
+            self._current.extend([decoded(kind, data, buffers)] * count)
+        return self._current.popleft()
 
     def _close(self) -> None:
         self._pool = None
@@ -290,14 +297,11 @@ class IMapIterator(Waitable, Generic[T]):
 
     def _fill(self) -> None:
         """Read and send as far as the window goes. Under the lock; reading cannot block."""
-        chunks: list[Chunk] = []
         while self._may_pull():
-            self._pull(chunks)
+            room = self._window - self._pulled + self._consumed
             # One by one where items are heavy, which only their sending shows.
-            if self.item_size or len(chunks) >= min(BATCH, self._pulled // 2):
-                self._core.send_chunks(chunks)
-                chunks = []
-        self._core.send_chunks(chunks)
+            most = 1 if self.item_size or self._result_size else min(BATCH, self._pulled // 2 + 1)
+            self._core.send_chunks(self._pull(min(-(-room // self._chunksize), most)))
         if self._input is None:
             self._core.exhausted(self)
 
@@ -308,9 +312,7 @@ class IMapIterator(Waitable, Generic[T]):
         while self._input is not None:
             while self._may_pull():
                 # What was read goes at once: the next item may be long in coming.
-                chunks: list[Chunk] = []
-                self._pull(chunks)
-                self._core.send_chunks(chunks)
+                self._core.send_chunks(self._pull(1))
             if self._input is not None:
                 room.wait()
                 room.clear()
@@ -318,33 +320,38 @@ class IMapIterator(Waitable, Generic[T]):
         # A consumer may be waiting for a result that is not to come.
         self._core.collector.post(self.wake)
 
-    def _pull(self, chunks: list[Chunk]) -> None:
-        """Read one chunk; an exception of the input takes its place, as in the standard library."""
+    def _pull(self, count: int) -> list[Chunk]:
+        """Read so many chunks; an exception of the input takes a place, as in the standard library.
+
+        What was read of a chunk before that goes with it.
+        """
         source = self._input
         if source is None:
-            return
+            return []
+        size = self._chunksize
         items: list[Any] = []
         failure = None
         over = False
         try:
-            for _ in range(self._chunksize):
-                items.append(next(source))
-        except StopIteration:
-            over = True
+            items.extend(islice(source, count * size))  # keeps what came before an exception
+            over = len(items) < count * size
         except Exception as error:
             failure, over = error, True
-            items.clear()
-        if items:
-            chunk = Chunk(self, self._pulled, self._pulled + len(items), self.options)
-            chunk.express = self.express
-            chunk.items = items
-            self._pulled += len(items)
+            del items[len(items) // size * size :]
+        chunks = []
+        first = self._pulled
+        for start in range(0, len(items), size):
+            part = items[start : start + size]
+            chunk = self._new_chunk(self, first + start, first + start + len(part), self.options)
+            chunk.items = part
             chunks.append(chunk)
+        self._pulled += len(items)
         if failure is not None:
             self._put(self._pulled, (1, _LOCAL, failure, ()))
             self._pulled += 1
         if over:
             self._input = None
+        return chunks
 
 
 class IMapUnorderedIterator(IMapIterator[T]):

@@ -10,7 +10,6 @@ arrived; a chunk ends at its first exception.
 
 from __future__ import annotations
 
-import functools
 import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,6 +20,7 @@ from tines.pool.options import TaskOptions
 from tines.pool.results import ApplyResult, Callbacks, decoded
 from tines.progress.contract import Counts
 from tines.wire import messages, pickling
+from tines.wire.pickling import encode
 
 if TYPE_CHECKING:
     from tines.pool.facade import Pool
@@ -80,14 +80,10 @@ class MapResult(ApplyResult[list[T]]):
             chunksize = 1
         self._guide = Guide(core.state.target, chunksize)
         self._ahead = max(AHEAD, self._guide.ahead) if chunksize else self._guide.ahead
-        reference, self._shared = core.functions.refer_many(func)
-        self._encode = functools.partial(
-            encode_items,
-            reference,
-            kind,
-            options.timeout is not None,
-            self._guide.measures,
-        )
+        self._reference, self._shared = core.functions.refer_many(func)
+        self._kind = kind
+        # What most maps with chunksize=1 are: every message is a plain call.
+        self._singly = chunksize == 1 and kind == messages.CHUNK and options.timeout is None
 
     def feed(self) -> None:
         """Send chunks until as many as wanted are on their way."""
@@ -122,47 +118,60 @@ class MapResult(ApplyResult[list[T]]):
 
     def _send_some(self) -> None:
         with self._lock:
-            chunks = []
             total = len(self._items)
             start = self._next
-            size, options = self._guide.size, self.options
+            options = self.options
             # One by one where items are heavy, which only their sending shows.
             most = 1 if self.item_size else min(BATCH, max(1, self._sent))
-            fitting = total
-            if self.item_size and self._guide.measures:
-                fitting = max(1, self.pressure.limit // SHARES // self.item_size)
-            for _ in range(min(most, self._ahead - self._on_the_way)):
-                if start >= total:
-                    break
-                stop = start + min(size(total - start), fitting)
-                chunks.append(Chunk(self, start, stop, options))
+            room = max(0, min(most, self._ahead - self._on_the_way))
+            if self._singly:
+                stop = min(start + room, total)
+                chunks = [Chunk(self, each, each + 1, options) for each in range(start, stop)]
                 start = stop
+            else:
+                chunks = []
+                fitting = total
+                if self.item_size and self._guide.measures:
+                    fitting = max(1, self.pressure.limit // SHARES // self.item_size)
+                while start < total and len(chunks) < room:
+                    stop = start + min(self._guide.size(total - start), fitting)
+                    chunks.append(Chunk(self, start, stop, options))
+                    start = stop
             self._sent += len(chunks)
             self._next = start
         self._core.send_chunks(chunks)
 
     def encode(self, chunk: Chunk) -> tuple[int, Any, Any]:
         """Encode a chunk."""
-        return self._encode(self._items[chunk.start : chunk.stop])
+        if self._singly:
+            _, data, buffers = encode((self._items[chunk.start],))
+            if type(data) is bytes:
+                return messages.CALL, data + self._reference.trailer, buffers
+        return encode_items(
+            self._reference,
+            self._kind,
+            self.options.timeout is not None,
+            self._guide.measures,
+            self._items[chunk.start : chunk.stop],
+        )
 
     def arrived(self, chunk: Chunk, kind: int, data: Any, buffers: Any) -> None:
         """Take results of a chunk. Only the collector thread calls this; ``refill`` follows."""
-        first = chunk.start + chunk.reported
-        if kind == messages.ERROR:
-            self.failed(chunk, decoded(kind, data, buffers)[1])
+        if kind <= messages.LAST_PLAIN:  # the outcome of a single item
+            good, value = decoded(kind, data, buffers)
+            if good:
+                self._values[chunk.start] = value
+                self._done += 1
+                self._back += 1
+            else:
+                self.failed(chunk, value)
             return
-        plain = kind <= messages.LAST_PLAIN
+        first = chunk.start + chunk.reported
         try:
-            result = pickling.decode(kind if plain else pickling.PICKLED, data, buffers)
+            seconds, values, _ = pickling.decode(pickling.PICKLED, data, buffers)
         except Exception as error:
             self.failed(chunk, error)
             return
-        if plain:
-            self._values[first] = result
-            self._done += 1
-            self._back += 1
-            return
-        seconds, values, _ = result
         count = len(values)
         self._guide.measured(count, seconds)
         self._values[first : first + count] = values

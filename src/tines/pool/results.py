@@ -10,9 +10,10 @@ handled again.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pickle import loads
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from tines.errors import TaskCancelledError, WaitTimeout
+from tines.errors import DecodeError, TaskCancelledError, WaitTimeout
 from tines.pool.failures import Unfetched, logger
 from tines.pool.options import TaskOptions
 from tines.pool.task import Task
@@ -20,6 +21,7 @@ from tines.progress.contract import Counts
 from tines.wire import messages, pickling
 
 if TYPE_CHECKING:
+    from tines.pool.constants import Hold
     from tines.pool.facade import Pool
 
 __all__ = ["ApplyResult", "AsyncResult", "Callbacks", "Waitable"]
@@ -80,6 +82,8 @@ class ApplyResult(Task, Waitable, Generic[T]):
     _done_callbacks: list[Callable[[Any], object]] | None = None
     _outcome: tuple[bool, Any] | None = None
     _unfetched: Unfetched | None = None
+    constant: Hold | None = None
+    """What keeps a large constant of its function until it is done."""
 
     def __init__(self, pool: Pool | None) -> None:
         # Holds the pool for as long as the task is under way, as in the standard library: a pool
@@ -231,6 +235,8 @@ class ApplyResult(Task, Waitable, Generic[T]):
         if self._callbacks is not None:
             self._call_back(self._callbacks)
         pool = self._pool
+        if self.constant is not None:
+            self.constant = None
         self.settled = True
         if self._waiters:
             self.wake()
@@ -281,9 +287,15 @@ AsyncResult = ApplyResult
 def decoded(kind: int, data: Any, buffers: Any) -> tuple[bool, Any]:
     """Return ``(True, value)`` or ``(False, exception)`` for an outcome as it came."""
     try:
+        if kind == pickling.PICKLED and not buffers:
+            return True, loads(data)
         if kind == messages.ERROR:
             remote = pickling.decode(pickling.PICKLED, data, buffers)
             return False, remote.revive()
         return True, pickling.decode(kind, data, buffers)
-    except Exception as error:
+    except DecodeError as error:
         return False, error
+    except Exception as error:
+        failure = pickling.decode_error(data, error)
+        failure.__cause__ = error
+        return False, failure

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import islice
+from pickle import loads
 from typing import TYPE_CHECKING, Any
 
 from tines.errors import (
@@ -32,6 +33,7 @@ from tines.pool.startup import Setup
 from tines.transport.contract import Buffer, Channel
 from tines.wire import messages, pickling
 from tines.wire.messages import Order, Verb
+from tines.wire.pickling import encode
 from tines.wire.tracebacks import RemoteException
 
 if TYPE_CHECKING:
@@ -41,6 +43,9 @@ __all__ = ["WorkerSpec", "main"]
 
 REPORT_SECONDS = 0.1
 """A chunk that takes longer has what is done of it reported, so that it cannot be lost."""
+
+
+_ONCE = (None,)
 
 
 @dataclass(frozen=True)
@@ -121,18 +126,21 @@ class _Worker:
                 break
         self._results.send(b"", (), messages.RETIRING, self._mark)
 
-    def _call(self, tag: int, data: Buffer, buffers: Any) -> None:
+    def _call(self, tag: int, data: Buffer, buffers: Any, keywords: bool = False) -> None:
         """Run one call and send its outcome."""
         functions = self._functions
         value = None
         try:
-            number, carrier, args, kwds = pickle.loads(data, buffers=buffers)
-            function = functions.get(number)
+            if type(data) is bytes and data.endswith(functions.trailer):
+                function = functions.latest
+            else:
+                function = functions.find(data)
+            args = loads(data, buffers=buffers) if buffers else loads(data)
             if function is None:
-                function = functions.resolve(number, carrier)
+                function, args = functions.carried(args)
             self._running = tag
-            for arguments in self._tasks.ticking((args,), self._slot):
-                value = function(*arguments, **kwds)
+            for _ in self._tasks.ticking(_ONCE, self._slot):
+                value = function(*args[0], **args[1]) if keywords else function(*args)
             self._running = 0
         except SystemExit:
             raise
@@ -141,21 +149,22 @@ class _Worker:
             self._fail(tag, error)
             return
         try:
-            kind, encoded, out_of_band = pickling.encode(value)
+            kind, encoded, out_of_band = encode(value)
         except EncodeError as error:
             self._fail(tag, _unsendable(error, value))
             return
         self._results.send(encoded, out_of_band, kind, self._mark | tag)
 
     def _other(self, kind: int, tag: int, data: Buffer, buffers: Any) -> None:
-        """Run a chunk, or something timed."""
+        """Run a chunk, or a call that is timed or has keywords."""
         if kind & messages.TIMED:  # travels alone
             self._results.send(b"", (), messages.STARTED, self._mark | tag)
-            self._call(tag, data, buffers)
+        if kind & (messages.TIMED | messages.KEYWORDS):
+            self._call(tag, data, buffers, bool(kind & messages.KEYWORDS))
             return
         try:
-            number, carrier, items = pickle.loads(data, buffers=buffers)
-            function = self._functions.get(number) or self._functions.resolve(number, carrier)
+            function = self._functions.find(data)
+            items = loads(data, buffers=buffers)
             self._running = tag
             ticking = self._tasks.ticking(items, self._slot)
             if kind == messages.EACH:

@@ -36,6 +36,9 @@ _OPENING = struct.Struct("=4Q")
 _CLOSING = struct.Struct("=5Q")
 _CLOSING_AT = 3 * 8
 
+# Ends no message, so that every function is looked up.
+_NO_TRAILER = b"\xff" * 8
+
 _TASK = meta(Kind.TASK, items=0)
 
 
@@ -194,25 +197,30 @@ class _Results:
 
 
 class _Functions(FunctionCache):
-    """Functions by number; notes the name of what is looked up."""
+    """Functions by trailer; notes the name of what is looked up, at every message."""
 
     def __init__(self, log: _TaskLog) -> None:
         super().__init__()
         self._log = log
-        self._names: dict[int, int] = {}
+        self._names: dict[bytes, int] = {}
+        self.trailer = _NO_TRAILER
 
-    def get(self, number: int, default: Any = None) -> Any:
-        """Return a function that is known."""
-        self._log.name = self._names.get(number, 0)
-        return dict.get(self, number, default)
-
-    def resolve(self, number: int, carrier: Any) -> Any:
-        """Return a function that comes with its task."""
-        function = super().resolve(number, carrier)
-        self._log.name = name = self._log.spool.name(_name(function))
-        if number:
-            self._names[number] = name
+    def find(self, data: Any) -> Any:
+        """Return the function of a message."""
+        function = super().find(data)
+        trailer, self.trailer = self.trailer, _NO_TRAILER
+        if function is not None:
+            name = self._names.get(trailer)
+            if name is None:
+                name = self._names[trailer] = self._log.spool.name(_name(function))
+            self._log.name = name
         return function
+
+    def carried(self, body: Any) -> tuple[Any, Any]:
+        """Return a function that comes with its task."""
+        function, inner = super().carried(body)
+        self._log.name = self._log.spool.name(_name(function))
+        return function, inner
 
 
 def _name(function: object) -> str:

@@ -6,8 +6,10 @@ Parent to worker, on the tasks channel. The tag is the *dispatch number*: every 
 its own, also when the same task is sent again, so a result that comes late names a dispatch that
 nobody waits for any more and is dropped.
 
-* ``CALL``: ``(function id, carrier, args, kwds)``. See ``pool/functions.py`` for the first two.
-* ``CHUNK``: ``(function id, carrier, items)``, ended by the first exception.
+Which function is to be called comes after the body, see ``pool/functions.py``. The bodies:
+
+* ``CALL``: ``args``; with ``KEYWORDS`` added ``(args, kwds)``.
+* ``CHUNK``: a sequence of items, ended by the first exception.
 * ``STAR``: the same, each item being a tuple of arguments.
 * ``EACH``: like ``CHUNK``, but an exception takes the place of its item and the rest goes on.
 * ``RETIRE``: whoever takes it finishes; the answer to ``resize`` downwards.
@@ -36,6 +38,7 @@ __all__ = [
     "EACH",
     "ERROR",
     "EVENT",
+    "KEYWORDS",
     "LAST_PLAIN",
     "PART",
     "RAW_BYTEARRAY_VALUE",
@@ -57,6 +60,7 @@ __all__ = [
 ]
 
 CALL, CHUNK, STAR, EACH, RETIRE = range(5)
+KEYWORDS = 0x20
 TIMED = 0x40
 
 VALUE = pickling.PICKLED
