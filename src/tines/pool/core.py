@@ -330,7 +330,14 @@ class Core:
     def after_batch(self) -> None:
         """Feed the maps whose chunks have come back."""
         while self._hungry:
-            self._hungry.pop().refill()
+            job = self._hungry.pop()
+            try:
+                job.refill()
+            except BaseException as error:
+                # No memory, or what some object raised as it was pickled: it costs this job alone,
+                # not the thread that all depend on.
+                self.exhausted(job)
+                job.abandon(error)
 
     def worker_gone(self, slot: int, exit: Exit) -> None:
         """Everything a dead worker had sent has been dealt with."""
