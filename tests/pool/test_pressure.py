@@ -30,7 +30,7 @@ class Watch:
         self.peak = 0
         self.sent = 0
         tasks = pool._core.tasks
-        send = tasks.send
+        send, send_many = tasks.send, tasks.send_many
 
         def watched(*arguments: Any) -> int:
             ticket = send(*arguments)
@@ -38,7 +38,14 @@ class Watch:
             self.peak = max(self.peak, tasks.statistics().bytes)
             return ticket
 
+        def watched_many(messages: Any, *arguments: Any) -> int:
+            count = send_many(messages, *arguments)
+            self.sent += count
+            self.peak = max(self.peak, tasks.statistics().bytes)
+            return count
+
         monkeypatch.setattr(tasks, "send", watched)
+        monkeypatch.setattr(tasks, "send_many", watched_many)
 
 
 def length(data: bytes) -> int:
