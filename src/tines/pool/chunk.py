@@ -63,6 +63,7 @@ class Chunk(Task):
         if (start, stop) == (self.start, self.stop) and not self.reported:
             return self
         part = type(self)(self.job, start, stop, self.options)
+        part.express = self.express
         if self.items is not None:
             part.items = self.items[start - self.start : stop - self.start]
         self._weigh_no_more()
