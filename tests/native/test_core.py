@@ -71,5 +71,5 @@ def test_locks_among_threads(directory: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", ["unlocked", "untold", "swallow", "token"])
 def test_a_fault_planted_among_locks_is_found(directory: Path, fault: str) -> None:
-    done = run(directory, "plain/locks", "5", "20", plant=fault)  # ends when it is found
+    done = run(directory, "plain/locks", "5", "3", plant=fault)
     assert done.returncode == -signal.SIGABRT, done.stdout + done.stderr
