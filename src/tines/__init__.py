@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from multiprocessing import SUBDEBUG, SUBWARNING  # type: ignore[attr-defined]  # noqa: F401
 
-from tines import context
+from tines import _created, context, insight
 from tines.context import (
     AuthenticationError,
     BufferTooShort,
@@ -105,6 +105,8 @@ __all__ = [
 ]
 
 __version__ = "0.1.0"
+
+_created.listeners.append(insight.Listener())
 
 _default = context.default
 

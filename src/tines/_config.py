@@ -1,11 +1,11 @@
-"""What the environment says: ``TINES_NATIVE``, and how many cores this process may really use."""
+"""What the environment says: ``TINES_NATIVE``, ``TINES_INSIGHT``, and how many cores there really are."""
 
 from __future__ import annotations
 
 import enum
 import os
 
-__all__ = ["Native", "available_cpus", "available_memory", "native"]
+__all__ = ["Insight", "Native", "available_cpus", "available_memory", "insight", "native"]
 
 
 class Native(enum.Enum):
@@ -17,6 +17,27 @@ class Native(enum.Enum):
     """Fail with the reason where it cannot be used."""
     OFF = "off"
     """Never use it: the pipe transport everywhere."""
+
+
+class Insight(enum.Enum):
+    """``TINES_INSIGHT``: whether ``tines top`` may look into this program."""
+
+    ON = "on"
+    OFF = "off"
+    """No entry, no thread: nobody can see it."""
+
+
+def insight() -> Insight:
+    """Read ``TINES_INSIGHT``.
+
+    Raises:
+        ValueError: it is set to something else than ``on`` or ``off``.
+    """
+    given = os.environ.get("TINES_INSIGHT", "") or "on"
+    try:
+        return Insight(given)
+    except ValueError:
+        raise ValueError(f"TINES_INSIGHT={given!r} is not known: set it to 'on' or 'off'") from None
 
 
 def native() -> Native:

@@ -84,6 +84,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         return
     _report_survivors(_session)
     _finish_standard_library()
+    _sweep_entries()
     for name in sorted(_leftover_files(_session) - _in_use()):
         test = _session.first_seen.get(name, "after the last test")
         _session.report.append(f"{name}: first seen after {test}")
@@ -158,6 +159,18 @@ def _finish_standard_library() -> None:
             with contextlib.suppress(ChildProcessError, FileNotFoundError):
                 daemon._stop()
     util._run_finalizers()  # type: ignore[attr-defined]
+
+
+def _sweep_entries() -> None:
+    """Remove what killed programs showed to ``tines top``, as the next reader would."""
+    if sys.platform != "win32":
+        from tines.insight import places
+
+        with contextlib.suppress(OSError):
+            base = places.open_directory(places.directory())
+            places.sweep(base)
+            os.close(base)
+            places.remove_if_empty(places.directory())
 
 
 def _report_survivors(session: _Session) -> None:

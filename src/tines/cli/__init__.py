@@ -6,12 +6,14 @@ What names no subcommand is a program to run (:mod:`tines.runner`).
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 __all__ = ["COMMANDS", "main"]
 
-COMMANDS = ("doctor", "report", "stacks")
+COMMANDS = ("doctor", "report", "stacks", "top")
 """The subcommands. A program of the same name is run as ``./doctor``."""
 
 
@@ -25,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     given = sys.argv[1:] if argv is None else list(argv)
     if command.names_program(given, COMMANDS):
-        return command.run(given)
+        return _run_program(given)
     if "tines.tracing.session" in sys.modules:
         from tines.tracing.session import discard_environment
 
@@ -40,18 +42,33 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
+def _run_program(given: Sequence[str]) -> int:
+    from tines.runner import command
+
+    code = command.run(given)
+    if code and len(given[0]) > 1 and given[0][0] != "-" and not os.path.exists(given[0]):
+        # It named no file, so perhaps it was to be a subcommand.
+        from tines.cli.arguments import nearest
+
+        if hint := nearest(given[0], COMMANDS):
+            print(f"tines: there is no command or file {given[0]}{hint}", file=sys.stderr)
+    return code
+
+
 def _parser() -> argparse.ArgumentParser:
     from tines import __version__
+    from tines.cli.arguments import Parser
     from tines.runner.command import USAGE
 
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="tines",
         description="Run a program on tines, or look at tines and its processes.",
         epilog=USAGE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"tines {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(metavar="COMMAND")
+    parser.set_defaults(run=None)
 
     doctor = commands.add_parser(
         "doctor",
@@ -89,6 +106,8 @@ def _parser() -> argparse.ArgumentParser:
     stacks.add_argument("pid", type=int, help="a process that tines started, or its parent")
     stacks.add_argument("--timeout", type=float, default=5.0, help="seconds to wait for an answer")
     stacks.set_defaults(run=_stacks)
+
+    _add_top(commands)
     return parser
 
 
@@ -97,6 +116,52 @@ def _count(text: str) -> int:
     if count < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number above zero")
     return count
+
+
+def _add_top(commands: Any) -> None:
+    from tines.cli.arguments import one_of, seconds
+
+    top = commands.add_parser(
+        "top",
+        help="show what running programs do: pools, workers, queues",
+        description="Show what all running tines programs of yours do: pools, workers with what "
+        "they run and for how long, queues. Keys: s sorts by something else, up and down choose a "
+        "pool, Enter opens it, Esc goes back, q quits. Ends with 1 if nothing runs.",
+    )
+    top.add_argument("--once", action="store_true", help="print it once, after one interval")
+    top.add_argument(
+        "--json", action="store_true", help="print JSON, one line each time; for scripts"
+    )
+    top.add_argument(
+        "--sort",
+        type=one_of("time", "cpu", "memory", "rate", "pid"),
+        default="time",
+        metavar="KEY",
+        help="programs and workers by: time (what has been running longest), cpu, memory, rate, pid",
+    )
+    top.add_argument(
+        "--interval",
+        type=seconds(0.1, 3600),
+        default=1.0,
+        metavar="SECONDS",
+        help="between two looks (default: 1)",
+    )
+    top.add_argument("--pid", type=int, help="only the program with this process id")
+    top.set_defaults(run=_top)
+
+
+def _top(arguments: argparse.Namespace) -> int:
+    from tines.cli import top
+
+    return top.run(
+        top.Options(
+            once=arguments.once,
+            json=arguments.json,
+            sort=arguments.sort,
+            interval=arguments.interval,
+            pid=arguments.pid,
+        )
+    )
 
 
 def _doctor(arguments: argparse.Namespace) -> int:

@@ -1,0 +1,137 @@
+"""Where ``tines top`` puts its rows: rich on a terminal where it is installed, else plain text."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tines.cli.top_rows import COLUMNS, RIGHT, WIDE, Kind, Row
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+__all__ = ["Display", "best", "rendered", "text"]
+
+_STYLES = {
+    Kind.PROGRAM: "bold",
+    Kind.POOL: "cyan",
+    Kind.SELECTED: "reverse cyan",
+    Kind.RUNNING: "green",
+    Kind.WAITING: "dim",
+    Kind.QUEUE: "yellow",
+    Kind.NOTE: "dim",
+}
+_GAP = 2
+
+
+class Display(Protocol):
+    """Something that shows one picture after another, in the same place."""
+
+    def __enter__(self) -> Display:
+        """Take the terminal."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Give it back."""
+
+    def show(self, title: str, rows: Sequence[Row], foot: str) -> None:
+        """Show a picture."""
+
+
+def best() -> Display:
+    """Return what suits this terminal and installation."""
+    if not sys.stdout.isatty():
+        return _Plain(in_place=False)
+    try:
+        return _Rich()
+    except ImportError:
+        return _Plain(in_place=True)
+
+
+def text(title: str, rows: Sequence[Row], width: int) -> str:
+    """Return a picture as plain text, no line longer than ``width`` where that is possible."""
+    table = [COLUMNS, *(row.cells for row in rows)]
+    # A note stands alone in its line, and may be as wide as it is.
+    notes = [False, *(row.kind is Kind.NOTE for row in rows)]
+    widths = [
+        max(len(cells[column]) for cells, note in zip(table, notes) if not note)
+        for column in range(len(COLUMNS))
+    ]
+    used = sum(widths) - widths[WIDE] + _GAP * (len(COLUMNS) - 1)
+    widths[WIDE] = min(widths[WIDE], max(20, width - used))
+    lines = [title]
+    for cells, note in zip(table, notes):
+        fitted = [
+            cell if note else _fitted(cell, size, column in RIGHT)
+            for column, (cell, size) in enumerate(zip(cells, widths))
+        ]
+        lines.append((" " * _GAP).join(fitted).rstrip())
+    return "\n".join(lines)
+
+
+def _fitted(cell: str, size: int, right: bool) -> str:
+    if len(cell) > size:
+        return cell[: size - 3] + "..."
+    return cell.rjust(size) if right else cell.ljust(size)
+
+
+def rendered(title: str, rows: Sequence[Row], foot: str) -> RenderableType:
+    """Return a picture for rich. Nothing that comes from programs is taken for its markup."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, expand=True, padding=(0, 1, 0, 0), header_style="bold reverse")
+    for number, name in enumerate(COLUMNS):
+        table.add_column(
+            name,
+            justify="right" if number in RIGHT else "left",
+            ratio=1 if number == WIDE else None,
+            no_wrap=True,
+            overflow="ellipsis",
+        )
+    for row in rows:
+        table.add_row(*map(Text, row.cells), style=_STYLES[row.kind])
+    return Group(Text(title, style="bold"), table, Text(foot, style="dim"))
+
+
+class _Plain:
+    def __init__(self, *, in_place: bool) -> None:
+        self._before = "\x1b[H\x1b[J" if in_place else ""
+        reconfigure = getattr(sys.stdout, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="replace")
+
+    def __enter__(self) -> _Plain:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        pass
+
+    def show(self, title: str, rows: Sequence[Row], foot: str) -> None:
+        picture = text(title, rows, shutil.get_terminal_size((120, 40)).columns)
+        print(f"{self._before}{picture}\n{foot}", flush=True)
+
+
+class _Rich:
+    def __init__(self) -> None:
+        from rich.live import Live
+
+        self._live: Any = Live(screen=True, auto_refresh=False)
+
+    def __enter__(self) -> _Rich:
+        self._live.__enter__()
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self._live.__exit__(*exception)
+
+    def show(self, title: str, rows: Sequence[Row], foot: str) -> None:
+        self._live.update(rendered(title, rows, foot), refresh=True)
