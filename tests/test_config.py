@@ -29,6 +29,17 @@ def test_a_wrong_value_names_the_right_ones(monkeypatch):
         _config.native()
 
 
+def test_insight(monkeypatch):
+    monkeypatch.delenv("TINES_INSIGHT", raising=False)
+    assert _config.insight() is _config.Insight.ON
+    for given, expected in (("", "ON"), ("on", "ON"), ("off", "OFF")):
+        monkeypatch.setenv("TINES_INSIGHT", given)
+        assert _config.insight() is _config.Insight[expected]
+    monkeypatch.setenv("TINES_INSIGHT", "no")
+    with pytest.raises(ValueError, match=r"TINES_INSIGHT='no'.*'on' or 'off'"):
+        _config.insight()
+
+
 @pytest.fixture
 def machine(monkeypatch):
     """A machine with these cores and these files."""

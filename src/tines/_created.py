@@ -1,4 +1,4 @@
-"""Who is told of the queues and pools that this process makes: ``python -m tines --stats``."""
+"""Who is told of the queues and pools that this process makes: ``tines --stats``, ``tines top``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
             """Hear of a new queue or pool."""
 
         def ending(self, thing: Any) -> None:
-            """Hear that this process is about to let go of a queue."""
+            """Hear that this process is about to let go of a queue, or that a pool has ended."""
 
 
 __all__ = ["listeners", "tell_ending", "tell_made"]
@@ -28,6 +28,6 @@ def tell_made(thing: Any) -> None:
 
 
 def tell_ending(thing: Any) -> None:
-    """Tell that a queue is about to be closed in this process."""
+    """Tell that a queue is about to be closed in this process, or that a pool has ended."""
     for listener in listeners:
         listener.ending(thing)

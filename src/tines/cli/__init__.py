@@ -64,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="tines",
         description="Run a program on tines, or look at tines and its processes.",
         epilog=USAGE,
+        also=["--stats", "--trace"],
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"tines {__version__}")

@@ -47,15 +47,23 @@ def seconds(least: float, most: float) -> Any:
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that names the nearest valid option. An option is known by its whole name only."""
+    """A parser that names the nearest valid option. An option is known by its whole name only.
 
-    def __init__(self, **options: Any) -> None:
+    Args:
+        also: Options that are valid in this place, though not this parser's business.
+        options: Those of ``argparse``.
+    """
+
+    def __init__(self, *, also: Sequence[str] = (), **options: Any) -> None:
         super().__init__(allow_abbrev=False, **options)
+        self._also = also
         self.set_defaults(parser=self)
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse; end with a message and code 2 where that fails."""
         given = sys.argv[1:] if args is None else list(args)
+        if given and given[0].startswith("-") and given[0] not in self.options():
+            self.refuse(given[:1])  # before what follows it is taken for a command
         found, unknown = self.parse_known_args(given, namespace)
         if unknown:
             found.parser.refuse(unknown)
@@ -73,4 +81,4 @@ class Parser(argparse.ArgumentParser):
 
     def options(self) -> list[str]:
         """Return all options of this parser."""
-        return [name for action in self._actions for name in action.option_strings]
+        return [*self._also, *(name for action in self._actions for name in action.option_strings)]

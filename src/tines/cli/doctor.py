@@ -25,8 +25,8 @@ __all__ = ["advice", "examine", "run"]
 EXTRAS = {
     "cloudpickle": "lambdas, closures and functions of a notebook",
     "numpy": "arrays, which travel with a single copy",
-    "rich": "progress bars",
-    "psutil": "memory and cores in statistics",
+    "rich": "progress bars, tines top",
+    "psutil": "memory and cores in statistics, tines top",
 }
 """What is not part of tines and makes it better, and what for."""
 

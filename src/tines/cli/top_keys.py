@@ -46,6 +46,7 @@ class Keys:
     def __init__(self) -> None:
         self._descriptor = -1
         self._before: Any = None
+        self._pressed = b""
 
     def __enter__(self) -> Keys:
         if termios is not None and sys.stdin is not None and sys.stdin.isatty():
@@ -73,8 +74,13 @@ class Keys:
         if not self.present:
             threading.Event().wait(timeout)
             return None
-        if not select.select([self._descriptor], [], [], max(0.0, timeout))[0]:
-            return None
-        pressed = os.read(self._descriptor, 16)
-        # The terminal has gone: it is readable for ever, and says nothing.
-        return _NAMES.get(pressed, "") if pressed else "quit"
+        if not self._pressed:
+            if not select.select([self._descriptor], [], [], max(0.0, timeout))[0]:
+                return None
+            self._pressed = os.read(self._descriptor, 1024)
+        if not self._pressed:
+            return "quit"  # the terminal has gone
+        # The keys that send three bytes send them at once; Esc alone is one.
+        size = 3 if self._pressed[:2] in (b"\x1b[", b"\x1bO") else 1
+        key, self._pressed = self._pressed[:size], self._pressed[size:]
+        return _NAMES.get(key, "")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import os
+import textwrap
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ WIDE = 1
 RIGHT = range(2, len(COLUMNS))
 
 _WORKERS_SHOWN = 8
+_NOTE = 56
+"""Characters in a line of a longer text: what the column has on a terminal of a hundred."""
 _UNITS = ("", "k", "M", "G", "T", "P")
 
 
@@ -88,11 +91,11 @@ def overview(view: View, selected: int | None = None) -> list[Row]:
 
 def detail(program: ProgramView, pool: PoolView) -> list[Row]:
     """Return the rows of one pool: all that it says, and all of its workers."""
-    said = ", ".join(_said(pool.statistics))
+    said = textwrap.wrap(", ".join(_said(pool.statistics)), _NOTE)
     return [
         _program(program),
         _pool(pool, False),
-        _row(Kind.NOTE, what=f"    {said}"),
+        *(_row(Kind.NOTE, what=f"    {line}") for line in said),
         *(_worker(worker) for worker in pool.workers),
     ]
 

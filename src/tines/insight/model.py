@@ -114,7 +114,8 @@ def printable(text: str) -> str:
     """Return text without what moves a terminal's cursor or is no character at all."""
     if text.isprintable():
         return text
-    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
+    spaced = "".join(" " if each.isspace() else each for each in text)
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in spaced)
 
 
 def _thing(data: Any) -> Thing:

@@ -8,9 +8,9 @@
             page                what it shows
         watch-2c26b46b68ffc68f  the FIFO by which a reader is answered
 
-An entry is made under a name with a dot and appears by one ``rename``, with its door already held. So
-**an entry whose door nobody holds is dead, and stays dead**: opening the door for writing tells
-(``ENXIO``), whatever became of the pid, and removing it cannot hit a living one.
+Both are made under a name with a dot and appear by one ``rename``, with the FIFO already held. So
+**what nobody holds is dead, and stays dead**: opening the FIFO for writing tells (``ENXIO``), whatever
+became of the pid, and removing it cannot hit a living one.
 """
 
 from __future__ import annotations
@@ -166,6 +166,8 @@ def sweep(base: int) -> list[str]:
                 with contextlib.suppress(OSError):
                     os.unlink(name, dir_fd=base)
         elif name.startswith(".") and _is_debris(name, base):
+            with contextlib.suppress(OSError):
+                os.unlink(name, dir_fd=base)
             _remove_entry(name, base)
     return alive
 

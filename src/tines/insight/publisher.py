@@ -107,11 +107,12 @@ class Publisher:
         Raises:
             OSError: there is no place for it.
         """
-        self._base = places.directory()
+        base = places.directory()
         name = f"{os.getpid()}-{places.token()}"
-        hidden = os.path.join(self._base, "." + name)
+        hidden = os.path.join(base, "." + name)
         for attempt in range(_ATTEMPTS):
-            places.make_directory(self._base)
+            places.make_directory(base)
+            self._base = base
             try:
                 os.mkdir(hidden, 0o700)
                 break
@@ -127,6 +128,9 @@ class Publisher:
         self._write([])
         os.rename(hidden, os.path.join(self._base, name))
         self.name = name
+        self._sweep()
+
+    def _sweep(self) -> None:
         with contextlib.suppress(OSError):
             base = places.open_directory(self._base)
             try:
@@ -161,12 +165,7 @@ class Publisher:
             if not self.park():
                 # The thread may still read the door, so the number stays taken.
                 self._door = -1
-            with contextlib.suppress(OSError):
-                base = places.open_directory(self._base)
-                try:
-                    places.sweep(base)
-                finally:
-                    os.close(base)
+            self._sweep()
             self._leave()
             _publisher = None
 

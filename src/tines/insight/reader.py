@@ -99,7 +99,10 @@ class Reader:
             entries = places.sweep(base)
             if not entries:
                 return Sample()
-            self._listen()
+            try:
+                self._listen()
+            except FileNotFoundError:
+                return Sample()  # the last program has gone, and the directory with it
             asked = {entry for entry in entries if self._poke(entry, base)}
             answered = self._hear(asked, time.monotonic() + timeout)
             return _read_all(self.directory, base, entries, answered)
@@ -115,8 +118,11 @@ class Reader:
             self._ear = -1
         self._ticket = places.token()
         path = os.path.join(self.directory, places.watch(self._ticket))
-        os.mkfifo(path, 0o600)
-        self._ear = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        # Under another name until it is held: somebody may be sweeping.
+        hidden = os.path.join(self.directory, f".{places.watch(self._ticket)}")
+        os.mkfifo(hidden, 0o600)
+        self._ear = os.open(hidden, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        os.rename(hidden, path)
 
     def _poke(self, entry: str, base: int) -> bool:
         """Ask one program; whether it may answer."""

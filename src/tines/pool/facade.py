@@ -380,6 +380,7 @@ class Pool:
         """Stop the workers at once; what is not done fails. Legal in callbacks too."""
         self._core.terminate()
         self._core.join()
+        _created.tell_ending(self)
         self._close_bars()
         self._core.log_unfetched()
 
@@ -394,6 +395,7 @@ class Pool:
         if self._core.state.phase is Phase.OPEN:
             raise ValueError("Pool is still running")
         self._core.join()
+        _created.tell_ending(self)
         self._close_bars()
 
     def __enter__(self) -> Self:

@@ -1,7 +1,7 @@
 """``--stats``: what the pools and queues of the program's main process did, when it ends.
 
 Each is kept until then, as its figures are asked for at the end. A queue that the program closes is
-asked right before.
+asked right before, a pool when it has ended.
 """
 
 from __future__ import annotations
