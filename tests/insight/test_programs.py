@@ -17,6 +17,7 @@ import pytest
 import tines as mp
 from programs import POOL, QUEUE
 from tines.insight.reader import Reader, Untrusted
+from tines.transport import choice
 
 
 def wait_until(condition):
@@ -162,14 +163,15 @@ for _ in range(50):
     if not (child := os.fork()):
         os._exit(0)
     os.waitpid(child, 0)
-ready(len(__import__("threading").enumerate()))
+threads = [thread.name for thread in __import__("threading").enumerate()]
+ready(threads.count("tines insight"))
 """
     )
-    assert program.said[1] == "2"
+    assert program.said[1] == "1"
     assert pids() == [program.pid]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="counts the threads in /proc")
+@pytest.mark.skipif(choice().name != "ring", reason="the pipe transport has a thread of its own")
 def test_a_program_with_one_thread_forks_as_such(programs):
     program = programs.start(
         """
@@ -246,7 +248,7 @@ def test_an_unwatched_program_sleeps(programs):
 
     time.sleep(0.2)
     before = switches()
-    assert len(before) == 2
+    assert len(before) >= 2
     time.sleep(1.5)
     assert switches() == before
 
