@@ -111,3 +111,23 @@ def test_several_senders_at_once_are_refused(tmp_path: Path) -> None:
         tmp_path,
     )
     assert printed == "True\n"
+
+
+@pytest.mark.watchdog(120)
+def test_a_result_without_room_costs_its_own_task(tmp_path: Path) -> None:
+    printed = run(
+        "import tines as mp\n"
+        "def worker_name(): return mp.current_process().name\n"
+        "def large(size): return b'x' * size\n"
+        "if __name__ == '__main__':\n"
+        "    with mp.Pool(1) as pool:\n"
+        "        worker = pool.apply(worker_name)\n"
+        "        try:\n"
+        "            pool.apply(large, (90 * 2**20,))\n"
+        "        except MemoryError as error:\n"
+        "            print(error)\n"
+        "        print(pool.apply(worker_name) == worker)\n",
+        tmp_path,
+    )
+    assert "not enough memory is left" in printed
+    assert printed.endswith("True\n")

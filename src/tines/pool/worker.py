@@ -150,10 +150,11 @@ class _Worker:
             return
         try:
             kind, encoded, out_of_band = encode(value)
+            self._results.send(encoded, out_of_band, kind, self._mark | tag)
         except EncodeError as error:
             self._fail(tag, _unsendable(error, value))
-            return
-        self._results.send(encoded, out_of_band, kind, self._mark | tag)
+        except MemoryError as error:  # of the result's buffers; there is room for saying so
+            self._fail(tag, error)
 
     def _other(self, kind: int, tag: int, data: Buffer, buffers: Any) -> None:
         """Run a chunk, or a call that is timed or has keywords."""
