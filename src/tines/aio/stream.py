@@ -71,6 +71,7 @@ class Stream:
     ) -> None:
         self._pool: Pool | None = pool
         self._core = core = pool._core
+        self._dispatcher = core.dispatcher
         self.pressure = core.pressure
         self.item_size = 0
         # Bytes of a result, going by the last one that was taken; 0 if that was small.
@@ -209,7 +210,7 @@ class Stream:
             self._chunk(chunks, items)
             self._exhausted = True
         finally:
-            self._core.send_chunks(chunks)
+            self._dispatcher.send_chunks(chunks)
 
     def _chunk(self, chunks: list[Chunk], items: list[Any]) -> None:
         if items and not self.closed:

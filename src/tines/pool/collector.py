@@ -63,13 +63,14 @@ class Collector:
 
         Args:
             results: The channel.
-            core: Handles what callers cannot.
+            core: Whose they are; its ``arrivals`` handle what callers cannot.
             atomic: Whether ``recv_many`` is one step for signal handlers. If not, the main thread,
                 in which they run, always leaves collecting to others.
         """
         self._atomic = atomic
         self._results = results
         self._core = core
+        self._arrivals = core.arrivals
         self._recv_many = results.recv_many
         self._inbox: deque[Message] = deque()
         self._events: deque[Callable[[], object]] = deque()
@@ -325,7 +326,7 @@ class Collector:
         finally:
             self._seat.release()
         self._leave()
-        self._core.after_batch()
+        self._arrivals.after_batch()
         self._run_calls()
 
     def _run_calls(self) -> None:
@@ -353,7 +354,7 @@ class Collector:
     def _handle_all(self) -> None:
         """Handle what is in the inbox, in order."""
         inbox = self._inbox
-        core = self._core
+        arrivals = self._arrivals
         while inbox:
             kind, tag, data, buffers = inbox[0]
             try:
@@ -361,9 +362,9 @@ class Collector:
                     if self._events:
                         self._events.popleft()()
                 elif kind == messages.VALUES or kind <= messages.LAST_PLAIN:
-                    core.outcome(kind, tag, data, buffers)
+                    arrivals.outcome(kind, tag, data, buffers)
                 else:
-                    core.notice(kind, tag, data, buffers)
+                    arrivals.notice(kind, tag, data, buffers)
             finally:
                 inbox.popleft()
 

@@ -128,6 +128,7 @@ class Pool:
         self._task_options = chosen.task
         make_core = _tracing.make_core or Core
         self._core: Core = make_core(chosen, setup, carrier, LocalEngine(context))
+        self._submit = self._core.dispatcher.submit
         self._core.start()
         self._abandon = weakref.finalize(self, self._core.supervisor.abandon)
         self._abandon.atexit = False
@@ -146,7 +147,7 @@ class Pool:
         result: ApplyResult[T] = ApplyResult(self)
         if options or self._task_options is not DEFAULT:
             result.configure(self._task_options.changed(dict(options)), None)
-        self._core.submit(result, func, args, kwds)
+        self._submit(result, func, args, kwds)
         return result.get()
 
     def apply_async(
@@ -168,9 +169,8 @@ class Pool:
         ):
             callbacks = _callbacks(callback, error_callback)
             result.configure(self._task_options.changed(dict(options)), callbacks)
-        core = self._core
-        core.submit(result, func, args, kwds)
-        core.collector.expect(result.express)
+        self._submit(result, func, args, kwds)
+        self._core.collector.expect(result.express)
         return result
 
     # Maps.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tines._std import standard
 from tines.errors import (
+    EncodeError,
     PoolBrokenError,
     ResultEncodeError,
     TaskCancelledError,
@@ -34,6 +35,7 @@ __all__ = [
     "Unfetched",
     "broken_error",
     "describe_task",
+    "described",
     "exception_for",
     "logger",
 ]
@@ -121,6 +123,18 @@ def describe_task(task: Task, functions: Functions) -> str:
         return f"{name}({', '.join(parts)})"
     except Exception:
         return "a task whose arguments do not unpickle here"
+
+
+def described(task: Any) -> Task:
+    """Return something with the encoded arguments of a task in it: a chunk keeps none."""
+    if task.data is None and task.job is not None:
+        description = Task()
+        try:
+            description.kind, description.data, description.buffers = task.encoded()
+        except EncodeError:
+            pass
+        return description
+    return task  # type: ignore[no-any-return]
 
 
 def exception_for(task: Task, failure: Failure, functions: Functions) -> BaseException:

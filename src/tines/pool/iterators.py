@@ -69,6 +69,7 @@ class IMapIterator(Waitable, Generic[T]):
     ) -> None:
         self._pool: Pool | None = pool
         self._core = core = pool._core
+        self._dispatcher = core.dispatcher
         self.pressure = core.pressure
         self.item_size = 0
         self.options = options
@@ -301,7 +302,7 @@ class IMapIterator(Waitable, Generic[T]):
             room = self._window - self._pulled + self._consumed
             # One by one where items are heavy, which only their sending shows.
             most = 1 if self.item_size or self._result_size else min(BATCH, self._pulled // 2 + 1)
-            self._core.send_chunks(self._pull(min(-(-room // self._chunksize), most)))
+            self._dispatcher.send_chunks(self._pull(min(-(-room // self._chunksize), most)))
         if self._input is None:
             self._core.exhausted(self)
 
@@ -312,7 +313,7 @@ class IMapIterator(Waitable, Generic[T]):
         while self._input is not None:
             while self._may_pull():
                 # What was read goes at once: the next item may be long in coming.
-                self._core.send_chunks(self._pull(1))
+                self._dispatcher.send_chunks(self._pull(1))
             if self._input is not None:
                 room.wait()
                 room.clear()

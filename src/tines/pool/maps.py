@@ -61,6 +61,7 @@ class MapResult(ApplyResult[list[T]]):
         super().__init__(pool)
         self.configure(options, callbacks)
         self._core = core = pool._core
+        self._dispatcher = core.dispatcher
         self.pressure = core.pressure
         self.item_size = 0
         self._items: Sequence[Any] = items
@@ -139,7 +140,7 @@ class MapResult(ApplyResult[list[T]]):
                     start = stop
             self._sent += len(chunks)
             self._next = start
-        self._core.send_chunks(chunks)
+        self._dispatcher.send_chunks(chunks)
 
     def encode(self, chunk: Chunk) -> tuple[int, Any, Any]:
         """Encode a chunk."""

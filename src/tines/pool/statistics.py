@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tines.pool.activity import Times
-from tines.pool.failures import describe_task
+from tines.pool.failures import describe_task, described
 from tines.pool.resources import own_memory
 
 if TYPE_CHECKING:
@@ -147,5 +147,5 @@ def _worker(core: Core, slot: int) -> WorkerStatistics:
 
 def _describe(core: Core, task: Task) -> str:
     if task.data is None or memoryview(task.data).nbytes <= LARGEST_DESCRIBED:
-        return describe_task(core.described(task), core.functions)
+        return describe_task(described(task), core.functions)
     return "a large task"

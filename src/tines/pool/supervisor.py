@@ -191,7 +191,7 @@ class Supervisor:
         exit = self.workers.pop(slot).outcome()
         if exit.pid is not None:
             self._core.transport.reap(exit.pid)
-        self._core.collector.post(functools.partial(self._core.worker_gone, slot, exit))
+        self._core.collector.post(functools.partial(self._core.arrivals.worker_gone, slot, exit))
 
     def _terminate_all(self) -> None:
         for running in self.workers.values():

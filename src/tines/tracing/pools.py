@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tines.pool.core import Core
+from tines.pool.dispatcher import Dispatcher
 from tines.tracing import recorder as _recorder
 from tines.tracing import workers
 from tines.tracing.records import FLAGS_SHIFT, ITEMS_SHIFT, POOL_SHIFT, Kind, Order, meta
@@ -48,16 +49,24 @@ class TracedCore(Core):
     ) -> None:
         recorder = _recorder.current()
         assert recorder is not None
-        self._recorder = recorder
         number = recorder.new_pool(transport.name, options.processes)
         super().__init__(options, setup, transport, _Engine(engine, recorder, number))
         self._plain_tasks = self.tasks
         self.tasks: Any = _Sender(self.tasks, recorder, number, self.state.pending)
+        self.dispatcher: Dispatcher = _Dispatcher(self, recorder)
         self.collector._inbox = _Inbox(recorder, number)
 
     def spec(self, slot: int) -> WorkerSpec:
         """Return what a worker is told: it wraps its channels itself."""
         return replace(super().spec(slot), tasks=self._plain_tasks)
+
+
+class _Dispatcher(Dispatcher):
+    """Notes when the pickling of what is sent begins; what it sends on is a :class:`_Sender`."""
+
+    def __init__(self, core: Core, recorder: Recorder) -> None:
+        super().__init__(core)
+        self._recorder = recorder
 
     def submit(self, task: ApplyResult[Any], func: Any, args: Any, kwds: Any) -> None:
         """Send a call; its pickling begins here."""

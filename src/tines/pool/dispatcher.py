@@ -1,0 +1,174 @@
+"""The sending side of a pool: what callers ask for becomes messages on the tasks channel.
+
+A task that is sent is a *dispatch*: its number is drawn from the state machine, which has it pending
+before the message goes, as its outcome may be there before ``send`` returns.
+
+Who sends: any caller's thread; the reading threads of iterators; the collector thread, which goes on
+with maps; whoever carries out the state machine's instructions, which sends again. None of them holds
+the core's lock meanwhile, and a job may hold its own.
+
+A pool may end at any moment between two steps here. Who ends it fails everything that is pending then;
+so a sender looks at the phase *after* its task is pending, and takes out again what nobody has failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from tines.errors import EncodeError, QueueShutDown, TransportError
+from tines.pool.functions import SHARED_FROM, encode_unnumbered
+from tines.pool.state import Phase
+from tines.wire import messages
+from tines.wire.pickling import encode
+
+if TYPE_CHECKING:
+    from tines.pool.chunk import Chunk
+    from tines.pool.core import Core
+    from tines.pool.results import ApplyResult
+
+__all__ = ["Dispatcher"]
+
+# A channel that was closed in this process raises ValueError.
+CHANNEL_ENDED = (QueueShutDown, TransportError, ValueError)
+
+BURST = 32
+"""How many chunks of a job are encoded before they are sent; fewer if they are large:"""
+BURST_BYTES = 64 * 1024
+
+ENDED = (Phase.TERMINATED, Phase.BROKEN, Phase.FORKED)
+
+
+class Dispatcher:
+    """See the module. Made after the rest of the core, whose parts it binds once."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._state = core.state
+        self._tasks = core.tasks
+        self._functions = core.functions
+        self._pressure = core.pressure
+        self._meter = core.meter
+
+    def submit(self, task: ApplyResult[Any], func: Any, args: Any, kwds: Any) -> None:
+        """Send a call.
+
+        Raises:
+            ValueError: the pool does not accept tasks any more.
+            EncodeError: the call cannot be pickled.
+        """
+        if self._state.phase is not Phase.OPEN:
+            self._core.refuse()
+        body = args if type(args) is tuple else tuple(args)
+        if kwds:
+            body = body, kwds
+            task.kind = messages.CALL | messages.KEYWORDS
+        reference = self._functions.refer(func)
+        if reference is None:
+            data, buffers = encode_unnumbered(func, body)
+            if buffers or len(data) >= SHARED_FROM:
+                constant = self._functions.refer_constant(func)
+                if constant is not None:
+                    reference, task.constant = constant
+                    data, buffers = reference.encode(body)
+        else:
+            _, data, buffers = encode(body)
+            trailer = reference.trailer
+            data = data + trailer if type(data) is bytes else b"".join((data, trailer))
+        if buffers or len(data) > self._pressure.heavy:
+            self._pressure.admit(task, data, buffers)
+        if task.options.timeout is not None:
+            task.kind |= messages.TIMED
+        if buffers and task.options.retries:
+            # The caller may change its arrays meanwhile; the next attempt must see what this one saw.
+            buffers = [bytearray(buffer) for buffer in buffers]
+        task.data = data
+        task.buffers = buffers
+        self._send(task, task.kind, data, buffers)
+
+    def send_again(self, task: Any) -> None:
+        """Send a task for another attempt, or what a dead worker had not begun."""
+        try:
+            kind, data, buffers = task.encoded()
+        except EncodeError as error:
+            task.settle_error(error)
+        else:
+            if task.job is not None:
+                self._pressure.sent(task, data, buffers)
+            self._send(task, kind, data, buffers)
+            self._core.collector.expect(False)
+
+    def _send(self, task: Any, kind: int, data: Any, buffers: Any) -> None:
+        """Register a task and send its message; where the pool has ended, let it fail."""
+        state = self._state
+        tag = state.submit(task)
+        try:
+            if state.phase in ENDED:
+                raise QueueShutDown
+            task.ticket = self._tasks.send(data, buffers, kind, tag)
+            if self._meter is not None:
+                self._meter.busy()
+        except CHANNEL_ENDED as error:
+            if state.finished(tag) is not None:
+                self._core.transport_lost(error)
+                task.settle_error(self._core.end_error())
+        except BaseException:
+            state.finished(tag)
+            self._pressure.done(id(task))
+            raise
+
+    def send_chunks(self, chunks: list[Chunk]) -> None:
+        """Send chunks of a job, several at once; one that cannot be pickled fails."""
+        position = 0
+        try:
+            while position < len(chunks):
+                position += self._send_burst(chunks, position)
+        except CHANNEL_ENDED as error:
+            self._core.transport_lost(error)
+        except BaseException as error:  # an interrupt, or no memory: the rest will not be sent
+            self._give_up(error, (chunk for chunk in chunks if chunk.ticket < 0))
+            raise
+        if self._state.phase in ENDED:
+            self._give_up(self._core.end_error(), chunks)
+        elif chunks:
+            self._core.collector.expect(chunks[0].express)
+            if self._meter is not None:
+                self._meter.busy()
+
+    def _send_burst(self, chunks: list[Chunk], position: int) -> int:
+        """Send some chunks under one hold of the channel's lock; return how many were dealt with."""
+        encode_chunk = chunks[position].job.encode
+        burst: list[Chunk] = []
+        outgoing = []
+        dealt_with = size = 0
+        numbers = self._state.numbers
+        for chunk in islice(chunks, position, position + BURST):
+            dealt_with += 1
+            try:
+                kind, data, buffers = encode_chunk(chunk)
+            except EncodeError as error:
+                chunk.tag = -1
+                chunk.settle_error(error)
+                continue
+            if buffers or len(data) > self._pressure.heavy:
+                self._pressure.sent(chunk, data, buffers)
+            burst.append(chunk)
+            outgoing.append((kind, next(numbers), data, buffers))
+            size += len(data)
+            if buffers or size > BURST_BYTES:
+                break
+        self._state.submit_many(burst, [message[1] for message in outgoing])
+        tickets: list[int] = []
+        try:
+            self._tasks.send_many(outgoing, None, tickets)
+        finally:
+            for chunk, ticket in zip(burst, tickets):
+                chunk.ticket = ticket
+        return dealt_with
+
+    def _give_up(self, error: BaseException, chunks: Iterable[Chunk]) -> None:
+        """Fail those of the chunks that nobody else will settle."""
+        for chunk in chunks:
+            if chunk.tag == 0 or self._state.finished(chunk.tag) is not None:
+                chunk.settle_error(error)
