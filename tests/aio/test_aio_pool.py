@@ -510,7 +510,8 @@ def test_bytes_under_way_are_bounded_and_the_loop_goes_on(make: Make) -> None:
             # One more than fits, as its size is known only when it has been pickled.
             assert 0 < most < 1_400_000
             assert turns > 30
-            assert pressure.total == 0
+            while pressure.total:  # the last one is given back a moment after its result
+                await asyncio.sleep(0.01)
             watching.cancel()
 
     asyncio.run(main())

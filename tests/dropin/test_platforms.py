@@ -41,6 +41,10 @@ import subprocess, tempfile, threading, types, importlib, platform, shutil, runp
 import multiprocessing.connection, multiprocessing.dummy, multiprocessing.managers
 import multiprocessing.pool, multiprocessing.queues, multiprocessing.shared_memory
 import multiprocessing.sharedctypes, multiprocessing.spawn, multiprocessing.util
+try:
+    import joblib
+except ImportError:
+    pass
 
 class Hidden:
     def find_spec(self, name, path=None, target=None):
@@ -121,11 +125,13 @@ sys.stdout.flush()
 os._exit(failed)
 """
     program = LOAD_STANDARD_LIBRARY + SYSTEMS[system] + each
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    environment.pop("TINES_NATIVE", None)  # it may ask for what only Linux has
     done = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,
         text=True,
         timeout=50,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        env=environment,
     )
     assert done.returncode == 0, done.stdout + done.stderr

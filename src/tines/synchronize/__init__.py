@@ -11,8 +11,7 @@ Both have the same attributes, and both are derived from the standard library's 
 
 from __future__ import annotations
 
-from tines import transport
-from tines._std import standard
+from tines import _std, transport
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,4 +59,5 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    return getattr(standard("synchronize"), name)
+    # Not imported by name: a submodule called ``standard`` would take its place.
+    return getattr(_std.standard("synchronize"), name)
