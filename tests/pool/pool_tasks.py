@@ -132,6 +132,33 @@ def _refuse() -> None:
     raise RuntimeError("refused to be unpickled")
 
 
+class Leaver:
+    """Whoever unpickles it is told to leave."""
+
+    def __reduce__(self) -> Any:
+        return sys.exit, ("left",)
+
+
+def leaver(*_: Any) -> Leaver:
+    return Leaver()
+
+
+def unloadable_slowly(x: int) -> Any:
+    time.sleep(0.06)
+    return NoReturn() if x == 0 else x
+
+
+class Mute(Exception):
+    """Has no text."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+def raise_mute() -> None:
+    raise Mute
+
+
 def unloadable() -> NoReturn:
     return NoReturn()
 

@@ -125,7 +125,12 @@ class Stream:
             return
         begin = chunk.reported
         if kind == messages.PART:
-            count = len(pickling.decode(pickling.PICKLED, data, buffers)[1])
+            try:
+                count = len(pickling.decode(pickling.PICKLED, data, buffers)[1])
+            except BaseException as error:
+                # How many items it is about is not known: it stands for all that are left.
+                self.failed(chunk, error)
+                return
         else:
             count = chunk.stop - chunk.start - begin
         entry = (count, kind, data, buffers)

@@ -41,11 +41,15 @@ class Arrivals:
         if task is None:
             return
         self._done[tag >> messages.SLOT_SHIFT] += 1
-        if kind == messages.ERROR:
-            self._core.raised += 1
-            if task.options.retry_on and self._tried_again(task, data):
-                return
-        task.settle(kind, data, buffers)
+        try:
+            if kind == messages.ERROR:
+                self._core.raised += 1
+                if task.options.retry_on and self._tried_again(task, data):
+                    return
+            task.settle(kind, data, buffers)
+        except BaseException as error:
+            # What is unpickled may raise anything, also SystemExit: whoever waits for it gets that.
+            task.settle_error(error)
         if task.job is not None:
             self._hungry.add(task.job)
 
@@ -96,5 +100,12 @@ class Arrivals:
         error = pickling.decode(pickling.PICKLED, data, ()).revive()
         if not isinstance(error, task.options.retry_on):
             return False
-        what = f"attempt {task.attempt}: raised {type(error).__qualname__}: {error}"
+        what = f"attempt {task.attempt}: raised {type(error).__qualname__}: {_text(error)}"
         return self._core.event(self._state.failed, task, what, time.monotonic())
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as failure:
+        return f"(its text raised {type(failure).__name__})"

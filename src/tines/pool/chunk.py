@@ -49,6 +49,7 @@ class Chunk(Task):
     """See the module. Items that are already reported are no longer its own."""
 
     settled = False
+    """Its job takes nothing more for it, nor for its parts."""
     items: list[Any] | None = None
     """The items themselves, where the job does not keep them."""
 
@@ -64,6 +65,7 @@ class Chunk(Task):
             return self
         part = type(self)(self.job, start, stop, self.options)
         part.express = self.express
+        part.settled = self.settled
         if self.items is not None:
             part.items = self.items[start - self.start : stop - self.start]
         self._weigh_no_more()

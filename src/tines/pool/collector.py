@@ -321,7 +321,7 @@ class Collector:
             if not self._inbox and not self._calls:
                 self._receive(None if deadline is None else _left(deadline))
             self._handle_all()
-        except Exception:
+        except BaseException:  # nothing may end this thread: all that wait depend on it
             logger.exception("the pool could not handle a message")
         finally:
             self._seat.release()

@@ -348,8 +348,12 @@ _cores: weakref.WeakSet[Core] = weakref.WeakSet()
 
 
 def _disown() -> None:
-    """In a forked child: the pools of the parent have no workers here."""
+    """In a forked child: the pools of the parent have no workers here.
+
+    Nor have they threads, one of which may have held a lock: the copy can be closed and collected.
+    """
     for core in list(_cores):
+        core.lock = threading.Lock()
         core.state.phase = Phase.FORKED
         core.supervisor.disown()
 

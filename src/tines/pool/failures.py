@@ -7,7 +7,7 @@ import logging
 import pickle
 import traceback
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from tines._std import standard
 from tines.errors import (
@@ -192,14 +192,15 @@ class Unfetched:
     Made for failures only, so results that are well pay nothing for it.
     """
 
-    _alive: weakref.WeakSet[Unfetched] = weakref.WeakSet()
+    # By id. Not a ``WeakSet``, which must not grow while another thread goes through it.
+    _alive: ClassVar[dict[int, weakref.ref[Unfetched]]] = {}
 
     def __init__(self, core: object, error: object) -> None:
         """Take an exception, or an encoded ``RemoteException``, which is decoded only to be logged."""
         self._core = id(core)
         self._error = error
         self._seen = False
-        self._alive.add(self)
+        self._alive[id(self)] = weakref.ref(self)
 
     def seen(self) -> None:
         """Somebody has looked."""
@@ -220,6 +221,7 @@ class Unfetched:
 
     def __del__(self) -> None:
         try:
+            self._alive.pop(id(self), None)
             self.log()
         except Exception:
             pass  # the interpreter is ending and has taken names away
@@ -227,6 +229,7 @@ class Unfetched:
     @classmethod
     def log_all(cls, core: object) -> None:
         """Log what nobody has looked at of one pool."""
-        for unfetched in list(cls._alive):
-            if unfetched._core == id(core):
+        for reference in cls._alive.copy().values():
+            unfetched = reference()
+            if unfetched is not None and unfetched._core == id(core):
                 unfetched.log()

@@ -191,7 +191,12 @@ class IMapIterator(Waitable, Generic[T]):
             return
         first = chunk.start + chunk.reported
         if kind == messages.PART:
-            count = len(pickling.decode(pickling.PICKLED, data, buffers)[1])
+            try:
+                count = len(pickling.decode(pickling.PICKLED, data, buffers)[1])
+            except BaseException as error:
+                # How many items it is about is not known: it stands for all that are left.
+                self.failed(chunk, error)
+                return
             chunk.reported += count
             self._put(first, (count, kind, data, buffers))
         else:
@@ -310,13 +315,18 @@ class IMapIterator(Waitable, Generic[T]):
         """Read and send whenever there is room: the body of the reading thread."""
         room = self._room
         assert room is not None
-        while self._input is not None:
-            while self._may_pull():
-                # What was read goes at once: the next item may be long in coming.
-                self._dispatcher.send_chunks(self._pull(1))
-            if self._input is not None:
-                room.wait()
-                room.clear()
+        try:
+            while self._input is not None:
+                while self._may_pull():
+                    # What was read goes at once: the next item may be long in coming.
+                    self._dispatcher.send_chunks(self._pull(1))
+                if self._input is not None:
+                    room.wait()
+                    room.clear()
+        except BaseException as error:
+            # No memory, or what the input or an item raised that is no ``Exception``: nothing more
+            # is read, and the consumer gets it.
+            self.abandon(error)
         self._core.exhausted(self)
         # A consumer may be waiting for a result that is not to come.
         self._core.collector.post(self.wake)

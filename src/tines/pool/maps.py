@@ -158,6 +158,8 @@ class MapResult(ApplyResult[list[T]]):
 
     def arrived(self, chunk: Chunk, kind: int, data: Any, buffers: Any) -> None:
         """Take results of a chunk. Only the collector thread calls this; ``refill`` follows."""
+        if chunk.settled:
+            return
         if kind <= messages.LAST_PLAIN:  # the outcome of a single item
             good, value = decoded(kind, data, buffers)
             if good:
@@ -170,8 +172,10 @@ class MapResult(ApplyResult[list[T]]):
         first = chunk.start + chunk.reported
         try:
             seconds, values, _ = pickling.decode(pickling.PICKLED, data, buffers)
-        except Exception as error:
+        except BaseException as error:
+            # Of a part as well: how many items it is about is not known. What follows is not taken.
             self.failed(chunk, error)
+            chunk.settled = True
             return
         count = len(values)
         self._guide.measured(count, seconds)
@@ -184,6 +188,8 @@ class MapResult(ApplyResult[list[T]]):
 
     def failed(self, chunk: Chunk, error: BaseException) -> None:
         """Take an error for the rest of a chunk."""
+        if chunk.settled:
+            return
         with self._lock:
             if self._error is None:
                 self._error = error

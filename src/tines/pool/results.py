@@ -245,15 +245,18 @@ class ApplyResult(Task, Waitable, Generic[T]):
         self._pool = None
 
     def _call_back(self, callbacks: Callbacks) -> None:
-        """Call the callback that fits, in the collector thread."""
-        good, value = self._open()
-        callback = callbacks.value if good else callbacks.error
-        if callback is not None:
-            self._look_at()
-            try:
+        """Call the callback that fits, in the collector thread. Raises nothing.
+
+        A result that exits where it is unpickled is for no callback: whoever asks for it gets that.
+        """
+        try:
+            good, value = self._open()
+            callback = callbacks.value if good else callbacks.error
+            if callback is not None:
+                self._look_at()
                 callback(value)
-            except Exception:
-                logger.exception("a callback of the pool raised")
+        except BaseException:
+            logger.exception("a callback of the pool raised")
 
     def _await(self, pool: Pool, timeout: float | None) -> None:
         if not pool._core.collector.wait(self, timeout):

@@ -93,7 +93,8 @@ class Supervisor:
             self._thread.join()
 
     def disown(self) -> None:
-        """In a forked child: the thread is not here; let go of its descriptors."""
+        """In a forked child: the thread is not here; let go of its descriptors, and of its lock."""
+        self._waking = threading.RLock()
         self._reader.close()
         self._writer.close()
 
