@@ -20,9 +20,10 @@ from typing import Any
 import pytest
 
 import tines
-from aio_tools import wait_for
+from aio_tools import PATIENCE, wait_for
 from tines import aio
 from tines.errors import (
+    DecodeError,
     EncodeError,
     PoolBrokenError,
     TaskCancelledError,
@@ -64,6 +65,18 @@ def end_once(path: str) -> int:
         return os.getpid()
     os.kill(os.getpid(), signal.SIGKILL)
     return 0
+
+
+class NoReturn:
+    """Pickles, but does not unpickle."""
+
+    def __reduce__(self) -> Any:
+        return int, ("no number",)
+
+
+def unloadable_slowly(x: int) -> Any:
+    time.sleep(0.06)
+    return NoReturn() if x == 0 else x
 
 
 async def numbers(count: int) -> AsyncIterator[int]:
@@ -710,3 +723,14 @@ def test_importing_it_is_not_part_of_tines() -> None:
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
     assert found.stdout == "[]\n"
     assert tines.Pool is not aio.Pool
+
+
+def test_a_part_of_a_chunk_that_does_not_unpickle(make: Make) -> None:
+    async def main() -> None:
+        async with make(1) as pool:
+            results = pool.imap(unloadable_slowly, range(8), chunksize=4)
+            found = await asyncio.wait_for(outcomes(results), PATIENCE)
+            assert [type(each) for each in found[:4]] == [DecodeError] * 4
+            assert found[4:] == [4, 5, 6, 7]
+
+    asyncio.run(main())

@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 from aio_children import put_each, take
-from aio_tools import wait_for
+from aio_tools import PATIENCE, wait_for
 from tines import Queue, QueueShutDown, aio, context
+from tines.aio.bridge import current
 from tines.errors import DecodeError, EncodeError
 from tines.transport.contract import Transport
 
@@ -334,3 +335,46 @@ def test_where_the_loop_watches_nothing(make_queue: MakeQueue, start: Any) -> No
     del loop
     gc.collect()
     wait_for(lambda: all(thread.name != "tines aio" for thread in threading.enumerate()))
+
+
+def test_one_that_was_woken_in_vain_waits_beside_others(make_queue: MakeQueue) -> None:
+    """Somebody else was quicker, as consumers in other processes are; then more come to wait."""
+
+    async def main() -> None:
+        queue = make_queue()
+        first = asyncio.create_task(queue.get())
+        await asyncio.sleep(0)
+        readable = current().readable(queue.queue.fileno())
+        readable.ready()  # what the loop does when the descriptor is readable
+        others = [asyncio.create_task(queue.get()) for _ in range(3)]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        for number in range(4):
+            await queue.put(number)
+        found = await asyncio.wait_for(asyncio.gather(first, *others), PATIENCE)
+        assert found == [0, 1, 2, 3]  # each in its place
+        queue.close()
+
+    asyncio.run(main())
+
+
+def test_no_thread_can_be_started_to_send(
+    make_queue: MakeQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def main() -> None:
+        queue = make_queue(1)
+        await queue.put(1)
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", refuse)
+            with pytest.raises(RuntimeError, match="new thread"):
+                await queue.put(2)
+        put = asyncio.create_task(queue.put(3))
+        assert await queue.get() == 1
+        await asyncio.wait_for(put, PATIENCE)
+        assert await queue.get() == 3
+        queue.close()
+
+    asyncio.run(main())

@@ -57,6 +57,8 @@ class Bridge:
         self._posted: deque[Callable[[], object]] = deque()
         self._woken = False
         self._readables: dict[int, Readable] = {}
+        # Of all lines: one who was woken in vain may find that the line has been made anew.
+        self.places = itertools.count()
         self._waiter: WaiterThread | None = None
 
     @property
@@ -149,7 +151,6 @@ class Readable:
         # A heap by place; those who were cancelled stay until their turn comes.
         self._line: list[tuple[int, asyncio.Future[None]]] = []
         self._waiting = 0
-        self._places = itertools.count()
         self._watched = False
         # Who was woken and has not come to it yet.
         self._called: asyncio.Future[None] | None = None
@@ -161,7 +162,7 @@ class Readable:
             place: What this returned before, to whoever was woken in vain.
         """
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        place = next(self._places) if place is None else place
+        place = next(self._bridge.places) if place is None else place
         heapq.heappush(self._line, (place, future))
         self._waiting += 1
         try:

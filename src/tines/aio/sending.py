@@ -52,13 +52,18 @@ class Sender:
         return self._running
 
     def give(self, kind: int, data: Any, buffers: Any, done: Callable[[], object]) -> Letter:
-        """Have a message sent; ``done`` is called when it was, or cannot be, in the thread."""
+        """Have a message sent; ``done`` is called when it was, or cannot be, in the thread.
+
+        Raises:
+            RuntimeError: no thread can be started; nothing will be sent.
+        """
         letter = Letter(kind, data, buffers, done)
         with self._lock:
-            self._line.append(letter)
             if not self._running:
-                self._running = True
+                # It waits for the lock before it looks for letters.
                 threading.Thread(target=self._run, name="tines aio sender", daemon=True).start()
+                self._running = True
+            self._line.append(letter)
         return letter
 
     def withdraw(self, letter: Letter) -> bool:
