@@ -45,6 +45,56 @@ def test_maps_keep_order(make: MakePool, count: int, chunksize: int | None) -> N
     assert pool.starmap_async(add, pairs, chunksize).get() == [3 * x for x in range(count)]
 
 
+@pytest.mark.parametrize(
+    ("chunksize", "error"), [(-1, ValueError), (2.5, TypeError), ("2", TypeError)]
+)
+def test_a_chunksize_that_is_none(make: MakePool, chunksize: Any, error: type) -> None:
+    pool = make(1)
+    for call in (pool.map, pool.map_async, pool.starmap, pool.imap, pool.imap_unordered):
+        with pytest.raises(error, match=r"(?i)chunksize.*(-1|2)"):
+            call(square, range(5), chunksize)
+    assert pool.map(square, range(5), Whole(2)) == [0, 1, 4, 9, 16]
+    assert list(pool.imap(square, range(5), Whole(2))) == [0, 1, 4, 9, 16]
+
+
+class Whole:
+    """A whole number that is no ``int``, as numpy's are."""
+
+    def __init__(self, value: int) -> None:
+        self.value = value
+
+    def __index__(self) -> int:
+        return self.value
+
+
+@pytest.mark.parametrize("processes", ["2", 2.0, []])
+def test_a_number_of_processes_that_is_none(processes: Any) -> None:
+    with pytest.raises(TypeError, match="processes must be a whole number"):
+        Pool(processes)
+
+
+@pytest.mark.parametrize("given", [{"niceness": "5"}, {"affinity": "01"}, {"affinity": 3}])
+def test_limits_of_the_wrong_type_are_refused_before_a_worker_fails(given: Any) -> None:
+    (name,) = given
+    with pytest.raises(TypeError, match=f"^{name}.* must (list|be)"):
+        Pool(1, **given)
+    with pytest.raises(TypeError, match=r"affinity=\[\] must list"):
+        Pool(1, affinity=[])
+
+
+def test_a_context_that_is_none() -> None:
+    with pytest.raises(TypeError, match=r"context='spawn' is no context.*get_context"):
+        Pool(1, context="spawn")
+
+
+def test_a_pool_that_cannot_be_announced_leaves_no_workers(monkeypatch: Any) -> None:
+    monkeypatch.setenv("TINES_INSIGHT", "nobody")
+    with pytest.raises(ValueError, match="TINES_INSIGHT='nobody'") as caught:
+        Pool(1)
+    # The traceback still holds the pool.
+    assert caught.tb is not None and not multiprocessing.active_children()
+
+
 def test_a_map_raises_the_exception_of_an_item_after_all_have_run(make: MakePool) -> None:
     pool = make()
     for chunksize in (None, 1, 4):

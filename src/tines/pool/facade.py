@@ -18,7 +18,7 @@ from tines.pool import statistics
 from tines.pool.core import Core
 from tines.pool.iterators import IMapIterator, IMapUnorderedIterator
 from tines.pool.maps import MapResult
-from tines.pool.options import DEFAULT, TaskOptions, check_count, pool_options
+from tines.pool.options import DEFAULT, TaskOptions, check_count, pool_options, whole_number
 from tines.pool.results import ApplyResult, AsyncResult, Callbacks
 from tines.pool.startup import make_setup
 from tines.pool.state import Phase
@@ -110,6 +110,10 @@ class Pool:
     ) -> None:
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
+        if context is not None and not hasattr(context, "get_start_method"):
+            raise TypeError(
+                f"context={context!r} is no context: give one that tines.get_context() returns"
+            )
         chosen = pool_options(processes, maxtasksperchild, dict(options))
         self._progress = progress
         self._bars: weakref.WeakSet[Bar] = weakref.WeakSet()
@@ -132,7 +136,11 @@ class Pool:
         self._core.start()
         self._abandon = weakref.finalize(self, self._core.supervisor.abandon)
         self._abandon.atexit = False
-        _created.tell_made(self)
+        try:
+            _created.tell_made(self)
+        except BaseException:  # TINES_INSIGHT is not understood: nobody will have this pool
+            self.terminate()
+            raise
 
     # Calls.
 
@@ -272,6 +280,13 @@ class Pool:
         core = self._core
         if core.state.phase is not Phase.OPEN:
             core.refuse()
+        if chunksize is not None:
+            chunksize = whole_number("chunksize", chunksize)
+            if chunksize < 0:
+                raise ValueError(
+                    f"chunksize={chunksize} is too small: it must be at least 1, or None for the "
+                    "pool to choose"
+                )
         # Slices of these cost little, and those of a range next to nothing on the way either.
         items: Any = iterable if type(iterable) in (list, tuple, range) else list(iterable)
         task_options = self._task_options.changed(dict(options))
@@ -301,6 +316,7 @@ class Pool:
         core = self._core
         if core.state.phase is not Phase.OPEN:
             core.refuse()
+        chunksize = whole_number("chunksize", chunksize)
         if chunksize < 1:
             raise ValueError(f"Chunksize must be 1+, not {chunksize:n}")
         if buffersize is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
@@ -23,6 +24,18 @@ def check_count(name: str, value: object, *, minimum: int) -> None:
         raise TypeError(f"{name} must be a whole number, not {value!r}")
     if value < minimum:
         raise ValueError(f"{name}={value} is too small: it must be at least {minimum}")
+
+
+def whole_number(name: str, value: Any) -> int:
+    """Return ``value`` as an int; numpy's whole numbers are some too.
+
+    Raises:
+        TypeError: it is none.
+    """
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be a whole number, not {value!r}") from None
 
 
 def check_seconds(name: str, value: object, *, zero: bool) -> None:
@@ -126,12 +139,14 @@ class PoolOptions:
     task: TaskOptions = field(default=DEFAULT)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "processes", whole_number("processes", self.processes))
         if self.processes < 1:
             raise ValueError("Number of processes must be at least 1")
         if self.maxtasksperchild is not None and (
             not isinstance(self.maxtasksperchild, int) or self.maxtasksperchild <= 0
         ):
             raise ValueError("maxtasksperchild must be a positive int or None")
+        object.__setattr__(self, "niceness", whole_number("niceness", self.niceness))
         for name in (
             "max_memory",
             "max_memory_hard",
@@ -149,7 +164,7 @@ class PoolOptions:
         if self.inner_threads not in (None, "auto"):
             check_count("inner_threads", self.inner_threads, minimum=1)
         if self.affinity is not None:
-            object.__setattr__(self, "affinity", tuple(self.affinity))
+            object.__setattr__(self, "affinity", _cores(self.affinity))
         if self.cuda_devices is not None:
             object.__setattr__(self, "cuda_devices", _device_names(self.cuda_devices))
 
@@ -187,6 +202,17 @@ def pool_options(
         task=DEFAULT.changed({name: given[name] for name in given if name not in own}),
         **{name: given[name] for name in given if name in own},
     )
+
+
+def _cores(given: Any) -> tuple[int, ...]:
+    """Return the cores that ``affinity`` lists."""
+    try:
+        cores = tuple(map(operator.index, given))
+    except TypeError:
+        cores = ()
+    if not cores or min(cores) < 0:
+        raise TypeError(f"affinity={given!r} must list the numbers of cores, as in [0, 1]")
+    return cores
 
 
 def _device_names(given: Any) -> tuple[str, ...]:
