@@ -380,6 +380,8 @@ def test_the_classic_mistakes_say_what_to_do(ctx):
         ctx.Process(target=3)
     with pytest.raises(TypeError, match=r"args=\(5,\)"):
         ctx.Process(target=int, args=5)
+    with pytest.raises(TypeError, match=r"kwargs=\[1\]"):
+        ctx.Process(target=int, kwargs=[1])
 
 
 def join_elsewhere(process, connection):

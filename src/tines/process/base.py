@@ -130,7 +130,13 @@ class ManagedProcess(_process.BaseProcess):
             raise TypeError(
                 f"args={args!r} is no sequence of arguments: for one, write args=({args!r},)"
             ) from None
-        super().__init__(group, target, name, args, kwargs or {}, daemon=daemon)
+        try:
+            keywords = dict(kwargs or {})
+        except (TypeError, ValueError):
+            raise TypeError(
+                f"kwargs={kwargs!r} maps no names to arguments: write kwargs={{'name': value}}"
+            ) from None
+        super().__init__(group, target, name, args, keywords, daemon=daemon)
         if returns is not None:
             self.returns = returns
         self._setups: list[Callable[[], None]] = []
