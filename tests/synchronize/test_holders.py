@@ -35,6 +35,20 @@ def test_the_next_gets_the_lock_of_the_dead(
         assert not lock.recovered and lock.deaths == 1
 
 
+def test_a_dead_one_that_was_joined_first(
+    context: Any, start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    lock, holding = context.Lock(), context.Event()
+    child = start(lock_children.hold, lock, holding)
+    assert holding.wait(LONG)
+    child.kill()
+    child.join()
+    with caplog.at_level(logging.WARNING, logger="tines.synchronize"):
+        assert lock.acquire(timeout=LONG)
+    assert "ended while it held a Lock" in caplog.text and "unknown" not in caplog.text
+    assert lock.recovered
+
+
 def test_who_already_waits_gets_it_too(context: Any, start: Start) -> None:
     lock, holding, answers = context.Lock(), context.Event(), context.Queue()
     holder = start(lock_children.hold, lock, holding)

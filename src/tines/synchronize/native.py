@@ -55,9 +55,9 @@ _NAMES = {Kind.LOCK: "Lock", Kind.RLOCK: "RLock", Kind.OWNED: "Semaphore"}
 def tell_recovered(kind: int, pid: int) -> None:
     """Say that something was taken over from a dead holder; called by the native core."""
     _log.warning(
-        "process %s ended while it held a %s; process %d has it now, and what it protects may be "
+        "%s ended while it held a %s; process %d has it now, and what it protects may be "
         "half changed: see %s.recovered",
-        pid or "unknown",
+        f"process {pid}" if pid else "a process that nothing is left of",
         _NAMES[Kind(kind)],
         os.getpid(),
         _NAMES[Kind(kind)],
