@@ -80,6 +80,20 @@ def test_advice():
     assert "No transport" in doctor.advice(report)[0]
 
 
+def test_a_hard_limit_is_not_to_be_raised_to_itself():
+    report = doctor.examine()
+    report["limits"]["open files"] = {"soft": 64, "hard": 64}
+    (hint,) = (hint for hint in doctor.advice(report) if "64 files" in hint)
+    assert "ulimit" not in hint and "administrator" in hint
+
+
+def test_doctor_reads_tines_insight(monkeypatch):
+    monkeypatch.setenv("TINES_INSIGHT", "nobody")
+    report = doctor.examine()
+    assert report["tines"]["TINES_INSIGHT"] == "nobody"
+    assert any("TINES_INSIGHT='nobody'" in hint for hint in doctor.advice(report))
+
+
 def test_mistakes_are_told(capsys):
     with pytest.raises(SystemExit, match="2"):
         cli.main([])

@@ -135,6 +135,7 @@ class TestMistakes:
             (["top", "extra"], "nothing to do with 'extra'"),
             (["doctor", "--josn"], "did you mean --json?"),
             (["stacks", "--time", "1", "2"], "did you mean --timeout?"),
+            (["stacks", "--timeout", "-1", "2"], "0.1 to 3600"),
             (["--verison"], "did you mean --version?"),
             (["--stast", "script.py"], "did you mean --stats?"),
         ],
@@ -143,6 +144,12 @@ class TestMistakes:
         with pytest.raises(SystemExit, match="2"):
             cli.main(given)
         assert answer in capsys.readouterr().err
+
+    @pytest.mark.parametrize("option", [["--stats"], ["--trace", "run.json"]])
+    def test_an_option_without_a_program(self, option, capsys):
+        assert cli.main(option) == 2
+        said = capsys.readouterr().err
+        assert "there is no program to run" in said and "did you mean" not in said
 
     def test_a_command_that_is_none(self, capsys, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)

@@ -57,7 +57,7 @@ def _run_program(given: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     from tines import __version__
-    from tines.cli.arguments import Parser
+    from tines.cli.arguments import Parser, seconds
     from tines.runner.command import USAGE
 
     parser = Parser(
@@ -105,7 +105,13 @@ def _parser() -> argparse.ArgumentParser:
         "It is not disturbed, and answers also where it hangs in C code. Linux only.",
     )
     stacks.add_argument("pid", type=int, help="a process that tines started, or its parent")
-    stacks.add_argument("--timeout", type=float, default=5.0, help="seconds to wait for an answer")
+    stacks.add_argument(
+        "--timeout",
+        type=seconds(0.1, 3600),
+        default=5.0,
+        metavar="SECONDS",
+        help="how long to wait for an answer (default: 5)",
+    )
     stacks.set_defaults(run=_stacks)
 
     _add_top(commands)

@@ -53,6 +53,7 @@ def examine() -> Report:
             "version": tines.__version__,
             "path": str(Path(tines.__file__).parent),
             "TINES_NATIVE": os.environ.get("TINES_NATIVE") or None,
+            "TINES_INSIGHT": os.environ.get("TINES_INSIGHT") or None,
         },
         "interpreter": {
             "version": f"{platform.python_implementation()} {platform.python_version()}",
@@ -85,6 +86,10 @@ def _advice(report: Report) -> Iterator[str]:
             "Messages go through the pipe transport, which is as safe as the native one but "
             f"slower: {way['why']}"
         )
+    try:
+        _config.insight()
+    except ValueError as error:
+        yield f"No pool and no queue can be made: {error}"
     if cores["machine"] and cores["usable"] < cores["machine"]:
         yield (
             f"This process may use {cores['usable']} of the machine's {cores['machine']} cores: "
@@ -92,9 +97,11 @@ def _advice(report: Report) -> Iterator[str]:
         )
     files = limits["open files"]
     if files and files["soft"] is not None and files["soft"] < 1024:
-        yield (
-            f"Only {files['soft']} files may be open, and each child takes a few: "
-            f"raise it with `ulimit -n {files['hard'] or 4096}`."
+        hard = files["hard"] or 4096
+        yield f"Only {files['soft']} files may be open, and each child takes a few: " + (
+            f"raise it with `ulimit -n {hard}`."
+            if hard > files["soft"]
+            else "the hard limit is no higher, so an administrator has to raise it."
         )
     shared = memory["/dev/shm free"]
     if shared is not None and shared < 64 * MEGABYTE:

@@ -36,8 +36,7 @@ def names_program(argv: Sequence[str], commands: Sequence[str]) -> bool:
     """Return whether a command line asks for a program rather than for one of ``commands``."""
     options, rest = _split(argv)
     if not rest:
-        # ``--trace`` without a program: the runner says what is missing.
-        return any(option.startswith(_TRACE) for option in options)
+        return bool(options)  # without a program: the runner says what is missing
     first = rest[0]
     return first == "-" or first[:2] in ("-m", "-c") or not (first[0:1] == "-" or first in commands)
 
@@ -97,7 +96,7 @@ def _start_trace(path: str) -> None:
     try:
         trace(path).start()
     except OSError as error:
-        raise program.CannotRun(f"--trace {path}: {error}", 2) from None
+        raise program.CannotRun(f"--trace {path}: {error.strerror or error}", 2) from None
 
 
 def _find(arguments: Sequence[str]) -> tuple[program.Program, Sequence[str]]:

@@ -224,7 +224,7 @@ def from_environment() -> None:
         try:
             _of_environment = trace(path).start()
         except OSError as error:
-            sys.exit(f"TINES_TRACE={path}: {error}")
+            sys.exit(f"TINES_TRACE={path}: {error.strerror or error}")
 
 
 def discard_environment() -> None:
