@@ -218,6 +218,17 @@ def test_bad_files(tmp_path, capsys, content, message):
     assert not captured.out
 
 
+@pytest.mark.parametrize("damage", [1, None, {}, {"ph": "X"}, {"ph": "X", "cat": "run"}])
+def test_a_trace_that_somebody_has_changed(balanced, capsys, damage):
+    content = json.loads(balanced.read_text())
+    content["traceEvents"].append(damage)
+    balanced.write_text(json.dumps(content))
+    assert cli.main(["report", str(balanced)]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("tines report: the trace is not as tines.trace() wrote it")
+    assert not captured.out
+
+
 def test_how_many_are_shown_must_be_a_number(run, capsys):
     with pytest.raises(SystemExit):
         cli.main(["report", str(run), "--top", "-1"])

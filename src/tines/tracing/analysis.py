@@ -213,8 +213,19 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def analyse(content: dict[str, Any]) -> Report:
-    """Work out the report of what :func:`read` returned."""
-    return _Analysis(content).report()
+    """Work out the report of what :func:`read` returned.
+
+    Raises:
+        NotATrace: somebody has changed the file.
+    """
+    try:
+        return _Analysis(content).report()
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
+        # Not checked entry by entry beforehand: a trace may have millions.
+        raise NotATrace(
+            "the trace is not as tines.trace() wrote it, and cannot be reported: record it again "
+            f"({type(error).__name__}: {error})"
+        ) from error
 
 
 class _Analysis:
