@@ -231,6 +231,7 @@ def test_no_descriptor_is_left(ctx):
         process.close()
 
     once()  # what a program keeps: the liveness pipe, the way to the fork server
+    once()  # under spawn, from the second child on: the spare interpreters
     before = descriptors()
     for _ in range(3):
         once()
