@@ -9,7 +9,7 @@ import multiprocessing
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tines import _created, _tracing
 from tines import transport as _transport
@@ -18,7 +18,15 @@ from tines.pool import statistics
 from tines.pool.core import Core
 from tines.pool.iterators import IMapIterator, IMapUnorderedIterator
 from tines.pool.maps import MapResult
-from tines.pool.options import DEFAULT, TaskOptions, check_count, pool_options, whole_number
+from tines.pool.options import (
+    DEFAULT,
+    PoolKeywords,
+    TaskKeywords,
+    TaskOptions,
+    check_count,
+    pool_options,
+    whole_number,
+)
 from tines.pool.results import ApplyResult, AsyncResult, Callbacks
 from tines.pool.startup import make_setup
 from tines.pool.state import Phase
@@ -35,36 +43,9 @@ if TYPE_CHECKING:
     from tines.progress.options import ProgressArgument, ProgressOptions
     from tines.transport.contract import Transport
 
-__all__ = ["Pool", "PoolKeywords", "TaskKeywords"]
+__all__ = ["Pool"]
 
 T = TypeVar("T")
-
-
-class TaskKeywords(TypedDict, total=False):
-    """Options of one call; see :class:`~tines.pool.options.TaskOptions`."""
-
-    retries: int
-    retry_on: type[BaseException] | tuple[type[BaseException], ...]
-    backoff: float
-    timeout: float | None
-    grace: float
-
-
-class PoolKeywords(TaskKeywords, total=False):
-    """Options of a pool, and those that its calls get unless they say otherwise.
-
-    See :class:`~tines.pool.options.PoolOptions`.
-    """
-
-    buffersize: int | None
-    buffer_bytes: int | None
-    max_memory: int | None
-    max_memory_hard: int | None
-    max_restarts: int | None
-    niceness: int
-    affinity: Iterable[int] | None
-    inner_threads: int | Literal["auto"] | None
-    cuda_devices: Iterable[int | str] | None
 
 
 class Pool:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 from tines._config import available_cpus
 
 __all__ = [
     "DEFAULT",
+    "PoolKeywords",
     "PoolOptions",
+    "TaskKeywords",
     "TaskOptions",
     "check_count",
     "check_seconds",
@@ -184,6 +187,33 @@ class PoolOptions:
     def restarts(self) -> int:
         """``max_restarts``, with its default worked out."""
         return 3 * self.processes if self.max_restarts is None else self.max_restarts
+
+
+class TaskKeywords(TypedDict, total=False):
+    """Options of one call; what :class:`TaskOptions` is made from."""
+
+    retries: int
+    retry_on: type[BaseException] | tuple[type[BaseException], ...]
+    backoff: float
+    timeout: float | None
+    grace: float
+
+
+class PoolKeywords(TaskKeywords, total=False):
+    """Options of a pool, and those that its calls get unless they say otherwise.
+
+    What :class:`PoolOptions` is made from.
+    """
+
+    buffersize: int | None
+    buffer_bytes: int | None
+    max_memory: int | None
+    max_memory_hard: int | None
+    max_restarts: int | None
+    niceness: int
+    affinity: Iterable[int] | None
+    inner_threads: int | Literal["auto"] | None
+    cuda_devices: Iterable[int | str] | None
 
 
 def pool_options(
