@@ -139,6 +139,23 @@ def test_exploding_callbacks_are_logged_and_harm_nobody(
     assert "bang" in caplog.text
 
 
+def test_a_done_callback_that_is_added_while_others_are_called(make: MakePool) -> None:
+    """The result is settled, and its callbacks called, between two steps of the adding thread."""
+    pool = make(1)
+    result = pool.apply_async(square, (3,))
+    assert result.get() == 9
+    called = []
+
+    class Interleaved(list[Any]):
+        def append(self, fn: Any) -> None:
+            result._run_done_callbacks()
+            super().append(fn)
+
+    result._done_callbacks = Interleaved([lambda _: called.append("first")])
+    result.add_done_callback(lambda _: called.append("second"))
+    assert called == ["first", "second"]
+
+
 def test_done_callbacks(make: MakePool) -> None:
     pool = make()
     found: list[Any] = []

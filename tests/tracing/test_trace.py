@@ -6,18 +6,21 @@ import contextlib
 import gc
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import textwrap
 import threading
+from types import SimpleNamespace
 
 import pytest
 
 import tines
 import traced_tasks
 from tines import _tracing
-from tines.tracing import analysis, recorder
+from tines.pool.functions import Reference
+from tines.tracing import analysis, recorder, workers
 from tines.tracing.spool import SMALLEST
 from trace_format import load_checked
 from trace_tools import events, pool_of
@@ -482,3 +485,14 @@ def test_the_command_line_is_not_traced_itself(run):
         timeout=50,
     )
     assert done.returncode == 2 and run.read_text() == "{}"
+
+
+def test_a_worker_forgets_functions_that_are_long_gone():
+    """Each map of a closure has a trailer of its own, with the closure's pickle in it."""
+    log = SimpleNamespace(spool=SimpleNamespace(name=len), name=0)
+    functions = workers._Functions(log)
+    for number in range(1, 1000):
+        data, _ = Reference(number, pickle.dumps(abs)).encode(())
+        assert functions.find(data) is abs
+        assert log.name == len("abs")
+    assert len(functions._names) <= 256 and len(functions._known) <= 258

@@ -277,7 +277,13 @@ class ApplyResult(Task, Waitable, Generic[T]):
             self._unfetched.seen()
 
     def _run_done_callbacks(self) -> None:
-        for callback in self.__dict__.pop("_done_callbacks", ()):
+        # The list stays: another thread may be about to append to it, and comes here afterwards.
+        callbacks = self._done_callbacks
+        while callbacks:
+            try:
+                callback = callbacks.pop(0)
+            except IndexError:
+                return  # another thread has the last one
             try:
                 callback(self)
             except Exception:

@@ -41,6 +41,9 @@ _NO_TRAILER = b"\xff" * 8
 
 _TASK = meta(Kind.TASK, items=0)
 
+_MOST_NAMES = 256
+"""How many functions a worker knows the name of by their trailer; the pool's workers keep as many."""
+
 
 @dataclass(frozen=True)
 class Badge:
@@ -212,6 +215,8 @@ class _Functions(FunctionCache):
         if function is not None:
             name = self._names.get(trailer)
             if name is None:
+                if len(self._names) >= _MOST_NAMES:  # trailers of closures carry their pickles
+                    self._names.clear()
                 name = self._names[trailer] = self._log.spool.name(_name(function))
             self._log.name = name
         return function
