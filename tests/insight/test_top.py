@@ -151,6 +151,11 @@ class TestMistakes:
         said = capsys.readouterr().err
         assert "there is no program to run" in said and "did you mean" not in said
 
+    def test_a_program_from_an_input_that_is_closed(self, capsys, monkeypatch):
+        monkeypatch.setattr(sys, "stdin", None)
+        assert cli.main(["-"]) == 2
+        assert "standard input is closed" in capsys.readouterr().err
+
     def test_a_command_that_is_none(self, capsys, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         assert cli.main(["tpo"]) == 2

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -185,6 +187,16 @@ def test_the_standard_library_s_hang(make: MakePool) -> None:
         assert error.pid == victim
 
 
+def test_a_main_module_without_a_guard_is_told(tmp_path: Path) -> None:
+    script = tmp_path / "unguarded.py"
+    script.write_text("import tines\ntines.get_context('spawn').Pool(1).map(abs, [1])\n")
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=50)
+    assert done.returncode == 1
+    assert 'if __name__ == "__main__":' in done.stderr and "With 'spawn'" in done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert "PoolBrokenError" in last and last.endswith("the traceback that it printed says why")
+
+
 @pytest.mark.parametrize("initializer", [broken_initializer, deadly_initializer])
 def test_workers_that_cannot_start_break_the_pool_with_the_cause(
     make: MakePool, initializer: Callable[..., Any]
@@ -198,6 +210,7 @@ def test_workers_that_cannot_start_break_the_pool_with_the_cause(
             get()
         if initializer is broken_initializer:
             assert "no licence" in str(caught.value.__cause__)
+            assert "no licence" in str(caught.value)
         else:
             assert "SIGKILL" in str(caught.value)
     with pytest.raises(PoolBrokenError):

@@ -220,6 +220,8 @@ def test_wait_and_as_completed(ctx):
         list(mp.as_completed([slow], timeout=0.05))
     slow.kill()
     assert mp.wait([slow]).done == {slow}
+    with pytest.raises(TypeError, match="3 is not a process"):
+        mp.wait([slow, 3])
     assert list(mp.as_completed([])) == []
 
 

@@ -429,7 +429,11 @@ class PoolState:
         if not worker.ready:
             self._failed_starts += 1
             if self._failed_starts > self._allowed_deaths:
-                how = "its initializer raised" if cause is not None else exit.description
+                how = exit.description
+                if cause is not None:
+                    how = f"its initializer, or a limit set before it, raised {cause!r}"
+                elif exit.exitcode == 1:
+                    how += "; the traceback that it printed says why"
                 return Broken(
                     f"{self._failed_starts} workers in a row ended before they were ready; "
                     f"the last one (pid {exit.pid}): {how}",

@@ -10,7 +10,6 @@ Functions and classes of an interactive session, and lambdas, travel by value.
 
 from __future__ import annotations
 
-import multiprocessing
 import multiprocessing.process as std
 import os
 import pickle
@@ -63,7 +62,7 @@ start children of its own, without end. Start them only where the module is run 
     if __name__ == "__main__":
         main()
 
-(The start method here is {method!r}; with 'fork' children do not import the main module.)"""
+(With 'spawn' and 'forkserver' children import the main module; with 'fork' they do not.)"""
 
 
 def preparation(name: str) -> dict[str, Any]:
@@ -77,7 +76,7 @@ def preparation(name: str) -> dict[str, Any]:
     if getattr(std.current_process(), "_inheriting", False):
         from tines.errors import StartError
 
-        raise StartError(_UNGUARDED.format(method=multiprocessing.get_start_method()))
+        raise StartError(_UNGUARDED)
     data = spawn.get_preparation_data(name)
     main_path = data.get("init_main_from_path")
     if main_path is not None and os.path.basename(main_path).startswith("<"):

@@ -55,7 +55,11 @@ def as_completed(
         WaitTimeout: some have not ended when the time is over.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
-    running: dict[int, AnyProcess] = {process.sentinel: process for process in set(processes)}
+    given = set(processes)
+    for process in given:
+        if not isinstance(process, BaseProcess):
+            raise TypeError(f"{process!r} is not a process")
+    running: dict[int, AnyProcess] = {process.sentinel: process for process in given}
     return _as_completed(running, deadline, timeout)
 
 

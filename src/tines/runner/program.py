@@ -71,6 +71,8 @@ def from_code(text: str) -> Program:
 
 def from_stdin() -> Program:
     """Read a program from standard input, to its end."""
+    if sys.stdin is None:
+        raise CannotRun("standard input is closed: there is no program to read", 2)
     names = _names(importlib.machinery.BuiltinImporter, file="<stdin>")
     return Program(sys.stdin.buffer.read(), "<stdin>", "-", "", names)
 
