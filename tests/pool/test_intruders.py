@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import threading
@@ -20,6 +21,7 @@ from pool_tasks import (
 )
 from pool_tools import PATIENCE, MakePool
 from tines.errors import DecodeError
+from tines.pool.displays import Displays
 from tines.pool.failures import Unfetched
 
 
@@ -137,6 +139,38 @@ def test_errors_come_while_others_are_logged() -> None:
         stop.set()
         for thread in threads:
             thread.join()
+
+
+def test_bars_are_added_while_others_are_closed() -> None:
+    """A pool ends in one thread as another begins a call that is shown."""
+
+    class NoBar:
+        def close(self) -> None:
+            pass
+
+    displays: Any = Displays(None)
+    stop = threading.Event()
+
+    def show_and_show() -> None:
+        kept = []
+        while not stop.is_set():
+            kept.append(NoBar())
+            displays.add(kept[-1])
+            del kept[:-500]
+
+    thread = threading.Thread(target=show_and_show)
+    thread.start()
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(1000):
+            displays.close()
+    finally:
+        sys.setswitchinterval(interval)
+        stop.set()
+        thread.join()
+    gc.collect()
+    assert not displays._bars
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")

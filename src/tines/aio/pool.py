@@ -174,7 +174,7 @@ class Pool:
             buffersize = pool._options.buffersize
         else:
             check_count("buffersize", buffersize, minimum=1)
-        shown = pool._shown_as(progress)
+        shown = pool._displays.wanted(progress)
         bridge = current()
         stream = Stream(
             pool,
@@ -192,7 +192,7 @@ class Pool:
             from tines.progress.live import show
 
             stream.bar = show(stream, shown, name_of(func), length(iterable), consumed=True)
-            pool._bars.add(stream.bar)
+            pool._displays.add(stream.bar)
         return ResultIterator(stream, bridge)
 
     def close(self) -> None:

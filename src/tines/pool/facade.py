@@ -16,6 +16,7 @@ from tines import transport as _transport
 from tines.engines.local import LocalEngine
 from tines.pool import statistics
 from tines.pool.core import Core
+from tines.pool.displays import Displays
 from tines.pool.iterators import IMapIterator, IMapUnorderedIterator
 from tines.pool.maps import MapResult
 from tines.pool.options import (
@@ -39,8 +40,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self, Unpack
 
-    from tines.progress.live import Bar
-    from tines.progress.options import ProgressArgument, ProgressOptions
+    from tines.progress.options import ProgressArgument
     from tines.transport.contract import Transport
 
 __all__ = ["Pool"]
@@ -96,9 +96,7 @@ class Pool:
                 f"context={context!r} is no context: give one that tines.get_context() returns"
             )
         chosen = pool_options(processes, maxtasksperchild, dict(options))
-        self._progress = progress
-        self._bars: weakref.WeakSet[Bar] = weakref.WeakSet()
-        self._shown_as(None)
+        self._displays = Displays(progress)
         carrier = _transport.chosen() if transport is None else transport
         if context is None:
             from tines import process
@@ -271,13 +269,15 @@ class Pool:
         # Slices of these cost little, and those of a range next to nothing on the way either.
         items: Any = iterable if type(iterable) in (list, tuple, range) else list(iterable)
         task_options = self._task_options.changed(dict(options))
-        shown = self._shown_as(progress)
+        shown = self._displays.wanted(progress)
         if shown is None:
             result: MapResult[Any] = MapResult(
                 self, func, items, kind, chunksize, task_options, callbacks
             )
         else:
-            result = self._shown_map(shown, func, items, kind, chunksize, task_options, callbacks)
+            result = self._displays.map(
+                shown, self, func, items, kind, chunksize, task_options, callbacks
+            )
         if items:
             core.begin(result)
         else:
@@ -304,46 +304,13 @@ class Pool:
             buffersize = self._options.buffersize
         else:
             check_count("buffersize", buffersize, minimum=1)
-        shown = self._shown_as(progress)
+        shown = self._displays.wanted(progress)
         task_options: TaskOptions = self._task_options.changed(dict(options))
         iterator = kind(self, func, iterable, chunksize, buffersize, task_options)
         core.begin(iterator)
-        return iterator if shown is None else self._shown_iterator(shown, iterator, func, iterable)
-
-    def _shown_as(self, progress: ProgressArgument) -> ProgressOptions | None:
-        """Return how a call is to be shown, ``None`` if it is not."""
-        if progress is None:
-            progress = self._progress
-        if progress is None or progress is False:
-            return None
-        from tines.progress.options import choose
-
-        return choose(progress)
-
-    def _shown_map(self, shown: ProgressOptions, func: Any, *arguments: Any) -> MapResult[Any]:
-        from tines.pool.shown import ShownMapResult, name_of
-
-        result = ShownMapResult(self, func, *arguments)
-        self._bars.add(result.show(shown, name_of(func)))
-        return result
-
-    def _shown_iterator(
-        self,
-        shown: ProgressOptions,
-        iterator: IMapIterator[Any],
-        func: Any,
-        iterable: Iterable[Any],
-    ) -> IMapIterator[T]:
-        from tines.pool.shown import ShownIterator, length, name_of
-
-        shown_iterator = ShownIterator(iterator, shown, name_of(func), length(iterable))
-        self._bars.add(shown_iterator.bar)
-        return shown_iterator  # type: ignore[return-value]
-
-    def _close_bars(self) -> None:
-        """Nothing runs any more, so nothing is shown any more."""
-        for bar in list(self._bars):
-            bar.close()
+        if shown is None:
+            return iterator
+        return self._displays.iterator(shown, iterator, func, iterable)
 
     # The pool itself.
 
@@ -378,7 +345,7 @@ class Pool:
         self._core.terminate()
         self._core.join()
         _created.tell_ending(self)
-        self._close_bars()
+        self._displays.close()
         self._core.log_unfetched()
 
     def join(self) -> None:
@@ -393,7 +360,7 @@ class Pool:
             raise ValueError("Pool is still running")
         self._core.join()
         _created.tell_ending(self)
-        self._close_bars()
+        self._displays.close()
 
     def __enter__(self) -> Self:
         if self._core.state.phase is not Phase.OPEN:
