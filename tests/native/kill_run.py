@@ -19,7 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from native_tools import HERE, build_overlay
+from native_tools import HERE, STEPS, build_overlay
 
 PASSES = (1, 2, 3, 5, 7, 11, 17, 23, 31, 47)
 """At which pass of its step a process dies."""
@@ -58,12 +58,7 @@ def main() -> None:
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="tines-kills-") as directory:
         overlay = build_overlay(Path(directory), "debug")
-        listed = [sys.executable, "-m", "programs.list_steps"]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(overlay), str(HERE)))}
-        steps = subprocess.run(
-            listed, cwd=HERE, env=environment, capture_output=True, text=True, check=True
-        ).stdout.split()
-        for step in steps:
+        for step in STEPS:
             start = time.monotonic()
             tally = run(overlay, "kill_steps", step, *PASSES)
             show(f"at {step}", tally, time.monotonic() - start)

@@ -12,6 +12,42 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 
+STEPS = [
+    "put_locked",
+    "reserved",
+    "chunk_linked",
+    "half_written",
+    "before_commit",
+    "after_commit",
+    "get_locked",
+    "leased",
+    "taken",
+    "handed_over",
+    "chunk_left",
+    "allocating",
+    "allocated",
+    "freeing",
+    "freed",
+    "before_wake",
+    "collecting",
+    "populated",
+    "inheriting",
+    "sent_some",
+]
+"""Of the ring: where ``programs/kill_steps.py`` kills."""
+
+LOCK_STEPS = [
+    "held",
+    "inherited",
+    "releasing",
+    "released",
+    "listed",
+    "notified",
+    "passing_on",
+    "leaving",
+]
+"""Of the primitives: native/tests/locks.c kills at each of them, and says so if it did not."""
+
 
 def build_overlay(directory: Path, build: str) -> Path:
     """Build the extension in another way; return a directory to put first on PYTHONPATH.

@@ -9,42 +9,7 @@ from __future__ import annotations
 
 import pytest
 
-from native_tools import Run
-
-STEPS = [
-    "put_locked",
-    "reserved",
-    "chunk_linked",
-    "half_written",
-    "before_commit",
-    "after_commit",
-    "get_locked",
-    "leased",
-    "taken",
-    "handed_over",
-    "chunk_left",
-    "allocating",
-    "allocated",
-    "freeing",
-    "freed",
-    "before_wake",
-    "collecting",
-    "populated",
-    "inheriting",
-    "sent_some",
-]
-
-LOCK_STEPS = [
-    "held",
-    "inherited",
-    "releasing",
-    "released",
-    "listed",
-    "notified",
-    "passing_on",
-    "leaving",
-]
-"""Of the primitives: native/tests/locks.c kills at each of them, and says so if it did not."""
+from native_tools import LOCK_STEPS, STEPS, Run
 
 
 @pytest.mark.parametrize("step", STEPS)

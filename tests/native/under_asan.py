@@ -42,6 +42,7 @@ def main() -> None:
             **os.environ,
             "PYTHONPATH": str(build_overlay(Path(directory), "asan")),
             "TINES_NATIVE": "require",
+            "TINES_TESTS_LAST_RESORT": "off",
             "LD_PRELOAD": library,
             "ASAN_OPTIONS": f"detect_leaks=0:allocator_may_return_null=1:{log}",
             "UBSAN_OPTIONS": f"print_stacktrace=1:{log}",
