@@ -28,6 +28,7 @@ typedef struct {
     _Atomic uint32_t token[ACTORS + CONSUMERS];
     _Atomic uint32_t items, produced, stop;
     _Atomic uint64_t rounds[ACTORS + CONSUMERS];
+    uint64_t before; /* rounds of those that were killed */
     _Atomic uint32_t told; /* how often somebody was told of a death */
 } journal;
 
@@ -123,7 +124,8 @@ static void consume(chance *c) {
     take_gate();
     while (atomic_load(&notes->items) == 0 && !atomic_load(&notes->stop)) {
         await(draw(c, 8) ? TN_FOREVER : tn_now() + (int64_t)draw(c, 1000000));
-        if (planted("swallow", 7) && !atomic_load(&notes->stop)) await(TN_FOREVER);
+        bool deaf = planted("swallow", 7);
+        while (deaf && !atomic_load(&notes->stop)) await(TN_FOREVER);
     }
     if (atomic_load(&notes->items) > 0) atomic_fetch_sub(&notes->items, 1);
     give_back(&primitive[GATE]);
@@ -255,8 +257,13 @@ static unsigned play_processes(chance *c, int64_t until) {
         kill(who[i].pid, SIGKILL);
         ended(&who[i], i, 0);
     }
-    for (uint32_t i = 0; i < ACTORS + CONSUMERS; i++) who[i] = start(i, c, false);
-    usleep(20000);
+    for (uint32_t i = 0; i < ACTORS + CONSUMERS; i++) {
+        notes->before += atomic_exchange(&notes->rounds[i], 0);
+        who[i] = start(i, c, false);
+    }
+    /* Enough to fill what is not consumed. */
+    for (uint32_t i = 0; i < ACTORS; i++)
+        while (atomic_load(&notes->rounds[i]) < 100) usleep(1000);
     finish(who);
     return kills;
 }
@@ -302,7 +309,7 @@ int main(int argc, char **argv) {
         CHECK(died_at[i] > 0 || kills < 800, "nobody was killed at %s", tn_step_names[i]);
         printf("%s=%u ", tn_step_names[i], died_at[i]);
     }
-    uint64_t rounds = 0;
+    uint64_t rounds = notes->before;
     for (int i = 0; i < ACTORS + CONSUMERS; i++) rounds += notes->rounds[i];
     printf("locks: %u kills from seed %llu, %llu rounds, %u times told, never two inside\n", kills,
            (unsigned long long)seed, (unsigned long long)rounds, notes->told);

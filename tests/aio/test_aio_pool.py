@@ -155,12 +155,12 @@ def test_a_thousand_awaits_make_no_thread(make: Make) -> None:
             streams = [
                 asyncio.ensure_future(listed(pool.imap(square, numbers(3)))) for _ in range(50)
             ]
-            most = before
-            while not all(each.done() for each in (*calls, *streams)):
-                most = max(most, threading.active_count())
-                await asyncio.sleep(0)
-            assert [each.result() for each in calls] == [x * x for x in range(1000)]
-            assert most == before
+            counts = []
+            for each in (*calls, *streams):
+                each.add_done_callback(lambda _: counts.append(threading.active_count()))
+            assert await asyncio.gather(*calls) == [x * x for x in range(1000)]
+            assert await asyncio.gather(*streams) == [[0, 1, 4]] * 50
+            assert set(counts) == {before}
 
     asyncio.run(main())
 
