@@ -28,7 +28,7 @@ typedef struct {
     _Atomic uint32_t token[ACTORS + CONSUMERS];
     _Atomic uint32_t items, produced, stop;
     _Atomic uint64_t rounds[ACTORS + CONSUMERS];
-    uint64_t before; /* rounds of those that were killed */
+    uint64_t before;       /* rounds of those that were killed */
     _Atomic uint32_t told; /* how often somebody was told of a death */
 } journal;
 

@@ -74,8 +74,8 @@ def test_how_workers_spend_their_time(make: MakePool, method: str) -> None:
     assert busy + idle <= span + 0.05
     time.sleep(0.2)
     (rested,) = pool.statistics().workers
-    assert rested.busy_seconds == after.busy_seconds
-    assert rested.idle_seconds >= after.idle_seconds + 0.2 - 0.01
+    assert rested.busy_seconds == pytest.approx(after.busy_seconds, abs=0.05)
+    assert rested.idle_seconds >= after.idle_seconds + 0.2 - 0.05
 
 
 def test_a_running_task_and_since_when(make: MakePool) -> None:
