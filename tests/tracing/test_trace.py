@@ -12,6 +12,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -217,6 +218,27 @@ def test_nested_traces(run, tmp_path):
     assert names_of(events(inner, "run")) == ["traced_tasks.nap"]
     assert not inner["otherData"]["whole"] and outer["otherData"]["whole"]
     assert len(events(outer, "run")) == 3
+
+
+def test_a_task_that_ran_before_is_not_in_a_trace_though_its_worker_noted_its_end_late(
+    run, tmp_path, monkeypatch
+):
+    gate, inner = tmp_path / "gate", tmp_path / "inner.json"
+    done = workers._TaskLog.done
+
+    def late(self, raised, sending, _):
+        while not gate.exists():
+            time.sleep(0.001)
+        done(self, raised, sending, time.monotonic_ns())
+
+    monkeypatch.setattr(workers._TaskLog, "done", late)
+    with tines.trace(run), pool_of(1) as pool:
+        pool.apply(traced_tasks.square, (1,))
+        with tines.trace(inner):
+            gate.touch()
+            pool.apply(traced_tasks.nap, (0.001,))
+    assert names_of(events(load_checked(inner), "run")) == ["traced_tasks.nap"]
+    assert len(events(load_checked(run), "run")) == 2
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ from typing import IO, Any
 
 from tines.tracing.events import EventMaker, Part, micro, outcome_of
 from tines.tracing.merge import Process, Sources, load
-from tines.tracing.records import Kind, Record, Totals, flags_of, kind_of
+from tines.tracing.records import Kind, Record, Totals, flags_of, kind_of, ran_since
 
 __all__ = ["FORMAT", "write"]
 
@@ -132,12 +132,12 @@ class _Writer:
         yield record[2], Part.DESERIALISE
         if process.key_of(record) in self._sources.sent:
             yield record[2], Part.UNQUEUED
-        if record[4]:
+        if ran_since(record, self._origin):
             yield record[4], Part.RUN
             if process.key_of(record) in self._sources.sent:
                 yield record[4], Part.STEP
-            if record[7]:
-                yield record[5], Part.SERIALISE
+        if record[4] and record[7]:
+            yield record[5], Part.SERIALISE
 
     # The second pass.
 

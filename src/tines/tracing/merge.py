@@ -25,6 +25,7 @@ from tines.tracing.records import (
     kind_of,
     latest,
     name_of,
+    ran_since,
 )
 from tines.tracing.spool import Role, SpoolReader
 
@@ -276,7 +277,7 @@ def _note_task(sources: Sources, process: Process, record: Record) -> None:
     kind = kind_of(record)
     if kind == Kind.TASK:
         sources.taken.add(process.key_of(record))
-        if record[4]:
+        if ran_since(record, sources.window[0]):
             sources.run.add(process.key_of(record))
     elif kind == Kind.SUBMIT:
         sources.sent[process.key_of(record)] = record[2], flags_of(record)

@@ -45,6 +45,7 @@ __all__ = [
     "latest",
     "meta",
     "name_of",
+    "ran_since",
 ]
 
 RECORD = struct.Struct("=8Q")
@@ -120,6 +121,12 @@ def latest(record: Record) -> int:
     """Return the latest time in a record."""
     times = (1, 2, 4, 5, 6, 7) if kind_of(record) == Kind.TASK else (1, 7)
     return max(record[index] for index in times)
+
+
+def ran_since(record: Record, begin: int) -> bool:
+    """Return whether a task ran at some time from ``begin`` on; it may still be running."""
+    # A worker may be slow to note that an outcome was sent: the record ends after the run did.
+    return bool(record[4]) and (not record[7] or record[5] >= begin)
 
 
 # Comparing with members of an enumeration takes several times as long.
