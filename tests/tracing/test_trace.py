@@ -430,6 +430,8 @@ PROGRAM = textwrap.dedent(
                 os.kill(os.getpid(), signal.SIGKILL)
             if "raise" in sys.argv:
                 raise SystemExit(5)
+            if "interrupt" in sys.argv:
+                signal.raise_signal(signal.SIGINT)
     """
 )
 
@@ -459,6 +461,18 @@ def test_through_the_runner(run, tmp_path, method):
     done = program(tmp_path, method, runner=["-m", "tines", "--stats", "--trace", str(run)])
     assert done.stdout == "[0, 2, 4]\n" and done.returncode == 0, done.stderr
     assert "1 Pool" in done.stderr
+    assert sum(event["args"]["items"] for event in events(load_checked(run), "run")) == 3
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no signal ends a program there")
+@pytest.mark.parametrize("how", ["runner", "environment"])
+def test_ctrl_c_ends_the_program_as_without_a_trace(run, tmp_path, how):
+    if how == "runner":
+        done = program(tmp_path, "spawn", "interrupt", runner=["-m", "tines", "--trace", str(run)])
+    else:
+        done = program(tmp_path, "spawn", "interrupt", TINES_TRACE=str(run))
+    assert done.returncode == -signal.SIGINT, done.stderr
+    assert done.stderr.count("Traceback") == 1 and done.stderr.endswith("KeyboardInterrupt\n")
     assert sum(event["args"]["items"] for event in events(load_checked(run), "run")) == 3
 
 

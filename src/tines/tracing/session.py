@@ -93,6 +93,11 @@ class Trace:
             ValueError: it runs already.
         """
         global _session
+        # Now, not when the program ends: what it has done to the path by then does not matter, and
+        # the interpreter ends a program that Ctrl-C has interrupted by SIGINT only if no source
+        # code is compiled and run after that, which defining a dataclass does.
+        from tines.tracing import export  # noqa: F401
+
         with _lock:
             if self._session is not None:
                 raise ValueError(f"the trace {self.path} runs already")
