@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -187,14 +188,46 @@ def test_the_standard_library_s_hang(make: MakePool) -> None:
         assert error.pid == victim
 
 
-def test_a_main_module_without_a_guard_is_told(tmp_path: Path) -> None:
-    script = tmp_path / "unguarded.py"
-    script.write_text("import tines\ntines.get_context('spawn').Pool(1).map(abs, [1])\n")
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=50)
+def run_script(tmp_path: Path, text: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    script = tmp_path / "program.py"
+    script.write_text(textwrap.dedent(text))
+    command = [sys.executable, script, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=50)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="workers print their traceback there")
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+@pytest.mark.parametrize(
+    "work",
+    [
+        "context.Pool(3).map(abs, [1])",
+        "tines.ProcessPoolExecutor(3, mp_context=context).submit(abs, 1).result()",
+    ],
+)
+def test_a_main_module_without_a_guard_is_told_once(tmp_path: Path, method: str, work: str) -> None:
+    program = f"import sys, tines\ncontext = tines.get_context(sys.argv[1])\n{work}\n"
+    done = run_script(tmp_path, program, method)
     assert done.returncode == 1
-    assert 'if __name__ == "__main__":' in done.stderr and "With 'spawn'" in done.stderr
-    last = done.stderr.strip().splitlines()[-1]
-    assert "PoolBrokenError" in last and last.endswith("the traceback that it printed says why")
+    assert done.stderr.count("Traceback") == 1 and "the pool gave up" in done.stderr
+    assert done.stderr.count('if __name__ == "__main__":') == 1
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_a_main_module_may_catch_that_it_is_only_imported(tmp_path: Path, method: str) -> None:
+    program = """
+        import os, sys, tines
+
+        try:
+            pool = tines.get_context(sys.argv[1]).Pool(1)
+        except tines.StartError:
+            pool = None
+        if pool is not None:
+            print(pool.map(abs, [-1]), pool.apply(os.getenv, ("TINES_WORKER_STARTING",)))
+            pool.close()
+            pool.join()
+    """
+    done = run_script(tmp_path, program, method)
+    assert (done.returncode, done.stdout) == (0, "[1] None\n"), done.stderr
 
 
 @pytest.mark.parametrize("initializer", [broken_initializer, deadly_initializer])

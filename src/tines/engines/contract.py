@@ -21,6 +21,7 @@ class Exit:
         exitcode: As ``Process.exitcode``; negative for a signal.
         dump: The stacks it left when it crashed, if it did.
         out_of_memory: Whether the kernel killed it for memory.
+        never_starts: Why no worker will ever start here; ``None``: another one may.
         description: All of that in words, as in "was killed by SIGKILL".
     """
 
@@ -28,6 +29,7 @@ class Exit:
     exitcode: int | None
     dump: str | None = None
     out_of_memory: bool = False
+    never_starts: str | None = None
     description: str = "disappeared"
 
 

@@ -2,23 +2,44 @@
 
 Orders travel through a pipe of the worker's own, followed by SIGINT: so an order always names what
 it is about, and a signal that arrives too late interrupts nothing else.
+
+A worker that is not forked imports the main module, and if that makes a pool when it is imported, no
+worker will ever start. Each of them would print the same traceback. Instead a worker that fails for
+this reason ends with an exit code of its own and without a word, and the pool says it once.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sys
 import weakref
 from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from tines.engines.contract import Exit
-from tines.errors import describe_exit
+from tines.errors import StartError, describe_exit
 
 __all__ = ["LocalEngine"]
+
+_STARTING = "TINES_WORKER_STARTING"
+"""The variable that a worker has until its main module is imported."""
+
+_UNGUARDED = 213
+"""Exit code of a worker whose main module starts processes: one that nobody else uses."""
+
+_GUARD = """\
+workers import the main module, and it makes a pool when it is imported, so each of them would make \
+one as well, without end. Make it only where the module is run as the program:
+
+    if __name__ == "__main__":
+        main()
+
+(With 'spawn' and 'forkserver' workers import the main module; with 'fork' they do not.)"""
 
 
 class LocalEngine:
@@ -40,17 +61,19 @@ class LocalEngine:
     ) -> LocalWorker:
         """Start a process; see the contract."""
         reader, writer = (None, None) if sys.platform == "win32" else Pipe(duplex=False)
-        process = self._context.Process(target=target, args=(reader, *args), daemon=True)
+        process = self._context.Process(target=_run, args=(target, reader, *args), daemon=True)
         process.name = process.name.replace("Process", name)
         # tines' own processes lead a group, so that what a task started ends with it, and keep the
         # stacks of a crash for the error that reports it. The standard library's know neither, nor
         # the environment, which the worker then sets itself, a little later.
         process.own_group = process.keep_dump = True
-        process.environment = environment
+        process.environment = {**environment, _STARTING: "1"}
         kills = _out_of_memory_kills()
         try:
             process.start()
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, StartError) and _STARTING in os.environ:
+                sys.excepthook = functools.partial(_leave, sys.excepthook, error)
             if writer is not None:
                 writer.close()
             raise
@@ -58,6 +81,29 @@ class LocalEngine:
             if reader is not None:
                 reader.close()
         return LocalWorker(process, writer, kills)
+
+
+def _run(target: Callable[..., object], *args: Any) -> None:
+    """Be a worker: from here on its process is one like any other."""
+    os.environ.pop(_STARTING, None)
+    target(*args)
+
+
+def _leave(
+    hook: Callable[..., object],
+    expected: StartError,
+    kind: type[BaseException],
+    error: BaseException,
+    trace: TracebackType | None,
+) -> None:
+    """End this worker, whose main module was not to start processes and did not catch the error."""
+    if error is not expected:
+        hook(kind, error, trace)
+        return
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+    os._exit(_UNGUARDED)
 
 
 class LocalWorker:
@@ -112,6 +158,7 @@ class LocalWorker:
             exitcode=exitcode,
             dump=dump,
             out_of_memory=exitcode == -9 and _out_of_memory_kills() > self._kills,
+            never_starts=_GUARD if exitcode == _UNGUARDED else None,
             description=describe_exit(exitcode),
         )
 

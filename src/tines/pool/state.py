@@ -427,6 +427,8 @@ class PoolState:
         if self.phase is Phase.DRAINED:
             return None
         if not worker.ready:
+            if exit.never_starts is not None:
+                return Broken(exit.never_starts, cause)
             self._failed_starts += 1
             if self._failed_starts > self._allowed_deaths:
                 how = exit.description
