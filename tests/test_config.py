@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -14,7 +16,16 @@ V1 = "/sys/fs/cgroup/cpu"
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [(None, "AUTO"), ("", "AUTO"), ("auto", "AUTO"), ("require", "REQUIRE"), ("off", "OFF")],
+    [
+        (None, "AUTO"),
+        ("", "AUTO"),
+        ("auto", "AUTO"),
+        ("require", "REQUIRE"),
+        ("off", "OFF"),
+        ("OFF", "OFF"),
+        ("Require", "REQUIRE"),
+        (" auto ", "AUTO"),
+    ],
 )
 def test_native(monkeypatch, value, expected):
     monkeypatch.delenv("TINES_NATIVE", raising=False)
@@ -23,16 +34,43 @@ def test_native(monkeypatch, value, expected):
     assert _config.native() is _config.Native[expected]
 
 
-def test_a_wrong_value_names_the_right_ones(monkeypatch):
-    monkeypatch.setenv("TINES_NATIVE", "yes")
-    with pytest.raises(ValueError, match=r"TINES_NATIVE='yes'.*'require' or 'off'"):
+@pytest.mark.parametrize(
+    ("given", "allowed"),
+    [
+        ("yes", "'require', 'auto' or 'off'"),
+        ("requird", "'require', 'auto' or 'off'"),
+        ("0ff", "'off', 'auto' or 'require'"),
+        ("Automatic", "'auto', 'require' or 'off'"),
+    ],
+)
+def test_a_wrong_value_names_the_right_ones_and_the_nearest_first(monkeypatch, given, allowed):
+    monkeypatch.setenv("TINES_NATIVE", given)
+    with pytest.raises(ValueError, match="environment variable") as caught:
         _config.native()
+    assert f"TINES_NATIVE={given!r}" in str(caught.value) and allowed in str(caught.value)
+
+
+@pytest.mark.parametrize("make", ["Queue()", "Pool(1)", "JoinableQueue()"])
+def test_a_wrong_value_is_told_where_it_matters_not_in_an_import(make):
+    program = f"import tines\nfrom tines import aio, pool\ntines.{make}\n"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "TINES_NATIVE": "0ff", "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    assert done.returncode == 1 and done.stderr.count("Traceback") == 1
+    assert done.stderr.splitlines()[-1].startswith(
+        "ValueError: the environment variable TINES_NATIVE"
+    )
+    assert "importlib" not in done.stderr and "<module>" in done.stderr
 
 
 def test_insight(monkeypatch):
     monkeypatch.delenv("TINES_INSIGHT", raising=False)
     assert _config.insight() is _config.Insight.ON
-    for given, expected in (("", "ON"), ("on", "ON"), ("off", "OFF")):
+    for given, expected in (("", "ON"), ("on", "ON"), ("off", "OFF"), ("Off", "OFF")):
         monkeypatch.setenv("TINES_INSIGHT", given)
         assert _config.insight() is _config.Insight[expected]
     monkeypatch.setenv("TINES_INSIGHT", "no")

@@ -5,6 +5,13 @@ from __future__ import annotations
 import enum
 import os
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import TypeVar
+
+    _Choice = TypeVar("_Choice", bound="Native | Insight")
+
 __all__ = ["Insight", "Native", "available_cpus", "available_memory", "insight", "native"]
 
 
@@ -33,11 +40,7 @@ def insight() -> Insight:
     Raises:
         ValueError: it is set to something else than ``on`` or ``off``.
     """
-    given = os.environ.get("TINES_INSIGHT", "") or "on"
-    try:
-        return Insight(given)
-    except ValueError:
-        raise ValueError(f"TINES_INSIGHT={given!r} is not known: set it to 'on' or 'off'") from None
+    return _read_choice("TINES_INSIGHT", Insight.ON)
 
 
 def native() -> Native:
@@ -46,13 +49,28 @@ def native() -> Native:
     Raises:
         ValueError: it is set to something else than ``auto``, ``require`` or ``off``.
     """
-    given = os.environ.get("TINES_NATIVE", "") or "auto"
+    return _read_choice("TINES_NATIVE", Native.AUTO)
+
+
+def _read_choice(variable: str, default: _Choice) -> _Choice:
+    """Return what a variable says, in upper or lower case; the default where it is empty."""
+    given = os.environ.get(variable, "")
+    kind = type(default)
     try:
-        return Native(given)
+        return kind(given.strip().lower()) if given else default
     except ValueError:
+        nearest, *others = _by_likeness(given, [choice.value for choice in kind])
         raise ValueError(
-            f"TINES_NATIVE={given!r} is not known: set it to 'auto', 'require' or 'off'"
+            f"the environment variable {variable}={given!r} is not understood: set it to "
+            f"{nearest!r}{''.join(f', {other!r}' for other in others[:-1])} or {others[-1]!r}, or "
+            f"unset it, which means {default.value!r}"
         ) from None
+
+
+def _by_likeness(given: str, known: Sequence[str]) -> list[str]:
+    from difflib import SequenceMatcher
+
+    return sorted(known, key=lambda name: -SequenceMatcher(None, given.lower(), name).ratio())
 
 
 def available_cpus() -> int:

@@ -81,7 +81,7 @@ def _advice(report: Report) -> Iterator[str]:
     )
     if way["name"] is None:
         yield f"No transport can be used: {way['why']}"
-    elif way["name"] == "pipe" and report["tines"]["TINES_NATIVE"] != "off":
+    elif way["name"] == "pipe" and str(report["tines"]["TINES_NATIVE"]).lower() != "off":
         yield (
             "Messages go through the pipe transport, which is as safe as the native one but "
             f"slower: {way['why']}"

@@ -225,10 +225,12 @@ def decode_error(data: Buffer, error: Exception) -> DecodeError:
 
 
 def _native_encoder() -> _native.Encoder | None:
-    if _config.native() is _config.Native.OFF:
-        return None
     try:
+        if _config.native() is _config.Native.OFF:
+            return None
         from tines import _native
+    except ValueError:
+        return None  # whoever makes a queue or a pool is told, not who imports this
     except ImportError:
         return None
 
