@@ -7,6 +7,8 @@ import os
 import random
 import resource
 import signal
+import subprocess
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
@@ -50,6 +52,33 @@ def finish(pid: int) -> None:
 def in_child(work: Callable[[], None]) -> None:
     """Do something in a child, which must end well."""
     finish(start(work))
+
+
+@pytest.mark.parametrize("limit", ["RLIMIT_FSIZE", "RLIMIT_AS"])
+@pytest.mark.parametrize("wanted", ["auto", "require"])
+def test_a_limit_that_forbids_shared_memory_is_named(limit: str, wanted: str) -> None:
+    program = f"""
+import resource, tines
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+value = used + (48 << 20) if {limit!r} == "RLIMIT_AS" else 0
+resource.setrlimit(resource.{limit}, (value, value))
+try:
+    queue = tines.Queue()
+    queue.put("through a pipe")
+    print(queue.get(), tines.transport.choice().reason)
+except ImportError as error:
+    print("ImportError", error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TINES_NATIVE": wanted},
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    assert done.returncode == 0, done.stderr
+    assert ("through a pipe" if wanted == "auto" else "ImportError") in done.stdout
+    assert f"{limit}, `ulimit" in done.stdout
 
 
 @pytest.mark.parametrize("size", [100, 16_000, 200_000, 20_000_000])

@@ -415,3 +415,25 @@ def test_what_does_not_pickle_fails_in_the_parent_and_leaves_nothing():
         del process
         if before is not None:
             assert len(descriptors() - before) <= 2  # the first start makes the liveness pipe
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit is Linux's")
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_a_limit_that_forbids_a_start_is_named(method):
+    program = f"""
+import resource, tines
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+try:
+    tines.get_context({method!r}).Process(target=print).start()
+except OSError as error:
+    print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "RLIMIT_FSIZE" in done.stdout and "ulimit -f" in done.stdout

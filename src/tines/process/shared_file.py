@@ -15,6 +15,7 @@ is not there for the reader.
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import struct
@@ -115,10 +116,26 @@ if hasattr(os, "pread"):
         return view[:done]
 
     def _write(fd: int, view: memoryview, position: int) -> None:
-        while view.nbytes:
-            count = os.pwrite(fd, view, position)
-            view = view[count:]
-            position += count
+        try:
+            while view.nbytes:
+                count = os.pwrite(fd, view, position)
+                view = view[count:]
+                position += count
+        except OSError as error:
+            raise _explained(error) from None
+
+    def _explained(error: OSError) -> OSError:
+        """Name the limit that a file without a name has run into."""
+        if error.errno != errno.EFBIG:
+            return error
+        import resource
+
+        return OSError(
+            error.errno,
+            "what a child and its parent tell each other goes through a file in memory, and this "
+            f"process may make files of {resource.getrlimit(resource.RLIMIT_FSIZE)[0]:,} bytes at "
+            "most (RLIMIT_FSIZE): run it under `ulimit -f unlimited`",
+        )
 
 else:  # Windows: the position is moved, so a file has one user at a time
 

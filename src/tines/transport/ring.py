@@ -13,6 +13,7 @@ Everything that must hold after a ``kill -9`` is the native core's business: see
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import pickle
 import select
@@ -57,7 +58,7 @@ class _Program:
         """Return the program's segment; the first call in the program creates it."""
         with self._lock:
             if self._home is None:
-                self._home = _native.create_segment(0)
+                self._home = _create_segment()
                 self._segments[self._home.id] = self._home
             return self._home
 
@@ -95,6 +96,35 @@ class _Program:
 
     def after_fork_in_child(self) -> None:
         self._lock = threading.Lock()
+
+
+def _create_segment() -> _native.Segment:
+    """Make a segment.
+
+    Raises:
+        OSError: a limit of this process forbids it.
+        MemoryError: there is not enough memory.
+    """
+    try:
+        return _native.create_segment(0)
+    except MemoryError:
+        import resource
+
+        files = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+        if files != resource.RLIM_INFINITY:
+            raise OSError(
+                errno.EFBIG,
+                f"it is a file, large but sparse, and this process may make files of {files:,} bytes "
+                "at most: RLIMIT_FSIZE, `ulimit -f`",
+            ) from None
+        space = resource.getrlimit(resource.RLIMIT_AS)[0]
+        if space != resource.RLIM_INFINITY:
+            raise OSError(
+                errno.ENOMEM,
+                f"it takes addresses, not only memory, and this process may have {space:,} bytes of "
+                "them at most: RLIMIT_AS, `ulimit -v`",
+            ) from None
+        raise
 
 
 _program = _Program()
