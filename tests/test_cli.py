@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import textwrap
 import time
 
 import pytest
@@ -145,10 +146,50 @@ class TestStacks:
     def test_of_a_stranger(self, capfd):
         sleeper = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
         try:
-            assert cli.main(["stacks", str(sleeper.pid)]) == 1
-            assert "started" in capfd.readouterr().err
+            assert cli.main(["stacks", str(sleeper.pid)]) == 2
+            err = capfd.readouterr().err
+            assert f"process {sleeper.pid} does not run tines" in err and "input()" in err
             assert sleeper.poll() is None
         finally:
             sleeper.communicate(b"\n")
         assert sleeper.returncode == 0
         assert cli.main(["stacks", str(sleeper.pid)]) == 2
+
+    def test_of_a_stranger_that_started_a_program(self, capfd):
+        """The program is named and not asked; neither is a stranger beside it, who would die of it."""
+        program = textwrap.dedent(
+            """
+            import subprocess, sys, tines
+            with tines.get_context("fork").Pool(1) as pool:
+                pool.apply(abs, (1,))
+                beside = subprocess.Popen(
+                    [sys.executable, "-c", "input()"],
+                    stdin=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,
+                )
+                print(beside.pid, flush=True)
+                sys.stdin.read()
+                beside.communicate()
+                print(beside.returncode, flush=True)
+            """
+        )
+        shell = subprocess.Popen(
+            ["sh", "-c", '"$0" -c "$1"; exit $?', sys.executable, program],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            beside = int(shell.stdout.readline())
+            assert cli.main(["stacks", str(shell.pid)]) == 2
+            out, err = capfd.readouterr()
+            assert not out and f"process {shell.pid} does not run tines" in err
+            (below,) = [line for line in err.splitlines() if "of those" in line]
+            child = int(below.split()[6])
+            assert child not in (shell.pid, beside)
+            assert cli.main(["stacks", str(child)]) == 0
+            out = capfd.readouterr().out
+            assert out.count("process ") == 2 and f"process {beside}:" not in out
+        finally:
+            out, _ = shell.communicate()
+        assert out == "1\n" and shell.returncode == 0  # input() at its end: no signal

@@ -104,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Print the stacks of all threads of a running process that tines started. "
         "It is not disturbed, and answers also where it hangs in C code. Linux only.",
     )
-    stacks.add_argument("pid", type=int, help="a process that tines started, or its parent")
+    stacks.add_argument("pid", type=int, help="a process that tines started, or its program")
     stacks.add_argument(
         "--timeout",
         type=seconds(0.1, 3600),

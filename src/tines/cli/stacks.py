@@ -2,20 +2,29 @@
 
 A child of tines holds the file its parent reads (:mod:`tines.process.stacks`); through ``/proc``
 anybody with the rights of its user can read it as well. Asking goes by the same signal.
+
+That signal ends a process without a handler for it. So it is sent only to a process that has such a
+file and a handler, and through a descriptor for the process that was made before both were looked at
+(where the system has those): it cannot reach another one that was given the same number meanwhile.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
 import time
-from collections.abc import Iterator
 
+from tines.process.popen import HAVE_PIDFD
 from tines.process.stacks import FILE_NAME, SETTLED, STACKS_SIGNAL, listens
 
 __all__ = ["run"]
 
 _FILE = f"/memfd:{FILE_NAME}"
+
+_SHOWN = 10
+"""How many processes are named instead of one that cannot be asked."""
 
 
 def run(pid: int, *, timeout: float) -> int:
@@ -26,29 +35,64 @@ def run(pid: int, *, timeout: float) -> int:
     if not os.path.exists(f"/proc/{pid}"):
         print(f"there is no process {pid}", file=sys.stderr)
         return 2
-    asked = answered = 0
-    for each in [pid, *_descendants(pid)]:
-        if not listens(each) or not (files := list(_files(each))):
-            continue
-        asked += 1
-        text = _ask(each, files, timeout)
-        answered += text is not None
-        print(f"process {each}: {_command(each)}")
-        print(text if text is not None else f"  no answer in {timeout:g} s: is it stopped?\n")
+    if not os.access(f"/proc/{pid}/fd", os.R_OK):
+        print(f"process {pid}: {_command(pid)}\n  is not yours to ask", file=sys.stderr)
+        return 2
+    if not _files(pid):
+        _refuse(pid)
+        return 2
+    answers = [_answer(each, timeout) for each in [pid, *_descendants(pid, _children())]]
+    asked = [answer for answer in answers if answer is not None]
     if not asked:
-        print(
-            f"neither {pid} nor a descendant is a process that tines started and that you may ask",
-            file=sys.stderr,
-        )
-    return 0 if asked and asked == answered else 1
+        print(f"process {pid} does not answer such signals: {_command(pid)}", file=sys.stderr)
+    return 0 if asked and all(asked) else 1
 
 
-def _ask(pid: int, files: list[int], timeout: float) -> str | None:
+def _refuse(pid: int) -> None:
+    """Say that a process does not run tines, and which of those that it started do."""
+    print(
+        f"process {pid} does not run tines, or has not started a process with it: {_command(pid)}",
+        file=sys.stderr,
+    )
+    children = _children()
+    below = [each for each in _descendants(pid, children) if _files(each)]
+    inner = {each for top in below for each in _descendants(top, children)}
+    tops = [each for each in below if each not in inner]
+    for each in tops[:_SHOWN]:
+        print(f"  of those that it has started, {each} does: {_command(each)}", file=sys.stderr)
+    if len(tops) > _SHOWN:
+        print(f"  and so do {len(tops) - _SHOWN} more", file=sys.stderr)
+
+
+def _answer(pid: int, timeout: float) -> bool | None:
+    """Print the stacks of a process; whether there were any, ``None`` if it cannot be asked."""
+    process = None
+    if HAVE_PIDFD:
+        try:
+            process = os.pidfd_open(pid)
+        except OSError:
+            return None  # it has ended
+    try:
+        if not (files := _files(pid)) or not listens(pid):
+            return None
+        text = _ask(pid, process, files, timeout)
+    finally:
+        if process is not None:
+            os.close(process)
+    print(f"process {pid}: {_command(pid)}")
+    print(text if text is not None else f"  no answer in {timeout:g} s: is it stopped?\n")
+    return text is not None
+
+
+def _ask(pid: int, process: int | None, files: list[int], timeout: float) -> str | None:
     """Send the signal; the stacks are in the file whose position moves."""
     assert STACKS_SIGNAL is not None
     before = {fd: _position(pid, fd) for fd in files}
     try:
-        os.kill(pid, STACKS_SIGNAL)
+        if process is None:
+            os.kill(pid, STACKS_SIGNAL)
+        else:
+            signal.pidfd_send_signal(process, STACKS_SIGNAL)
     except ProcessLookupError:
         return None
     deadline = time.monotonic() + timeout
@@ -72,14 +116,15 @@ def _read(pid: int, fd: int, start: int, end: int) -> str | None:
         return None
 
 
-def _files(pid: int) -> Iterator[int]:
-    """Yield the descriptors of a process for stacks: its parent's, and perhaps its own."""
-    try:
+def _files(pid: int) -> list[int]:
+    """Return the descriptors of a process for stacks: its parent's, and perhaps its own."""
+    found = []
+    with contextlib.suppress(OSError):
         for name in os.listdir(f"/proc/{pid}/fd"):
-            if os.readlink(f"/proc/{pid}/fd/{name}").startswith(_FILE):
-                yield int(name)
-    except OSError:
-        return
+            with contextlib.suppress(OSError):  # closed meanwhile
+                if os.readlink(f"/proc/{pid}/fd/{name}").startswith(_FILE):
+                    found.append(int(name))
+    return found
 
 
 def _position(pid: int, fd: int) -> int:
@@ -90,15 +135,17 @@ def _position(pid: int, fd: int) -> int:
         return 0
 
 
-def _descendants(pid: int) -> list[int]:
+def _children() -> dict[int, list[int]]:
+    """Return the children of all processes."""
     children: dict[int, list[int]] = {}
     for name in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{name}/stat") as stat:
-                parent = int(stat.read().rpartition(")")[2].split()[1])
-        except OSError:
-            continue
-        children.setdefault(parent, []).append(int(name))
+        parent = _parent(int(name))
+        if parent is not None:
+            children.setdefault(parent, []).append(int(name))
+    return children
+
+
+def _descendants(pid: int, children: dict[int, list[int]]) -> list[int]:
     found: list[int] = []
     todo = [pid]
     while todo:
@@ -106,6 +153,14 @@ def _descendants(pid: int) -> list[int]:
         found += below
         todo += below
     return found
+
+
+def _parent(pid: int) -> int | None:
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return int(stat.read().rpartition(")")[2].split()[1])
+    except OSError:
+        return None
 
 
 def _command(pid: int) -> str:
