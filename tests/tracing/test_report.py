@@ -146,6 +146,18 @@ def test_a_good_run_needs_no_advice():
     ("report", "code", "says"),
     [
         (changed(worker={"busy": 0.02, "waiting": 3.0}), "short-tasks", "chunksize=50"),
+        (
+            changed(worker={"busy": 0.0005}, pool={"items": 100_000, "tasks": 100_000}),
+            "short-tasks",
+            "100,000 tasks of 0.01 us each",
+        ),
+        (
+            changed(
+                worker={"busy": 0.05, "items": 50_000}, pool={"items": 100_000, "tasks": 25_000}
+            ),
+            "short-tasks",
+            "25,000 chunks of 4 items took 4 us each",
+        ),
         (changed(worker={"busy": 5.0, "pickling": 4.5}), "pickling", "functools.partial"),
         (changed(pool={"ideal": 6.0, "tail": 4.0}), "imbalance", "longest tasks first"),
         (
@@ -164,6 +176,34 @@ def test_a_good_run_needs_no_advice():
 def test_each_threshold_has_its_advice(report, code, says):
     (given,) = advice.give(report)
     assert given.code == code and says in given.text
+
+
+@pytest.mark.parametrize(
+    ("work", "says"),
+    [
+        (lambda pool: pool.map(abs, range(20_000), chunksize=1), ("20,000 tasks of", "map()")),
+        (
+            lambda pool: [pool.apply(abs, (1,)) for _ in range(500)],
+            ("500 tasks of", "chunksize=60"),
+        ),
+        (lambda pool: pool.map(abs, range(20_000), chunksize=4), ("5,000 chunks of 4", "map()")),
+        (lambda pool: pool.map(abs, range(100)), ()),
+    ],
+)
+def test_many_trivial_tasks(run, work, says):
+    with tines.trace(run, max_bytes=8 << 20), pool_of(2) as pool:
+        work(pool)
+    given = list(advice.give(report_of(run)))
+    assert [each.code for each in given] == ["short-tasks"] * bool(says)
+    for each in given:
+        assert all(part in each.text for part in (*says, "have each task do more"))
+
+
+def test_a_run_that_was_over_at_once_says_little(run, capsys):
+    with tines.trace(run), pool_of(1) as pool:
+        pool.apply(abs, (1,))
+    assert cli.main(["report", str(run)]) == 0
+    assert "which says little" in capsys.readouterr().out
 
 
 # The command.

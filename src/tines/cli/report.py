@@ -226,7 +226,14 @@ def _advice(report: Report) -> list[str]:
         return [
             "No pool was made while the trace was on; pools that were there before are not traced."
         ]
-    return [each.text for each in report.advice] or ["Nothing: the workers were busy."]
+    if report.advice:
+        return [each.text for each in report.advice]
+    from tines.tracing.advice import ENOUGH
+
+    active = max((pool.active for pool in report.pools), default=0.0)
+    if active < ENOUGH:
+        return [f"Nothing: the pools worked for {_time(active)} only, which says little."]
+    return ["Nothing: the workers were busy."]
 
 
 def _time(seconds: float) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,6 +15,10 @@ SHORT_TASK = 200e-6
 """Seconds below which the way to a worker and back weighs more than the task."""
 GOOD_CHUNK = 2e-3
 """Seconds that a chunk should take at least."""
+TRIVIAL = 5e-6
+"""Seconds below which an item costs less than to send it, however many travel together."""
+CHUNKS_EACH = 4
+"""How many chunks a worker should have at least, for an even end."""
 MANY = 200
 """Tasks from which it is worth while to look at their average."""
 PICKLING = 0.25
@@ -28,7 +31,7 @@ FEEDING = 0.6
 """The share of the time that a pool was active from which its feeder is the bottleneck."""
 STARTUP = 0.2
 ENOUGH = 0.05
-"""Seconds that a pool must have been active before its shares mean something."""
+"""Seconds that a pool must have been active, or at pickling, before its shares mean something."""
 
 
 @dataclass(frozen=True)
@@ -69,16 +72,10 @@ def _about_pool(report: Report, pool: PoolShare, workers: list[WorkerShare]) -> 
     ready = sum(worker.ready for worker in workers)
     waiting = sum(worker.waiting for worker in workers)
     alone = pool.tasks and pool.items == pool.tasks
-    mean = busy / pool.tasks if pool.tasks else 0.0
-    too_short = pool.tasks >= MANY and mean < SHORT_TASK
-    if too_short and alone:
-        size = max(2, math.ceil(GOOD_CHUNK / max(mean, 1e-6)))
-        yield Advice(
-            "short-tasks",
-            f"{which}{pool.tasks} tasks of {max(1, round(mean * 1e6))} us each travelled one by one, "
-            f"which costs about as much again: use map(), or chunksize={size}.",
-        )
-    if pickling > PICKLING * (busy + pickling) and not too_short:
+    too_short = pool.tasks >= MANY and busy < SHORT_TASK * pool.tasks
+    if too_short:
+        yield _about_short_tasks(which, pool, busy, pickling)
+    elif pickling > max(PICKLING * (busy + pickling), ENOUGH):
         volume = (pool.sent_bytes + pool.received_bytes) / max(1, pool.tasks)
         yield Advice(
             "pickling",
@@ -105,6 +102,38 @@ def _about_pool(report: Report, pool: PoolShare, workers: list[WorkerShare]) -> 
             f"{which}workers took up to {startup:.3g} s to start, the work {pool.active:.3g} s: keep "
             "one pool for several maps, or do less in the initializer and at import.",
         )
+
+
+def _about_short_tasks(which: str, pool: PoolShare, busy: float, pickling: float) -> Advice:
+    item = max(busy / pool.items, 1e-9)
+    # Each worker is to have some chunks, so that they finish together.
+    most = pool.items / (CHUNKS_EACH * pool.processes)
+    size = _rounded(max(2.0, min(GOOD_CHUNK / item, most)))
+    if pool.items == pool.tasks:
+        text = (
+            f"{pool.tasks:,} tasks of {_micro(item)} each travelled one by one, and to take them and "
+            f"send their results took workers {_micro(pickling / pool.tasks)} each: use map() without "
+            f"chunksize=, which sends many at once, or imap() with chunksize={size}."
+        )
+    else:
+        text = (
+            f"{pool.tasks:,} chunks of {pool.items / pool.tasks:.0f} items took {_micro(busy / pool.tasks)} "
+            f"each, less than their way to a worker and back: use map() without chunksize=, which "
+            f"measures what is right, or chunksize={size}."
+        )
+    if item < TRIVIAL:
+        text += f" And {_micro(item)} of work is done sooner where it is asked for: have each task do more."
+    return Advice("short-tasks", which + text)
+
+
+def _rounded(number: float) -> int:
+    """Round to one digit that counts."""
+    return int(float(f"{number:.0e}"))
+
+
+def _micro(seconds: float) -> str:
+    number = seconds * 1e6
+    return f"{number:.2g} us" if number < 9.95 else f"{number:.0f} us"
 
 
 def _about_waiting(which: str, pool: PoolShare, share: float) -> Advice:
