@@ -182,6 +182,16 @@ def test_a_pool_that_is_forgotten_warns_and_ends(transport: Transport) -> None:
     wait_for(lambda: not any(lives(worker) for worker in set(workers)))
 
 
+def test_a_pool_that_is_forgotten_when_it_breaks_ends(make: MakePool) -> None:
+    pool = make()
+    core = pool._core
+    supervisor = core.supervisor
+    supervisor._abandoned = True  # it will know of both at once
+    core.unstartable(-1, OSError("on purpose"))
+    supervisor._thread.join(20)
+    assert not supervisor._thread.is_alive() and not supervisor.workers
+
+
 def test_an_idle_pool_uses_no_processor(make: MakePool, method: str) -> None:
     """Also one whose workers' memory is watched: nothing is looked at while nothing runs."""
     pool = make(2, method=method, max_memory_hard=10**12)

@@ -107,6 +107,8 @@ class Supervisor:
                 self._carry_out()
                 self._started.set()
                 if self._abandoned:
+                    # Once: it gives orders, and this thread does not wait while there are any.
+                    self._abandoned = False
                     core.terminate()
                 if not self.workers and not self._orders and core.state.phase in _ENDED:
                     break
