@@ -103,6 +103,55 @@ def test_iterators_can_feed_iterators(make: MakePool) -> None:
     assert sorted(twice) == [1, 256, 6561]
 
 
+@pytest.mark.parametrize("ordered", [True, False])
+def test_what_is_read_when_the_iterator_is_abandoned_is_part_of_the_rest(
+    make: MakePool, ordered: bool
+) -> None:
+    reading, go_on = threading.Event(), threading.Event()
+
+    def source() -> Iterator[int]:
+        yield from range(3)
+        reading.set()
+        go_on.wait(20)
+        yield 3
+        raise AssertionError("it was read on")
+
+    pool = make()
+    iterator = (pool.imap if ordered else pool.imap_unordered)(square, source())
+    values = [iterator.next(timeout=20) for _ in range(3)]
+    assert sorted(values) == [0, 1, 4] and reading.wait(20)
+    iterator.abandon(LookupError("abandoned"))
+    go_on.set()
+    wait_for(lambda: iterator not in pool._core.state.jobs)
+    (error,) = outcomes(iterator)
+    assert isinstance(error, LookupError)
+    assert pool.apply(square, (3,)) == 9 and not iterator._ready
+
+
+def test_an_abandoned_iterator_is_not_over_before_its_error_is_there(
+    make: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+
+    def source() -> Iterator[int]:
+        yield 2
+        go_on.wait(20)
+
+    iterator = make().imap(square, source())
+    assert iterator.next(timeout=20) == 4
+    put = iterator._put
+    over = []
+
+    def look_and_put(first: int, entry: Any) -> None:
+        over.append(iterator._over())
+        put(first, entry)
+
+    monkeypatch.setattr(iterator, "_put", look_and_put)
+    iterator.abandon(LookupError("abandoned"))
+    go_on.set()
+    assert over == [False] and isinstance(outcomes(iterator)[0], LookupError)
+
+
 def test_an_iterator_that_is_not_exhausted_ends_with_the_pool(make: MakePool) -> None:
     pool = make()
     iterator = pool.imap(square, Counted())

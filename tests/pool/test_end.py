@@ -156,6 +156,21 @@ def test_a_done_callback_that_is_added_while_others_are_called(make: MakePool) -
     assert called == ["first", "second"]
 
 
+def test_a_call_that_the_collector_thread_no_longer_sees_is_not_lost(
+    make: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = make()
+    pool.close()
+    pool.join()
+    collector = pool._core.collector
+    called: list[int] = []
+    # Whoever calls looks before the thread has quite ended, whoever joins looks afterwards.
+    monkeypatch.setattr(collector._thread, "is_alive", iter([True, False]).__next__)
+    collector.call_later(lambda: called.append(1))
+    collector.join()
+    assert called == [1]
+
+
 def test_done_callbacks(make: MakePool) -> None:
     pool = make()
     found: list[Any] = []

@@ -275,8 +275,10 @@ class Collector:
 
     def join(self) -> None:
         """Wait for the end of the collector thread, unless this is it."""
-        if not self.is_current and self._thread.is_alive():
-            self._thread.join()
+        if not self.is_current:
+            if self._thread.is_alive():
+                self._thread.join()
+            # Whoever found the thread alive has left a call to it that it may not have seen.
             self._run_calls()
 
     def _summon(self) -> None:
@@ -331,7 +333,11 @@ class Collector:
 
     def _run_calls(self) -> None:
         while self._calls:
-            self.call(_call, self._calls.popleft())
+            try:
+                function = self._calls.popleft()
+            except IndexError:
+                return  # at the end several threads may be here
+            self.call(_call, function)
 
     def _take_seat(self) -> bool:
         """Wait until the thread should take the seat, and take it; ``False``: the pool has ended."""

@@ -53,7 +53,8 @@ Entry = tuple[int, int, Any, Any]
 class IMapIterator(Waitable, Generic[T]):
     """The results of ``imap``, in order. Made by the pool.
 
-    Its lock orders consumers in several threads, and whoever reads the input.
+    Its lock orders consumers in several threads, and whoever reads the input. What was read is counted
+    under a second one, below it, as the input may be abandoned from anywhere and at any time.
     """
 
     retried = 0
@@ -82,6 +83,11 @@ class IMapIterator(Waitable, Generic[T]):
         self.express = options is DEFAULT and chunksize == 1
         self._new_chunk = ExpressChunk if self.express else Chunk
         self._lock = threading.Lock()
+        # Guards what follows. Reentrant, as a signal handler may terminate the pool anywhere.
+        self._counting = threading.RLock()
+        self._accepting = False
+        self._abandoned: BaseException | None = None
+        self._filled_up = threading.Lock()  # taken once, by whoever does it
         self._pulled = 0
         self._consumed = 0
         self._since = (time.monotonic(), 0)
@@ -210,14 +216,27 @@ class IMapIterator(Waitable, Generic[T]):
         self.arrived(chunk, _LOCAL, error, ())
 
     def abandon(self, error: BaseException) -> None:
-        """The pool has ended: the rest of the input becomes this error."""
-        if self._input is not None:
-            self._input = None
-            self._put(self._pulled, (1, _LOCAL, error, ()))
-            self._pulled += 1
+        """The pool has ended: the rest of the input becomes this error, also what is being read."""
+        with self._counting:
+            if self._abandoned is None:
+                self._abandoned = error
+            if not self._accepting:
+                self._fill_up()
         if self._room is not None:
             self._room.set()
         self.wake()
+
+    def _fill_up(self) -> None:
+        """Put the error in place of what is left of the input. While counting."""
+        if (
+            self._input is not None
+            and self._abandoned is not None
+            and self._filled_up.acquire(blocking=False)
+        ):
+            # In this order: a consumer that sees no more input must find the error counted.
+            self._put(self._pulled, (1, _LOCAL, self._abandoned, ()))
+            self._pulled += 1
+            self._input = None
 
     # The order of the results; the unordered iterator differs here.
 
@@ -339,16 +358,27 @@ class IMapIterator(Waitable, Generic[T]):
         source = self._input
         if source is None:
             return []
-        size = self._chunksize
+        wanted = count * self._chunksize
         items: list[Any] = []
         failure = None
-        over = False
         try:
-            items.extend(islice(source, count * size))  # keeps what came before an exception
-            over = len(items) < count * size
+            items.extend(islice(source, wanted))  # keeps what came before an exception
         except Exception as error:
-            failure, over = error, True
-            del items[len(items) // size * size :]
+            failure = error
+            del items[len(items) // self._chunksize * self._chunksize :]
+        with self._counting:
+            if self._input is None:
+                return []  # it was abandoned meanwhile, and that was the last
+            self._accepting = True
+            try:
+                return self._accept(items, failure, failure is not None or len(items) < wanted)
+            finally:
+                self._accepting = False
+                self._fill_up()
+
+    def _accept(self, items: list[Any], failure: Exception | None, over: bool) -> list[Chunk]:
+        """Number what was read. While counting."""
+        size = self._chunksize
         chunks = []
         first = self._pulled
         for start in range(0, len(items), size):
