@@ -27,7 +27,11 @@ import builtins
 import multiprocessing
 import pickle
 import signal
-from typing import Any
+
+# Not from ``typing``: every child imports this, and would import that with it.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = [
     "DecodeError",

@@ -23,7 +23,8 @@ from tines.errors import DecodeError, QueueShutDown
 from tines.wire.pickling import PICKLED, decode, decode_error, encode
 
 if TYPE_CHECKING:
-    from tines.transport.contract import Channel, ChannelStatistics
+    from tines.transport.contract import Channel
+    from tines.transport.statistics import ChannelStatistics
 
 __all__ = ["Empty", "Full", "JoinableQueue", "Queue", "QueueClosedError", "SimpleQueue"]
 

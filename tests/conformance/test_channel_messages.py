@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tines.transport.contract import Channel, ChannelStatistics, Message, Shared, Transport
+from tines.transport.contract import Channel, Message, Shared, Transport
+from tines.transport.statistics import ChannelStatistics
 
 MEGABYTE = 1024 * 1024
 

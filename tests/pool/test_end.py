@@ -23,6 +23,7 @@ from pool_tasks import nap, pid, square, stubborn
 from pool_tools import MakePool, wait_for
 from tines.errors import TaskCancelledError
 from tines.pool import Pool
+from tines.pool.supervisor import Supervisor
 from tines.transport.contract import Transport
 
 HERE = Path(__file__).parent
@@ -416,3 +417,15 @@ def test_workers_go_when_their_parent_is_killed(
     program.kill()
     wait_for(lambda: not any(lives(worker) for worker in workers), patience=5)
     program.communicate()
+
+
+def test_a_supervisor_that_fails_at_once_does_not_leave_the_caller_waiting(
+    make: MakePool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_: Supervisor) -> None:
+        raise RuntimeError("planted")
+
+    monkeypatch.setattr(Supervisor, "_carry_out", fail)
+    with pytest.raises(RuntimeError, match="planted"):
+        make(1)
+    assert "the supervisor of a pool failed" in caplog.text

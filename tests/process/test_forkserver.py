@@ -13,7 +13,7 @@ import time
 import pytest
 
 import tines as mp
-from tines.process import forkserver_client
+from tines.process import early, forkserver_client
 
 pytestmark = pytest.mark.skipif(
     "forkserver" not in mp.get_all_start_methods(), reason="there is no fork server here"
@@ -59,6 +59,15 @@ def test_each_child_is_forked_from_the_same_clean_server(server, ctx):
     results = {start(ctx, touch_state).result(30) for _ in range(4)}
     assert results == {(1, server.server[0], 1)}
     assert state == []
+
+
+def test_a_server_can_be_begun_before_the_first_child(server, ctx):
+    forkserver_client.stop()
+    early.begin("forkserver", ())
+    begun, _ = forkserver_client._client.server
+    early.begin("forkserver", ())
+    assert forkserver_client._client.server[0] == begun
+    assert start(ctx, os.getppid).result(30) == begun
 
 
 def test_a_killed_server_is_replaced(server, ctx):

@@ -12,7 +12,7 @@ import sys
 import pytest
 
 import tines as mp
-from tines.process import popen
+from tines.process import early, forkserver_client, popen
 
 pytestmark = pytest.mark.skipif(not popen.HAVE_PIDFD, reason="there are no spares here")
 
@@ -272,3 +272,37 @@ def test_the_garbage_collector_is_as_in_any_interpreter(spare, monkeypatch):
     else:
         monkeypatch.setattr(spares, "take", lambda: None)
     assert run(collector) == (True, gc.get_threshold(), True)
+
+
+def test_the_first_pool_of_a_program_begins_its_workers_early():
+    spares.stop()
+    spares._wanted, spares._starts = True, 0
+    with SPAWN.Pool(1) as pool:
+        begun = pool.apply(pid)
+    assert begun not in waiting() and spares._starts >= spares._STARTS_BEFORE
+    spares.stop()
+    spares._wanted, spares._starts = True, 0
+    early.begin("spawn", ["tines.pool.worker"])
+    first, second = waiting()
+    assert [run(pid), run(pid)] == [first, second]
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver", "fork"])
+def test_what_cannot_be_begun_early_is_no_error(method, monkeypatch):
+    def fail(*_):
+        raise OSError("planted")
+
+    spares.stop()
+    spares._wanted, spares._starts = True, 0
+    monkeypatch.setattr(spares, "Spare", fail)
+    monkeypatch.setattr(forkserver_client, "ensure_running", fail)
+    early.begin(method, ())
+    assert not waiting()
+
+
+def test_a_process_that_is_being_started_begins_none(monkeypatch):
+    spares.stop()
+    spares._wanted, spares._starts = True, 0
+    monkeypatch.setattr(mp.current_process(), "_inheriting", True, raising=False)
+    early.begin("spawn", ())
+    assert not waiting()

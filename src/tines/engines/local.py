@@ -17,7 +17,6 @@ import sys
 import weakref
 from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection, Pipe
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -51,6 +50,7 @@ class LocalEngine:
 
     def __init__(self, context: Any) -> None:
         self._context = context
+        self._kills = _Kills()
 
     def start(
         self,
@@ -68,7 +68,6 @@ class LocalEngine:
         # the environment, which the worker then sets itself, a little later.
         process.own_group = process.keep_dump = True
         process.environment = {**environment, _STARTING: "1"}
-        kills = _out_of_memory_kills()
         try:
             process.start()
         except BaseException as error:
@@ -80,7 +79,7 @@ class LocalEngine:
         finally:
             if reader is not None:
                 reader.close()
-        return LocalWorker(process, writer, kills)
+        return LocalWorker(process, writer, self._kills)
 
 
 def _run(target: Callable[..., object], *args: Any) -> None:
@@ -109,10 +108,11 @@ def _leave(
 class LocalWorker:
     """A running process; see :class:`tines.engines.contract.Running`."""
 
-    def __init__(self, process: Any, control: Connection | None, kills: int) -> None:
+    def __init__(self, process: Any, control: Connection | None, kills: _Kills) -> None:
         self._process = process
         self._control = control
         self._kills = kills
+        self._kills_before = kills.known
         self.pid: int | None = process.pid
         if control is not None:
             _controls.add(control)
@@ -157,7 +157,7 @@ class LocalWorker:
             pid=self.pid,
             exitcode=exitcode,
             dump=dump,
-            out_of_memory=exitcode == -9 and _out_of_memory_kills() > self._kills,
+            out_of_memory=exitcode == -9 and self._kills.look() > self._kills_before,
             never_starts=_GUARD if exitcode == _UNGUARDED else None,
             description=describe_exit(exitcode),
         )
@@ -176,11 +176,26 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_close_controls)
 
 
+class _Kills:
+    """How many processes the kernel has killed for memory, as of the last look.
+
+    It takes long to look, compared with starting a process: only a death is worth it.
+    """
+
+    def __init__(self) -> None:
+        self.known = _out_of_memory_kills()
+
+    def look(self) -> int:
+        """Return how many they are now."""
+        self.known = _out_of_memory_kills()
+        return self.known
+
+
 def _out_of_memory_kills() -> int:
     """How many processes the kernel has killed for memory, in our cgroup or else on this machine."""
     for path in ("/sys/fs/cgroup/memory.events", "/proc/vmstat"):
-        with contextlib.suppress(OSError, ValueError):
-            for line in Path(path).read_text().splitlines():
-                if line.startswith("oom_kill "):
-                    return int(line.split()[1])
+        with contextlib.suppress(OSError, ValueError), open(path, "rb", buffering=0) as file:
+            _, found, rest = file.read().partition(b"\noom_kill ")
+            if found:
+                return int(rest.split(None, 1)[0])
     return 0

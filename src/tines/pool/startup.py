@@ -6,17 +6,16 @@ import os
 import pickle
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tines.errors import EncodeError
 from tines.pool import environment
 from tines.pool.functions import SHARED_FROM
-from tines.pool.options import PoolOptions
 from tines.pool.resources import can_measure, own_memory
 from tines.wire import pickling
 
 if TYPE_CHECKING:
+    from tines.pool.options import PoolOptions
     from tines.transport.contract import Shared, Transport
 
 __all__ = ["Limits", "Setup", "make_setup"]
@@ -26,21 +25,26 @@ MEMORY_CHECK_SECONDS = 1e-3
 microseconds, and nobody takes much memory in less time."""
 
 
-@dataclass(frozen=True)
-class Setup:
+class Setup(NamedTuple):
     """How to prepare a worker.
 
     Attributes:
         initializer: Called first, with ``initargs``; both as they are, or inside ``shared``.
         initargs: Its arguments.
         shared: Both, where they are large: sent once, whatever the number of workers.
-        options: The pool's.
+        niceness: Added to the worker's.
+        affinity: The cores it may use; ``None``: as its parent.
+        most_tasks: After how many tasks it leaves.
+        most_memory: From how many bytes on it leaves after its task.
     """
 
     initializer: Callable[..., object] | None
     initargs: tuple[Any, ...]
     shared: Shared | None
-    options: PoolOptions
+    niceness: int
+    affinity: tuple[int, ...] | None
+    most_tasks: int | None
+    most_memory: int | None
 
     def run(self, variables: dict[str, str]) -> None:
         """Do it. Exceptions of the initializer come through.
@@ -50,10 +54,10 @@ class Setup:
         """
         if variables:
             environment.apply(variables)
-        if self.options.niceness:
-            os.nice(self.options.niceness)
-        if self.options.affinity is not None:
-            os.sched_setaffinity(0, self.options.affinity)
+        if self.niceness:
+            os.nice(self.niceness)
+        if self.affinity is not None:
+            os.sched_setaffinity(0, self.affinity)
         initializer, initargs = self.initializer, self.initargs
         if self.shared is not None:
             data, buffers = self.shared.open()
@@ -63,10 +67,9 @@ class Setup:
 
     def limits(self) -> Limits | None:
         """Return what to ask after each task; ``None``: nothing limits this worker."""
-        options = self.options
-        if options.maxtasksperchild is None and options.memory_to_leave is None:
+        if self.most_tasks is None and self.most_memory is None:
             return None
-        return Limits(options.maxtasksperchild, options.memory_to_leave)
+        return Limits(self.most_tasks, self.most_memory)
 
 
 class Limits:
@@ -106,6 +109,7 @@ def make_setup(
             "max_memory needs psutil on this system: pip install 'tines[limits]'"
         )
     environment.warn_of_loaded_libraries(options, start_method)
+    shared = None
     if initializer is not None and start_method != "fork":
         try:
             _, data, buffers = pickling.encode((initializer, initargs))
@@ -113,5 +117,13 @@ def make_setup(
             pass  # locks and the like: they pickle only while a process is being started
         else:
             if buffers or memoryview(data).nbytes >= SHARED_FROM:
-                return Setup(None, (), transport.share(data, buffers), options)
-    return Setup(initializer, initargs, None, options)
+                initializer, initargs, shared = None, (), transport.share(data, buffers)
+    return Setup(
+        initializer,
+        initargs,
+        shared,
+        niceness=options.niceness,
+        affinity=options.affinity,
+        most_tasks=options.maxtasksperchild,
+        most_memory=options.memory_to_leave,
+    )

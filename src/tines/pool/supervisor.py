@@ -115,9 +115,11 @@ class Supervisor:
                 self._wait(self._next_deadline())
         except Exception as error:
             logger.exception("the supervisor of a pool failed; the pool ends")
+            self._start_error = error
             core.unstartable(-1, error)
             self._kill_all()
         finally:
+            self._started.set()  # whatever happened: somebody may be waiting for it
             core.finish()
             core.collector.join()
             core.release()

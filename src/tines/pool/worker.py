@@ -16,10 +16,9 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from itertools import islice
 from pickle import loads
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tines.errors import (
     EncodeError,
@@ -48,8 +47,7 @@ REPORT_SECONDS = 0.1
 _ONCE = (None,)
 
 
-@dataclass(frozen=True)
-class WorkerSpec:
+class WorkerSpec(NamedTuple):
     """What a worker is told at its start.
 
     Attributes:
@@ -64,7 +62,7 @@ class WorkerSpec:
     tasks: Channel
     results: Channel
     setup: Setup
-    environment: dict[str, str] = field(default_factory=dict)
+    environment: dict[str, str]
 
 
 def main(control: Connection | None, spec: WorkerSpec) -> None:

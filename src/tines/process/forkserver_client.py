@@ -26,6 +26,7 @@ __all__ = [
     "MAX_FDS",
     "adopt",
     "command_line",
+    "ensure_running",
     "inherited",
     "receive",
     "request",
@@ -109,6 +110,16 @@ def adopt(client_fd: int, inherited_fds: Sequence[int]) -> None:
 def inherited(index: int) -> int:
     """Return a descriptor that this child was given at its start."""
     return _inherited[index]
+
+
+def ensure_running() -> None:
+    """Start the server, unless it runs; the first child need not wait for that then.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+    with _client.lock:
+        _client.connected()
 
 
 def stop() -> None:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-__all__ = ["LIMIT", "replenish", "stop", "take"]
+__all__ = ["LIMIT", "expect", "replenish", "stop", "take"]
 
 LIMIT = 2
 """How many wait at most: one would be the bottleneck of a program that starts without a pause."""
@@ -127,6 +127,14 @@ def take() -> Spare | None:
                 return spare
             spare.discard()
     return None
+
+
+def expect() -> None:
+    """Several children will be started soon: begin to start spares for them."""
+    global _starts
+    with _lock:
+        _starts = max(_starts, _STARTS_BEFORE)
+        replenish()
 
 
 def replenish() -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tines.pool.core import Core
@@ -58,7 +57,7 @@ class TracedCore(Core):
 
     def spec(self, slot: int) -> WorkerSpec:
         """Return what a worker is told: it wraps its channels itself."""
-        return replace(super().spec(slot), tasks=self._plain_tasks)
+        return super().spec(slot)._replace(tasks=self._plain_tasks)
 
 
 class _Dispatcher(Dispatcher):

@@ -11,7 +11,7 @@ import itertools
 import struct
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tines.errors import QueueShutDown, TransportError
@@ -71,7 +71,7 @@ def main(control: Connection | None, badge: Badge, spec: worker.WorkerSpec) -> N
     log = _TaskLog(recorder)
     tasks: Any = _Tasks(spec.tasks, log)
     results: Any = _Results(spec.results, log)
-    traced = _TracedWorker(control, replace(spec, tasks=tasks, results=results), log)
+    traced = _TracedWorker(control, spec._replace(tasks=tasks, results=results), log)
     with contextlib.suppress(QueueShutDown, TransportError):
         if traced.prepare():
             traced.serve()

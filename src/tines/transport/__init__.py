@@ -7,9 +7,8 @@ first use, and travels to children with the environment.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tines import _config
 
@@ -21,8 +20,7 @@ __all__ = ["NAMES", "Choice", "choice", "chosen", "named"]
 NAMES = ("ring", "pipe")
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(NamedTuple):
     """Which transport is in use, and why."""
 
     name: str

@@ -20,13 +20,14 @@ Guarantees, for both:
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from tines.transport.statistics import ChannelStatistics
 
 __all__ = [
     "Buffer",
     "Channel",
-    "ChannelStatistics",
     "Lease",
     "Message",
     "Outgoing",
@@ -84,27 +85,6 @@ class Lease(NamedTuple):
     tag: int
     progress: int
     since: float
-
-
-@dataclass(frozen=True)
-class ChannelStatistics:
-    """A moment's picture of one channel; totals count from its creation.
-
-    Attributes:
-        depth: Messages sent and not yet received.
-        bytes: Payload bytes of those messages.
-        sent: Messages sent in all.
-        received: Messages received in all.
-        waiting_receivers: Processes or threads blocked in ``recv`` (a hint: may be stale).
-        waiting_senders: The same for ``send``.
-    """
-
-    depth: int
-    bytes: int
-    sent: int
-    received: int
-    waiting_receivers: int
-    waiting_senders: int
 
 
 class Channel(Protocol):

@@ -24,14 +24,16 @@ import weakref
 from collections.abc import Sequence
 from multiprocessing.context import get_spawning_popen
 from multiprocessing.reduction import DupFd
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tines.transport.contract import (
     Buffer,
-    ChannelStatistics,
     Lease,
     check_bounds,
 )
+
+if TYPE_CHECKING:
+    from tines.transport.statistics import ChannelStatistics
 
 if not sys.platform.startswith("linux"):
     raise ImportError(f"the ring transport needs Linux, and this is {sys.platform}")
@@ -163,6 +165,8 @@ class RingChannel:
 
     def statistics(self) -> ChannelStatistics:
         """See :meth:`tines.transport.contract.Channel.statistics`."""
+        from tines.transport.statistics import ChannelStatistics
+
         return ChannelStatistics(*self._ring.statistics())
 
     def fileno(self) -> int:

@@ -24,8 +24,7 @@ thread may deliver; all others are for the collector thread.
 from __future__ import annotations
 
 import pickle
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tines.wire import pickling
 
@@ -101,8 +100,7 @@ class Verb:
     CANCEL = 2
 
 
-@dataclass(frozen=True)
-class Order:
+class Order(NamedTuple):
     """An order about one dispatch; travels by the worker's own control pipe, beside a signal."""
 
     verb: int

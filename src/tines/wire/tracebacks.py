@@ -8,8 +8,7 @@ Either way somebody gets an exception to raise; none is ever lost on the way.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from tines.errors import TinesError
 from tines.wire import pickling
@@ -49,8 +48,7 @@ class RemoteError(TinesError):
         self.reason = reason
 
 
-@dataclass(frozen=True)
-class RemoteException:
+class RemoteException(NamedTuple):
     """An exception in a form that always travels.
 
     The exception is pickled apart from the rest, so that one that does not unpickle costs
@@ -62,7 +60,7 @@ class RemoteException:
     traceback: str
     pickled: bytes | None
     reason: str = ""
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def capture(cls, error: BaseException) -> RemoteException:

@@ -17,7 +17,6 @@ from typing import Any
 from tines.errors import TransportError
 from tines.transport.contract import (
     Buffer,
-    ChannelStatistics,
     Lease,
     Message,
     Outgoing,
@@ -29,6 +28,7 @@ from tines.transport.pipe.local import LocalWatch
 from tines.transport.pipe.parcel import Parcel
 from tines.transport.pipe.protocol import Frame, Op
 from tines.transport.pipe.registry import Endpoint, Key, Registry
+from tines.transport.statistics import ChannelStatistics
 
 __all__ = ["PipeChannel", "PipeShared", "made", "shared"]
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tines.errors import QueueShutDown, TransportError
-from tines.transport.contract import ChannelStatistics, Lease
+from tines.transport.contract import Lease
 from tines.transport.pipe.connection import Connection, Connections, NoAnswer
 from tines.transport.pipe.parcel import Parcel
 from tines.transport.pipe.protocol import (
@@ -20,6 +20,7 @@ from tines.transport.pipe.protocol import (
     unpack_parcels,
     unpack_statistics,
 )
+from tines.transport.statistics import ChannelStatistics
 
 if TYPE_CHECKING:
     from tines.transport.pipe.broker import Address

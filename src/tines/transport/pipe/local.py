@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from tines.errors import QueueShutDown
-from tines.transport.contract import ChannelStatistics, Lease
+from tines.transport.contract import Lease
 from tines.transport.pipe.broker import Broker
 from tines.transport.pipe.client import closed
 from tines.transport.pipe.parcel import Parcel
@@ -21,6 +21,7 @@ from tines.transport.pipe.state import (
     Sender,
     Waiter,
 )
+from tines.transport.statistics import ChannelStatistics
 
 __all__ = ["Local", "LocalWatch"]
 

@@ -22,8 +22,9 @@ from collections.abc import Callable, Generator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
-from tines.transport.contract import Buffer, ChannelStatistics
+from tines.transport.contract import Buffer
 from tines.transport.pipe.parcel import Parcel
+from tines.transport.statistics import ChannelStatistics
 
 __all__ = [
     "FLAGS",

@@ -21,8 +21,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from tines.errors import QueueShutDown
-from tines.transport.contract import ChannelStatistics, Lease
+from tines.transport.contract import Lease
 from tines.transport.pipe.parcel import Parcel
+from tines.transport.statistics import ChannelStatistics
 
 __all__ = ["ChannelState", "Ended", "Hint", "Joiner", "Receiver", "Sender", "Waiter"]
 
