@@ -174,6 +174,7 @@ def _run(options: argparse.Namespace) -> int:
     results.load["before"] = load.loadavg()
     if results.load["before"] and results.load["before"][0] >= 0.5:
         _say(f"other programs are running: the load average is {results.load['before'][0]}")
+    runner.compile_sources()
     try:
         _measure(_probe(plan, results), results, options.limit, out)
     finally:

@@ -6,6 +6,8 @@ all peers alike. A case that hangs twice in a row is not run again.
 
 from __future__ import annotations
 
+import compileall
+import importlib.util
 import json
 import os
 import subprocess
@@ -22,7 +24,7 @@ from benchmarks import load, peers
 from benchmarks.model import Run, Status
 from benchmarks.plan import Case, Plan
 
-__all__ = ["ROOT", "probe", "run_case", "run_plan"]
+__all__ = ["ROOT", "compile_sources", "probe", "run_case", "run_plan"]
 
 ROOT = Path(__file__).resolve().parent.parent
 PROBE_SECONDS = 60.0
@@ -87,6 +89,17 @@ def _carry_out(order: dict[str, Any], seconds: float) -> Outcome:
 def _last_line(log: Path) -> str:
     lines = log.read_text(errors="replace").strip().splitlines()
     return lines[-1] if lines else "no output"
+
+
+def compile_sources() -> None:
+    """Compile tines and the benchmarks, as pip does with what it installs.
+
+    The peers come compiled; a tines that is run from its sources would be compiled in each child.
+    """
+    spec = importlib.util.find_spec("tines")
+    installed = list(spec.submodule_search_locations or ()) if spec is not None else []
+    for directory in (*installed, ROOT / "benchmarks"):
+        compileall.compile_dir(directory, quiet=2)
 
 
 def probe(peer: str) -> tuple[bool, str]:

@@ -6,11 +6,14 @@ import json
 import os
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from benchmarks.cli import main
 from benchmarks.plan import make_plan
 from benchmarks.results import Results
+
+from benchmarks import runner
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the queue subjects fork")
 
@@ -82,3 +85,17 @@ def test_the_time_that_it_will_take(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[0].startswith("queue_small 1-1: ")
     assert lines[-1].startswith("all: ")
     assert lines[-1].endswith(" min")
+
+
+def test_what_is_measured_is_compiled_as_if_it_were_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "tines"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (tmp_path / "benchmarks").mkdir()
+    spec = SimpleNamespace(submodule_search_locations=[str(package)])
+    monkeypatch.setattr(runner.importlib.util, "find_spec", lambda _: spec)
+    monkeypatch.setattr(runner, "ROOT", tmp_path)
+    runner.compile_sources()
+    assert list((package / "__pycache__").glob("__init__.*.pyc"))
