@@ -79,7 +79,7 @@ class _Slow(_Sound):
     def put(self, item: Any) -> None:
         super().put(item)
         if _is_number(item) and item[0] % 10 == 0:
-            deadline = time.perf_counter() + 0.0005
+            deadline = time.perf_counter() + 0.003
             while time.perf_counter() < deadline:
                 pass
 
