@@ -15,6 +15,7 @@ import time
 import pytest
 
 import tines as mp
+from support import mappings
 from tines.process import shared_file
 from tines.process.box import Box
 from tines.wire.tracebacks import RemoteError, RemoteTraceback
@@ -174,6 +175,13 @@ def test_arrays_are_mapped_and_private(ctx):
         changed = start(ctx, change, array)
         assert changed.result(60) == 8
         assert array[0] == 7
+
+
+@pytest.mark.skipif(not mappings.KNOWN, reason="the system does not tell")
+def test_a_result_lies_in_the_file_that_its_child_wrote(ctx):
+    numpy = pytest.importorskip("numpy")
+    array = start(ctx, numpy.ones, 4 * MEGABYTE).result(60)
+    assert "memfd:tines" in mappings.file_of(array)
 
 
 def change(array):

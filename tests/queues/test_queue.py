@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from queue_children import BreaksOnArrival
+from support import mappings
 from tines.errors import DecodeError, EncodeError, QueueShutDown
 from tines.queues import JoinableQueue, Queue, SimpleQueue
 
@@ -266,3 +267,16 @@ def test_many_threads_of_one_process(make_queue: MakeQueue) -> None:
     for thread in consumers:
         thread.join()
     assert sorted(results.get_many(2000)) == [(w, i) for w in range(4) for i in range(300)]
+
+
+@pytest.mark.skipif(not mappings.KNOWN, reason="the system does not tell")
+def test_by_ring_an_array_is_received_where_it_was_written(make_queue: MakeQueue) -> None:
+    numpy = pytest.importorskip("numpy")
+    queue = make_queue()
+    if type(queue._channel).__name__ != "RingChannel":
+        pytest.skip("by pipe it is copied out of the socket")
+    queue.put(numpy.ones(1 << 20))
+    array = queue.get()
+    assert "memfd:tines" in mappings.file_of(array)
+    array[:] = 2  # and is the receiver's own
+    assert array.sum() == 2 << 20
