@@ -12,6 +12,7 @@ from multiprocessing.process import BaseProcess
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from tines._arguments import check_iterable, deadline_after
 from tines.errors import WaitTimeout
 from tines.process import waiting
 
@@ -41,6 +42,7 @@ def as_completed(
         WaitTimeout: some are not done when the time is over.
         TypeError: some of them are neither, or ``progress`` is not understood.
     """
+    check_iterable("things", things)
     given: list[Any] = list(dict.fromkeys(things))
     options = None
     if progress is not None and progress is not False:
@@ -70,7 +72,7 @@ def as_completed(
 
 
 def _results(results: list[Any], timeout: float | None) -> Iterator[Any]:
-    deadline = None if timeout is None else time.monotonic() + timeout
+    deadline = deadline_after(timeout)
     done: SimpleQueue[Any] = SimpleQueue()
     for result in results:
         result.add_done_callback(done.put)

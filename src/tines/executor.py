@@ -25,6 +25,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tines import _config
+from tines._arguments import check_function, check_iterable, deadline_after
 from tines.errors import (
     DecodeError,
     EncodeError,
@@ -33,6 +34,7 @@ from tines.errors import (
     WorkerLostError,
 )
 from tines.pool import MaybeEncodingError, Pool
+from tines.pool.options import pool_options, whole_number
 
 if TYPE_CHECKING:
     from tines.pool import AsyncResult
@@ -170,15 +172,23 @@ class ProcessPoolExecutor(Executor):
         max_tasks_per_child: int | None = None,
         **options: Any,
     ) -> None:
-        if max_workers is not None and max_workers <= 0:
+        if max_workers is not None and whole_number("max_workers", max_workers) <= 0:
             raise ValueError("max_workers must be greater than 0")
+        if mp_context is not None and not hasattr(mp_context, "get_start_method"):
+            raise TypeError(
+                f"mp_context={mp_context!r} is no context: give one that tines.get_context() returns"
+            )
         if initializer is not None and not callable(initializer):
-            raise TypeError("initializer must be a callable")
+            raise TypeError(f"initializer must be a callable, not {initializer!r}")
+        check_iterable("initargs", initargs)
         if max_tasks_per_child is not None:
             if not isinstance(max_tasks_per_child, int):
                 raise TypeError("max_tasks_per_child must be an integer")
             if max_tasks_per_child <= 0:
                 raise ValueError("max_tasks_per_child must be >= 1")
+        # The pool is made with the first call; what it will not take is told now.
+        own = {name: options[name] for name in options if name not in ("progress", "transport")}
+        pool_options(max_workers, max_tasks_per_child, own)
         self._max_workers = max_workers or _config.available_cpus()
         # No lambda: it would refer to this object, and an executor that nobody holds any more would
         # keep its workers until the cycle is found.
@@ -248,11 +258,14 @@ class ProcessPoolExecutor(Executor):
         Raises:
             ValueError: ``chunksize`` or ``buffersize`` is less than 1.
         """
-        if chunksize < 1:
+        check_function("fn", fn)
+        for iterable in iterables:
+            check_iterable("iterables", iterable)
+        if whole_number("chunksize", chunksize) < 1:
             raise ValueError("chunksize must be >= 1.")
         if buffersize is not None and buffersize < 1:
             raise ValueError("buffersize must be None or > 0")
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = deadline_after(timeout)
         items = zip(*iterables)
         chunks = iter(lambda: list(itertools.islice(items, chunksize)), [])
         futures = deque(

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from tines import _created
 from tines import transport as transports
+from tines._arguments import check_iterable
 from tines.errors import DecodeError, QueueShutDown
 from tines.wire.pickling import PICKLED, decode, decode_error, encode
 
@@ -200,6 +201,7 @@ class Queue(_ChannelQueue[T]):
         has happened.
         """
         self._check_open()
+        check_iterable("objects", objects)
         encoded = [encode(obj) for obj in objects]
         return self._channel.send_many(
             [(kind, 0, data, buffers) for kind, data, buffers in encoded], timeout
@@ -213,6 +215,8 @@ class Queue(_ChannelQueue[T]):
             DecodeError: one of them does not unpickle; the others are in the error's ``received``.
         """
         self._check_open()
+        if not isinstance(max_items, int):
+            raise TypeError(f"max_items={max_items!r} has to be a whole number")
         if max_items < 1:
             raise ValueError(f"max_items={max_items} has to be at least 1")
         messages = self._channel.recv_many(max_items, timeout)

@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tines import pool as pools
+from tines._arguments import check_iterable
 from tines.aio.bridge import current, wake
 from tines.aio.stream import ResultIterator, Stream
 from tines.errors import TransportError
@@ -253,4 +254,5 @@ async def _room(pressure: Pressure) -> None:
 async def _listed(iterable: Any) -> Any:
     if isinstance(iterable, AsyncIterable):
         return [item async for item in iterable]
+    check_iterable("iterable", iterable)
     return iterable

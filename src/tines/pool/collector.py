@@ -31,6 +31,7 @@ from collections.abc import Callable
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from tines._arguments import deadline_after
 from tines.errors import QueueShutDown, TransportError
 from tines.pool.failures import logger
 from tines.pool.state import Phase
@@ -100,7 +101,7 @@ class Collector:
 
     def wait(self, target: Waitable, timeout: float | None = None) -> bool:
         """Wait until ``target`` is settled; ``False``: it is not, after so long."""
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = deadline_after(timeout)
         if self.is_current:
             return self._serve(target, deadline)
         may_lead = target.express and (self._atomic or threading.get_ident() != _main)

@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from tines._arguments import check_function
 from tines.errors import EncodeError, QueueShutDown, TransportError
 from tines.pool.functions import SHARED_FROM, encode_unnumbered
 from tines.pool.state import Phase
@@ -60,12 +61,13 @@ class Dispatcher:
         """
         if self._state.phase is not Phase.OPEN:
             self._core.refuse()
-        body = args if type(args) is tuple else tuple(args)
+        body = args if type(args) is tuple else _as_tuple(args)
         if kwds:
             body = body, kwds
             task.kind = messages.CALL | messages.KEYWORDS
         reference = self._functions.refer(func)
         if reference is None:
+            check_function("func", func)
             data, buffers = encode_unnumbered(func, body)
             if buffers or len(data) >= SHARED_FROM:
                 constant = self._functions.refer_constant(func)
@@ -172,3 +174,14 @@ class Dispatcher:
         for chunk in chunks:
             if chunk.tag == 0 or self._state.finished(chunk.tag) is not None:
                 chunk.settle_error(error)
+
+
+def _as_tuple(args: Any) -> tuple[Any, ...]:
+    try:
+        return tuple(args)
+    except TypeError:
+        if hasattr(type(args), "__iter__"):
+            raise
+        raise TypeError(
+            f"args={args!r} is no sequence of arguments: for one, write args=({args!r},)"
+        ) from None

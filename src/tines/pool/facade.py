@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tines import _created, _tracing
 from tines import transport as _transport
+from tines._arguments import check_function, check_iterable
 from tines.engines.local import LocalEngine
 from tines.pool import statistics
 from tines.pool.core import Core
@@ -90,7 +91,12 @@ class Pool:
         **options: Unpack[PoolKeywords],
     ) -> None:
         if initializer is not None and not callable(initializer):
-            raise TypeError("initializer must be a callable")
+            raise TypeError(f"initializer must be a callable, not {initializer!r}")
+        check_iterable("initargs", initargs)
+        if transport is not None and not hasattr(transport, "channel"):
+            raise TypeError(
+                f"transport={transport!r} is no transport: give one that tines.transport.named() returns"
+            )
         if context is not None and not hasattr(context, "get_start_method"):
             raise TypeError(
                 f"context={context!r} is no context: give one that tines.get_context() returns"
@@ -266,6 +272,8 @@ class Pool:
                     f"chunksize={chunksize} is too small: it must be at least 1, or None for the "
                     "pool to choose"
                 )
+        check_function("func", func)
+        check_iterable("iterable", iterable)
         # Slices of these cost little, and those of a range next to nothing on the way either.
         items: Any = iterable if type(iterable) in (list, tuple, range) else list(iterable)
         task_options = self._task_options.changed(dict(options))
@@ -304,6 +312,8 @@ class Pool:
             buffersize = self._options.buffersize
         else:
             check_count("buffersize", buffersize, minimum=1)
+        check_function("func", func)
+        check_iterable("iterable", iterable)
         shown = self._displays.wanted(progress)
         task_options: TaskOptions = self._task_options.changed(dict(options))
         iterator = kind(self, func, iterable, chunksize, buffersize, task_options)

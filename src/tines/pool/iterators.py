@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from tines._arguments import deadline_after
 from tines.errors import WaitTimeout
 from tines.pool.chunk import Chunk, ExpressChunk, encode_items
 from tines.pool.options import DEFAULT, TaskOptions
@@ -116,7 +117,7 @@ class IMapIterator(Waitable, Generic[T]):
             StopIteration: there are no more.
             multiprocessing.TimeoutError: it is not there after ``timeout`` seconds.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = deadline_after(timeout)
         while True:
             with self._lock:
                 if self._input is not None and (

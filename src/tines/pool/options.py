@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, TypedDict
 
+from tines._arguments import no_such_option
 from tines._config import available_cpus
 
 __all__ = [
@@ -72,6 +73,10 @@ class TaskOptions:
         check_count("retries", self.retries, minimum=0)
         if isinstance(self.retry_on, type):
             object.__setattr__(self, "retry_on", (self.retry_on,))
+        if isinstance(self.retry_on, str) or not isinstance(self.retry_on, Iterable):
+            raise TypeError(
+                f"retry_on={self.retry_on!r} must list exception types, as in (OSError, TimeoutError)"
+            )
         for kind in self.retry_on:
             if not (isinstance(kind, type) and issubclass(kind, BaseException)):
                 raise TypeError(f"retry_on must list exception types; {kind!r} is none")
@@ -89,8 +94,7 @@ class TaskOptions:
         """
         for name in given:
             if name not in TaskOptions.__dataclass_fields__:
-                known = ", ".join(TaskOptions.__dataclass_fields__)
-                raise TypeError(f"there is no task option {name!r}; there are: {known}")
+                raise no_such_option("task option", name, TaskOptions.__dataclass_fields__)
         return replace(self, **given) if given else self
 
 
@@ -226,6 +230,10 @@ def pool_options(
         ValueError: one is out of range.
     """
     own = {each.name for each in fields(PoolOptions)} - {"processes", "maxtasksperchild", "task"}
+    known = {*own, *TaskOptions.__dataclass_fields__}
+    for name in given:
+        if name not in known:
+            raise no_such_option("option", name, sorted(known))
     return PoolOptions(
         processes=available_cpus() if processes is None else processes,
         maxtasksperchild=maxtasksperchild,

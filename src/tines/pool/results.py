@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pickle import loads
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from tines._arguments import check_function
 from tines.errors import DecodeError, TaskCancelledError, WaitTimeout
 from tines.pool.failures import Unfetched, logger
 from tines.pool.options import TaskOptions
@@ -187,6 +188,7 @@ class ApplyResult(Task, Waitable, Generic[T]):
 
     def add_done_callback(self, fn: Callable[[Any], object]) -> None:
         """Have ``fn(self)`` called once it is done, at once if it is. Exceptions are logged."""
+        check_function("fn", fn)
         pool = self._pool
         self.__dict__.setdefault("_done_callbacks", []).append(fn)
         if pool is None or self.settled:

@@ -136,6 +136,15 @@ class ManagedProcess(_process.BaseProcess):
             raise TypeError(
                 f"kwargs={kwargs!r} maps no names to arguments: write kwargs={{'name': value}}"
             ) from None
+        for key in keywords:
+            if not isinstance(key, str):
+                raise TypeError(
+                    f"kwargs={kwargs!r}: {key!r} names no argument, which takes a string"
+                )
+        if group is not None:
+            raise AssertionError(
+                f"group argument must be None for now, not {group!r}: write target= before the function"
+            )
         super().__init__(group, target, name, args, keywords, daemon=daemon)
         if returns is not None:
             self.returns = returns

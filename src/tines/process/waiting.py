@@ -8,6 +8,7 @@ from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple, TypeVar
 
+from tines._arguments import check_iterable, deadline_after
 from tines.errors import WaitTimeout
 
 __all__ = ["DoneAndNotDone", "as_completed", "wait"]
@@ -32,6 +33,7 @@ def wait(processes: Iterable[BaseProcess], timeout: float | None = None) -> Done
     Returns:
         ``(done, not_done)``; it is no error if some have not ended.
     """
+    check_iterable("processes", processes)
     given = set(processes)
     done: set[BaseProcess] = set()
     try:
@@ -54,7 +56,8 @@ def as_completed(
     Raises:
         WaitTimeout: some have not ended when the time is over.
     """
-    deadline = None if timeout is None else time.monotonic() + timeout
+    deadline = deadline_after(timeout)
+    check_iterable("processes", processes)
     given = set(processes)
     for process in given:
         if not isinstance(process, BaseProcess):

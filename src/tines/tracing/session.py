@@ -73,7 +73,11 @@ class Trace:
     """
 
     def __init__(self, path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> None:
-        if not isinstance(max_bytes, int) or max_bytes < SMALLEST:
+        if not isinstance(path, (str, os.PathLike)):
+            raise TypeError(f"path={path!r} is no path: give the name of the file to write")
+        if not isinstance(max_bytes, int):
+            raise TypeError(f"max_bytes={max_bytes!r} has to be a whole number")
+        if max_bytes < SMALLEST:
             raise ValueError(
                 f"max_bytes={max_bytes!r} is too small: a process needs {SMALLEST} at least"
             )
