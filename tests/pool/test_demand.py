@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import random
+import re
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,6 +50,27 @@ def test_a_window_ahead_of_the_consumer_and_no_more(
     for taken in range(50, 5050):  # as fast as it can: the window may grow, up to its limit
         iterator.next(timeout=20)
         assert source.read <= taken + LARGEST_WINDOW + 2
+
+
+@pytest.mark.slow
+@pytest.mark.watchdog(120)
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("ordered", [True, False])
+def test_the_parent_does_not_grow_with_the_input(make: MakePool, ordered: bool) -> None:
+    def megabytes(name: str) -> float:
+        found = re.search(rf"^{name}:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.M)
+        assert found is not None
+        return int(found[1]) / 1024
+
+    pool = make()
+    imap = pool.imap if ordered else pool.imap_unordered
+    assert sum(1 for _ in imap(square, iter(range(10_000)))) == 10_000
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from here
+    before = megabytes("VmRSS")
+    count = 400_000 if pool._core.transport.name == "ring" else 100_000
+    assert sum(1 for _ in imap(square, iter(range(count)))) == count
+    # An item or a result that is kept takes more than 25 bytes.
+    assert megabytes("VmHWM") - before < count * 25e-6
 
 
 def test_tasks_begin_before_the_first_next(make: MakePool) -> None:
