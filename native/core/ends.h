@@ -9,6 +9,10 @@
 tn_result tn_end_lock(tn_queue *queue, tn_lock *lock, bool wait, int64_t deadline);
 void tn_end_unlock(tn_queue *queue, tn_lock *lock);
 
+static inline bool tn_ring_is_bounded(const tn_ring *ring) {
+    return ring->max_items != 0 || ring->max_bytes != 0;
+}
+
 bool tn_ring_has_room(const tn_queue *queue, uint64_t more);
 
 /* In this order: a put_count read first may be old by the time that the get_count is read, and they would

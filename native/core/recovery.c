@@ -34,7 +34,7 @@ static bool walk_chain(const tn_queue *queue, uint8_t *linked, uint64_t *revoked
     tn_ring *ring = queue->ring;
     uint64_t seq = atomic_load(&ring->get_count), put = atomic_load(&ring->put_count);
     tn_end end = ring->head[seq & 1];
-    *revoked = end.revoked;
+    *revoked = ring->get_total[seq & 1].revoked;
     uint32_t last = ring->tail[put & 1].chunk;
     if (tn_chunk_at(queue, end.chunk) == NULL || tn_chunk_at(queue, last) == NULL) return false;
     mark(queue, linked, end.chunk);

@@ -70,7 +70,7 @@ tn_result tn_ring_open(tn_segment *segment, uint32_t index, tn_queue *queue) {
     if (block == NULL || tn_state_of(block) != TN_RING) return TN_CORRUPT;
     tn_ring *ring = (tn_ring *)tn_block_data(segment, block);
     if (ring == NULL || ring->self != index) return TN_CORRUPT;
-    *queue = (tn_queue){segment, ring, index, ring->leases};
+    *queue = (tn_queue){.segment = segment, .ring = ring, .index = index, .leases = ring->leases};
     uint64_t size = sizeof(tn_ring) + queue->leases * sizeof(tn_lease);
     return size <= tn_block_length(segment, block) ? TN_OK : TN_CORRUPT;
 }
@@ -101,9 +101,9 @@ TN_VALIDATED_READ uint64_t tn_ring_depth(const tn_queue *queue, uint64_t *bytes)
     uint64_t taken, put, held, skipped;
     do {
         taken = atomic_load(&ring->get_count);
-        skipped = atomic_load(&ring->revoked) - ring->head[taken & 1].revoked;
+        skipped = atomic_load(&ring->revoked) - ring->get_total[taken & 1].revoked;
         put = atomic_load(&ring->put_count);
-        held = ring->tail[put & 1].bytes - ring->head[taken & 1].bytes;
+        held = ring->put_total[put & 1].bytes - ring->get_total[taken & 1].bytes;
     } while (atomic_load(&ring->get_count) != taken || atomic_load(&ring->put_count) != put);
     if (atomic_load(&ring->shut) > 1) put = taken, held = 0;
     if (bytes != NULL) *bytes = held;
@@ -112,7 +112,7 @@ TN_VALIDATED_READ uint64_t tn_ring_depth(const tn_queue *queue, uint64_t *bytes)
 
 bool tn_ring_has_room(const tn_queue *queue, uint64_t more) {
     const tn_ring *ring = queue->ring;
-    if (ring->max_items == 0 && ring->max_bytes == 0) return true;
+    if (!tn_ring_is_bounded(ring)) return true;
     uint64_t bytes, depth = tn_ring_depth(queue, &bytes);
     if (ring->max_items != 0 && depth >= ring->max_items) return false;
     /* One that is larger than the bound passes when it would be alone. */

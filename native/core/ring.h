@@ -49,9 +49,12 @@ enum { TN_PAYLOAD_IN_BLOCK = 1, TN_REVOKED = 2, TN_NEXT_CHUNK = 4 };
 
 typedef struct {
     uint32_t chunk, offset; /* where the next message begins */
-    uint64_t bytes;         /* of all messages up to here */
-    uint64_t revoked;       /* head only: messages up to here that had been taken back */
 } tn_end;
+
+typedef struct {
+    uint64_t bytes;   /* of all messages up to there */
+    uint64_t revoked; /* head only: messages up to there that had been taken back */
+} tn_total;
 
 typedef struct {
     _Atomic uint64_t seq, tag, progress;
@@ -67,12 +70,17 @@ typedef struct {
     uint32_t references; /* under the arena lock; derived, see tn_rings_count_references */
     _Atomic uint32_t shut;
     _Atomic uint32_t orphans;
-    _Alignas(TN_CACHE_LINE) tn_lock put_lock;
+    /* Each end's lock, count and place fill one line (64-bit glibc): what passes from one producer, or
+     * consumer, to the next is that line, and the totals while the message is copied. */
+    _Alignas(2 * TN_CACHE_LINE) tn_lock put_lock;
+    _Atomic uint64_t put_count;
     tn_end tail[2];
-    _Alignas(TN_CACHE_LINE) _Atomic uint64_t put_count;
-    _Alignas(TN_CACHE_LINE) tn_lock get_lock;
+    tn_total put_total[2];
+    _Alignas(2 * TN_CACHE_LINE) tn_lock get_lock;
+    _Atomic uint64_t get_count;
     tn_end head[2];
-    _Alignas(TN_CACHE_LINE) _Atomic uint64_t get_count;
+    tn_total get_total[2];
+    uint64_t put_seen;                        /* a put_count of some moment; under get_lock */
     _Atomic uint64_t revoked;                 /* messages ever taken back; under get_lock */
     _Alignas(TN_CACHE_LINE) tn_event items;   /* something to take */
     _Alignas(TN_CACHE_LINE) tn_event space;   /* something was taken */
@@ -109,6 +117,10 @@ typedef struct {
     tn_ring *ring;
     uint32_t index;
     uint32_t leases; /* checked against the size of the ring's block */
+    /* Hints of this process for itself; see taking.c. */
+    _Atomic bool more;           /* the last message that was taken left others behind */
+    _Atomic bool streaming;      /* the last wait for one was over in no time */
+    _Atomic uint32_t sends_then; /* what the segment's `sends` was at the last wait */
 } tn_queue;
 
 enum { TN_NO_LEASE = -1 };

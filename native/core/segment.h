@@ -65,6 +65,7 @@ typedef struct {
     uint32_t registered; /* in which process of a line of forks; see tn_segment_registered */
     uint32_t child_slot; /* of the child that is being forked, or TN_NO_SLOT */
     uint64_t child_expected_since;
+    _Atomic uint32_t sends; /* of this process, to any ring: a hint, see taking.c */
     _Atomic uint64_t
         unlooked; /* bytes to take from the system before the next look at what is left */
 } tn_segment;

@@ -69,8 +69,8 @@ static tn_result append(tn_queue *queue, const tn_outgoing *message, uint64_t *t
     write_record(queue, (uint8_t *)chunk + end.offset, message, seq);
     *ticket = tn_ticket(seq, end.chunk, end.offset);
     end.offset += (uint32_t)size;
-    end.bytes += message->bytes;
     ring->tail[(seq + 1) & 1] = end;
+    ring->put_total[(seq + 1) & 1].bytes = ring->put_total[seq & 1].bytes + message->bytes;
     TN_STEP(before_commit);
     atomic_store_explicit(&ring->put_count, seq + 1, memory_order_release);
     TN_STEP(after_commit);
@@ -90,9 +90,11 @@ static tn_result locked_append(tn_queue *queue, const tn_outgoing *message, uint
 /* Wake who may act on what was sent: a receiver, and, if it is not full yet, the next sender. */
 static void announce(tn_queue *queue) {
     tn_ring *ring = queue->ring;
+    _Atomic uint32_t *sends = &queue->segment->sends;
+    uint32_t before = atomic_load_explicit(sends, memory_order_relaxed);
+    atomic_store_explicit(sends, before + 1, memory_order_relaxed);
     tn_event_wake_one(&ring->items);
-    bool bounded = ring->max_items != 0 || ring->max_bytes != 0;
-    if (bounded && tn_ring_has_room(queue, 1)) tn_event_wake_one(&ring->space);
+    if (tn_ring_is_bounded(ring) && tn_ring_has_room(queue, 1)) tn_event_wake_one(&ring->space);
 }
 
 static tn_result send_once(tn_queue *queue, const tn_outgoing *message, uint64_t *ticket, bool wait,

@@ -77,10 +77,10 @@ static void damage(chance *c) {
         break;
     case 4:
         if (draw(c, 2)) SCRIBBLE_BETWEEN(c, ring, birth, references);
-        else SCRIBBLE_BETWEEN(c, ring, tail, get_lock);
+        else SCRIBBLE_BETWEEN(c, ring, put_count, get_lock);
         break;
     case 5:
-        SCRIBBLE_FROM(c, ring, head);
+        SCRIBBLE_FROM(c, ring, get_count);
         break;
     default: {
         tn_chunk *chunk = tn_chunk_at(&queue, ring->head[atomic_load(&ring->get_count) & 1].chunk);

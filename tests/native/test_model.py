@@ -20,6 +20,7 @@ FAULTS = [
     "collect-by-seq",
     "one-tail",
     "no-collect",
+    "seen-ahead",
 ]
 
 

@@ -35,6 +35,7 @@ FAULTS = {
     "collect-by-seq": "a block is kept if its seq is in the queue, though no record leads to it",
     "one-tail": "the place of the next record is kept once, and not once for each count",
     "no-collect": "the next holder of a dead one's lock collects nothing",
+    "seen-ahead": "consumers remember one message more than they have seen committed",
 }
 
 FREE = ("free",)
@@ -58,20 +59,22 @@ class World:
     """One state: what is shared, and where each process stands. ``freeze`` gives its identity."""
 
     __slots__ = (
-        "block", "get", "get_lock", "head", "kills", "lease", "local", "orphans", "pc", "put",
-        "put_lock", "record", "returned", "tail", "taken",
+        "block", "get", "get_lock", "head", "kills", "lease", "local", "more", "orphans", "pc", "put",
+        "put_lock", "record", "returned", "seen", "tail", "taken",
     )  # fmt: skip
 
     def __init__(self, size: Size) -> None:
         actors = len(size.messages) + size.consumers
         total = sum(size.messages)
         self.put = self.get = 0
+        self.seen = 0  # a `put` of some moment, for the holders of get_lock
         self.tail, self.head = [0, 0], [0, 0]
         self.put_lock = self.get_lock = None  # who holds it; negative: one who died with it
         self.orphans = False
         self.record: list[tuple[int, int] | None] = [None] * (total + 1)  # (seq, tag); -1: half
         self.block: list[tuple[object, ...]] = [FREE] * total  # by tag: one message, one block
         self.lease = [IDLE] * size.consumers
+        self.more = [False] * size.consumers  # whether its last message left others behind
         self.pc = ["start"] * actors
         self.local = [(0, 0)] * actors  # (seq, tag) of the message at hand
         self.returned: list[int] = []  # tags whose send has returned
@@ -150,12 +153,14 @@ class Model:
         return self._go(w, me, "half" if self.fault == "commit-before-payload" else "unlock")
 
     def _lock_get(self, w: World, me: int) -> bool:
-        if w.put == w.get:  # empty: over once nobody can send any more
+        if w.put == w.get and not w.more[me - self.producers]:
+            # Empty: over once nobody can send any more.
             over = all(w.pc[p] in ("dead", "end") for p in range(self.producers))
             return over and self._go(w, me, "end")
-        if not self._acquire(w, me, "get_lock"):
-            return False
-        if w.put == w.get:
+        return self._acquire(w, me, "get_lock") and self._go(w, me, "look")
+
+    def _look(self, w: World, me: int) -> bool:
+        if not self._is_put(w, me):
             w.get_lock = None
             return self._go(w, me, "start")
         _, tag = w.record[w.head[w.get & 1]] or (-1, -1)
@@ -174,7 +179,18 @@ class Model:
     def _take(self, w: World, me: int) -> bool:
         w.get = w.local[me][0] + 1
         w.taken.append((w.local[me][1], me))
-        return self._go(w, me, "write_lease" if self.fault == "take-before-lease" else "hand_over")
+        return self._go(w, me, "write_lease" if self.fault == "take-before-lease" else "look_on")
+
+    def _look_on(self, w: World, me: int) -> bool:
+        self._is_put(w, me)
+        return self._go(w, me, "hand_over")
+
+    def _is_put(self, w: World, me: int) -> bool:
+        """Whether there is one to take next, by what has been seen if that is enough."""
+        if w.seen <= w.get:
+            w.seen = w.put + (self.fault == "seen-ahead")
+        w.more[me - self.producers] = w.seen > w.get
+        return w.seen > w.get
 
     def _hand_over(self, w: World, me: int) -> bool:
         w.block[w.local[me][1]] = ("held", me)
@@ -277,6 +293,8 @@ class Model:
 
     def check(self, w: World) -> None:
         """Check what must hold in every state."""
+        if w.get > w.put:
+            raise Violation(f"{w.get} messages were taken, and {w.put} committed")
         place = w.head[w.get & 1]
         waiting = []
         for seq in range(w.get, w.put):
