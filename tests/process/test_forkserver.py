@@ -10,10 +10,11 @@ import textwrap
 import threading
 import time
 
+import psutil
 import pytest
 
 import tines as mp
-from tines.process import early, forkserver_client
+from tines.process import early, forkserver, forkserver_client
 
 pytestmark = pytest.mark.skipif(
     "forkserver" not in mp.get_all_start_methods(), reason="there is no fork server here"
@@ -128,14 +129,22 @@ def answer(connection):
 def test_a_stopped_child_in_waiting_is_no_problem_for_the_next(server, ctx):
     """The one forked in advance is killed while it waits."""
     assert start(ctx, int).result(30) == 0
-    import psutil
-
     deadline = time.monotonic() + 10
     while not (waiting := psutil.Process(server.server[0]).children()):
         assert time.monotonic() < deadline
     for process in waiting:
         process.kill()
     assert start(ctx, int).result(30) == 0
+
+
+def test_children_wait_in_advance_whatever_happened_before(server, ctx):
+    for _ in range(3):
+        processes = [start(ctx, os.getpid) for _ in range(5)]
+        assert len({process.result(30) for process in processes}) == 5
+    for process in processes:
+        process.join()
+    while len(psutil.Process(server.server[0]).children()) != forkserver._IN_WAITING:
+        time.sleep(0.001)
 
 
 def test_starts_from_many_threads(server, ctx):

@@ -20,13 +20,11 @@ from multiprocessing.connection import Connection, Pipe
 from types import TracebackType
 from typing import Any
 
+from tines.engines import child
 from tines.engines.contract import Exit
 from tines.errors import StartError, describe_exit
 
 __all__ = ["LocalEngine"]
-
-_STARTING = "TINES_WORKER_STARTING"
-"""The variable that a worker has until its main module is imported."""
 
 _UNGUARDED = 213
 """Exit code of a worker whose main module starts processes: one that nobody else uses."""
@@ -61,17 +59,17 @@ class LocalEngine:
     ) -> LocalWorker:
         """Start a process; see the contract."""
         reader, writer = (None, None) if sys.platform == "win32" else Pipe(duplex=False)
-        process = self._context.Process(target=_run, args=(target, reader, *args), daemon=True)
+        process = self._context.Process(target=child.run, args=(target, reader, *args), daemon=True)
         process.name = process.name.replace("Process", name)
         # tines' own processes lead a group, so that what a task started ends with it, and keep the
         # stacks of a crash for the error that reports it. The standard library's know neither, nor
         # the environment, which the worker then sets itself, a little later.
         process.own_group = process.keep_dump = True
-        process.environment = {**environment, _STARTING: "1"}
+        process.environment = {**environment, child.STARTING: "1"}
         try:
             process.start()
         except BaseException as error:
-            if isinstance(error, StartError) and _STARTING in os.environ:
+            if isinstance(error, StartError) and child.STARTING in os.environ:
                 sys.excepthook = functools.partial(_leave, sys.excepthook, error)
             if writer is not None:
                 writer.close()
@@ -80,12 +78,6 @@ class LocalEngine:
             if reader is not None:
                 reader.close()
         return LocalWorker(process, writer, self._kills)
-
-
-def _run(target: Callable[..., object], *args: Any) -> None:
-    """Be a worker: from here on its process is one like any other."""
-    os.environ.pop(_STARTING, None)
-    target(*args)
 
 
 def _leave(

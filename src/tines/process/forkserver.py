@@ -4,17 +4,17 @@ It has imported the main module (or what ``set_forkserver_preload()`` names) onc
 else, so each child is a copy of the same clean state and nothing that is locked or half done in
 the parent is copied with it.
 
-One child is always forked in advance. It waits for a job on the socket that all clients share,
+Some children are always forked in advance. They wait for a job on the socket that all clients share,
 and the kernel gives each job to exactly one waiter, so a start does not wait for a fork:
 
-    client   job: one byte, with the descriptors of the child     ->  the child in waiting
+    client   job: one byte, with the descriptors of the child     ->  a child in waiting
     child    "taken": its pid, with the client's status socket    ->  server, which forks the next
     child    its pid, with a pidfd of itself                      ->  client
     server   the exit code, when it has collected it              ->  client
 
 A job that nobody finishes taking loses its status socket, and the client sees that and asks again.
 The server ends when the last process that could ask it has ended: the shared socket is at its end
-then. The child in waiting sees the same.
+then. The children in waiting see the same.
 
 Importing the preloaded modules must not leave threads behind, as a fork would not copy them. If it
 does, the server says so and starts over without; its children then import for themselves.
@@ -43,6 +43,12 @@ from tines.process.popen import HAVE_PIDFD
 __all__ = ["main"]
 
 _TAKEN = 16
+
+_IN_WAITING = 2
+"""How many children wait: with one, the second of two starts in a row would wait for a fork."""
+
+_QUIET = 20
+"""Milliseconds without a start, after which there is time to fork the second one."""
 
 # A child in waiting that ends without a job was killed; many in a row mean that something kills
 # every one, for instance a hook of ``os.fork()`` that a preloaded module has set.
@@ -130,7 +136,7 @@ class _Server:
         self.taken_r, self.taken_w = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.taken_r.setblocking(False)
         self._status: dict[int, socket.socket] = {}
-        self._waiting = 0
+        self._waiting: set[int] = set()
         self._deaths = 0
         self._handlers: dict[int, Any] = {}
 
@@ -147,20 +153,22 @@ class _Server:
         }
         signal.set_wakeup_fd(wake_w, warn_on_full_buffer=False)
         poll = select.poll()
-        poll.register(self._jobs, 0)  # only its end; the jobs are for the child in waiting
+        poll.register(self._jobs, 0)  # only its end; the jobs are for the children in waiting
         poll.register(self.taken_r, select.POLLIN)
         poll.register(wake_r, select.POLLIN)
-        self._fork((wake_r, wake_w))
+        self._fork_ahead(_IN_WAITING, (wake_r, wake_w))
         while True:
-            events = dict(poll.poll())
+            full = len(self._waiting) == _IN_WAITING
+            events = dict(poll.poll(None if full else _QUIET))
             if wake_r in events:
                 _drain(wake_r)
             self._note_taken()
-            self._collect()
+            ended = self._collect()
             if self._jobs.fileno() in events:
                 return
-            if not self._waiting:
-                self._fork((wake_r, wake_w))
+            # Children that have just been taken need the cores more than those to come.
+            at_leisure = ended or not events
+            self._fork_ahead(_IN_WAITING if at_leisure else 1, (wake_r, wake_w))
 
     def _note_taken(self) -> None:
         while True:
@@ -171,38 +179,44 @@ class _Server:
             pid = int(data)
             self._status[pid] = socket.socket(fileno=fds[0])
             self._deaths = 0
-            if pid == self._waiting:
-                self._waiting = 0
+            self._waiting.discard(pid)
 
-    def _collect(self) -> None:
+    def _collect(self) -> bool:
+        """Hand on the exit codes of those that have ended; return whether any had a job."""
+        ended = False
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
-                return
+                return ended
             if not pid:
-                return
+                return ended
             # A child says that it is taken before it runs, so by now that has arrived.
             self._note_taken()
-            if pid == self._waiting:
-                self._waiting = 0
+            if pid in self._waiting:
+                self._waiting.remove(pid)
                 self._deaths += 1
                 if self._deaths > _TOLERATED_DEATHS:
                     sys.exit("tines: the fork server ends: its children die before they have a job")
             client = self._status.pop(pid, None)
             if client is not None:
+                ended = True
                 with client:
                     try:
                         client.send(EXIT_CODE.pack(os.waitstatus_to_exitcode(status)))
                     except OSError:
                         pass  # the client is gone
 
+    def _fork_ahead(self, count: int, wake: tuple[int, int]) -> None:
+        while len(self._waiting) < count:
+            self._fork(wake)
+
     def _fork(self, wake: tuple[int, int]) -> None:
         util._flush_std_streams()  # type: ignore[attr-defined]
         stdin.prepare()
         pid = os.fork()
         if pid:
-            self._waiting = pid
+            self._waiting.add(pid)
             return
         code = 1
         try:
