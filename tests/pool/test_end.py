@@ -21,9 +21,9 @@ import pytest
 
 from pool_tasks import nap, pid, square, stubborn
 from pool_tools import MakePool, wait_for
+from tines.engines.local import LocalEngine
 from tines.errors import TaskCancelledError
 from tines.pool import Pool
-from tines.pool.supervisor import Supervisor
 from tines.transport.contract import Transport
 
 HERE = Path(__file__).parent
@@ -419,13 +419,21 @@ def test_workers_go_when_their_parent_is_killed(
     program.communicate()
 
 
-def test_a_supervisor_that_fails_at_once_does_not_leave_the_caller_waiting(
-    make: MakePool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("end", [KeyboardInterrupt, RuntimeError])
+def test_whatever_interrupts_the_start_of_a_pool_leaves_nothing(
+    make: MakePool, monkeypatch: pytest.MonkeyPatch, method: str, end: type[BaseException]
 ) -> None:
-    def fail(_: Supervisor) -> None:
-        raise RuntimeError("planted")
+    start = LocalEngine.start
+    begun: list[Any] = []
 
-    monkeypatch.setattr(Supervisor, "_carry_out", fail)
-    with pytest.raises(RuntimeError, match="planted"):
-        make(1)
-    assert "the supervisor of a pool failed" in caplog.text
+    def interrupted(*arguments: Any) -> Any:
+        if begun:
+            raise end("planted")
+        begun.append(start(*arguments))
+        return begun[0]
+
+    monkeypatch.setattr(LocalEngine, "start", interrupted)
+    with pytest.raises(end, match="planted"):
+        make(3, method=method)
+    assert not psutil.pid_exists(begun[0].pid)
+    assert not [each for each in threading.enumerate() if "pool" in each.name]

@@ -16,7 +16,6 @@ import signal
 import sys
 import time
 
-from tines.process.popen import HAVE_PIDFD
 from tines.process.stacks import FILE_NAME, SETTLED, STACKS_SIGNAL, listens
 
 __all__ = ["run"]
@@ -66,8 +65,10 @@ def _refuse(pid: int) -> None:
 
 def _answer(pid: int, timeout: float) -> bool | None:
     """Print the stacks of a process; whether there were any, ``None`` if it cannot be asked."""
+    from tines.process import popen  # there is none on Windows, which has no such signal either
+
     process = None
-    if HAVE_PIDFD:
+    if popen.HAVE_PIDFD:
         try:
             process = os.pidfd_open(pid)
         except OSError:

@@ -110,12 +110,11 @@ class Core:
         """Start threads and workers.
 
         Raises:
-            Exception: the first worker cannot be started.
+            Exception: a worker cannot be started.
         """
         self._exit = Finalize(None, _end, (self,), exitpriority=15)
         self.collector.start()
         try:
-            self.event(self.state.start)
             self.supervisor.start()
         except BaseException:
             # No thread is there to end the other one, which would be waited for at exit.
@@ -124,14 +123,12 @@ class Core:
             self.supervisor.disown()
             self.release()
             raise
-        try:
-            error = self.supervisor.wait_until_started()
-            if error is not None:
-                raise error
-        except BaseException:
+        self.event(self.state.start)
+        error = self.supervisor.start_workers()
+        if error is not None:
             self.terminate()
             self.join()
-            raise
+            raise error
 
     # Jobs: any thread.
 
@@ -321,6 +318,7 @@ class Core:
     def release(self) -> None:
         """Let go of the channels, once nobody uses them."""
         self._exit.cancel()
+        _cores.discard(self)
         self.functions.constants.clear()
         self.tasks.close()
         self.results.close()

@@ -1,7 +1,8 @@
 """The supervisor: one thread that starts workers, waits for their ends, and keeps the time.
 
 It sleeps until a worker's sentinel is ready, an order arrives (through a pipe), or the next deadline
-of the state machine; an idle pool costs nothing. All workers are started by this thread.
+of the state machine; an idle pool costs nothing. The first workers are started by whoever makes the
+pool, while the thread waits; all others by the thread.
 """
 
 from __future__ import annotations
@@ -48,20 +49,27 @@ class Supervisor:
         self._awake = False
         self._until: float | None = None
         self._kill_at: float | None = None
-        self._started = threading.Event()
+        self._begun = threading.Event()
         self._start_error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="tines pool supervisor", daemon=True)
 
-    # Any thread.
+    # Whoever makes the pool.
 
     def start(self) -> None:
-        """Start the thread; orders given before are carried out first."""
+        """Start the thread, which does nothing before :meth:`start_workers` has ended."""
         self._thread.start()
 
-    def wait_until_started(self) -> BaseException | None:
-        """Wait until the first workers are started; return why that failed, if it did."""
-        self._started.wait()
+    def start_workers(self) -> BaseException | None:
+        """Carry out the first orders; return what prevented it, if something did."""
+        try:
+            self._carry_out()
+        except BaseException as error:  # Ctrl-C
+            self._start_error = error
+        finally:
+            self._begun.set()
         return self._start_error
+
+    # Any thread.
 
     def order(self, instruction: StartWorker | StopWorker) -> None:
         """Have an instruction carried out. Orders are carried out as they come."""
@@ -102,10 +110,10 @@ class Supervisor:
 
     def _run(self) -> None:
         core = self._core
+        self._begun.wait()
         try:
             while True:
                 self._carry_out()
-                self._started.set()
                 if self._abandoned:
                     # Once: it gives orders, and this thread does not wait while there are any.
                     self._abandoned = False
@@ -115,11 +123,9 @@ class Supervisor:
                 self._wait(self._next_deadline())
         except Exception as error:
             logger.exception("the supervisor of a pool failed; the pool ends")
-            self._start_error = error
             core.unstartable(-1, error)
             self._kill_all()
         finally:
-            self._started.set()  # whatever happened: somebody may be waiting for it
             core.finish()
             core.collector.join()
             core.release()
@@ -174,7 +180,7 @@ class Supervisor:
                 "PoolWorker", worker_main, (spec,), spec.environment
             )
         except Exception as error:
-            if not self._started.is_set():
+            if not self._begun.is_set():
                 self._start_error = error
             self._core.unstartable(slot, error)
 
