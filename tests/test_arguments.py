@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 import tines
-from tines import aio
+from tines import aio, transport
 from tines.process import waiting
 
 
@@ -94,6 +94,7 @@ def test_a_target_in_the_place_of_the_group_is_told():
         tines.Process(square)
 
 
+@pytest.mark.skipif(transport.choice().name == "pipe", reason="it is the standard library's there")
 def test_a_barrier():
     for wrong in (lambda: tines.Barrier("x"), lambda: tines.Barrier(2, 5)):
         with pytest.raises(TypeError):

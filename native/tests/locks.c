@@ -26,7 +26,8 @@ typedef struct {
     _Atomic uint32_t inside[2]; /* LOCK and RLOCK: who is in, or 0 */
     uint64_t one[2], two[2];    /* equal, unless who was changing them died */
     _Atomic uint32_t token[ACTORS + CONSUMERS];
-    _Atomic uint32_t items, produced, stop;
+    _Atomic uint32_t items, produced;
+    _Atomic uint32_t stop; /* 1: produce no more; 2: nothing is left to be consumed either */
     _Atomic uint64_t rounds[ACTORS + CONSUMERS];
     uint64_t before;       /* rounds of those that were killed */
     _Atomic uint32_t told; /* how often somebody was told of a death */
@@ -122,10 +123,10 @@ static void await(int64_t deadline) {
 
 static void consume(chance *c) {
     take_gate();
-    while (atomic_load(&notes->items) == 0 && !atomic_load(&notes->stop)) {
+    while (atomic_load(&notes->items) == 0 && atomic_load(&notes->stop) < 2) {
         await(draw(c, 8) ? TN_FOREVER : tn_now() + (int64_t)draw(c, 1000000));
         bool deaf = planted("swallow", 7);
-        while (deaf && !atomic_load(&notes->stop)) await(TN_FOREVER);
+        while (deaf && atomic_load(&notes->stop) < 2) await(TN_FOREVER);
     }
     if (atomic_load(&notes->items) > 0) atomic_fetch_sub(&notes->items, 1);
     give_back(&primitive[GATE]);
@@ -133,8 +134,7 @@ static void consume(chance *c) {
 
 static void act(uint32_t actor, uint64_t seed) {
     chance c = {seed};
-    while (actor < ACTORS ? !atomic_load(&notes->stop)
-                          : atomic_load(&notes->items) || !atomic_load(&notes->stop)) {
+    while (atomic_load(&notes->stop) < (actor < ACTORS ? 1 : 2)) {
         if (actor >= ACTORS) consume(&c);
         else if (draw(&c, 4) == 0) enter(LOCK, actor, &c);
         else if (draw(&c, 3) == 0) enter(RLOCK, actor, &c);
@@ -158,7 +158,9 @@ static void play_threads(int64_t seconds) {
         CHECK(pthread_create(&threads[i], NULL, run_thread, (void *)i) == 0, "no thread");
     usleep((useconds_t)(seconds * 1000000)); /* how long the play is, not a wait for something */
     atomic_store(&notes->stop, 1);
-    for (int i = 0; i < ACTORS + CONSUMERS; i++) {
+    for (int i = 0; i < ACTORS; i++) CHECK(pthread_join(threads[i], NULL) == 0, "join");
+    atomic_store(&notes->stop, 2);
+    for (int i = ACTORS; i < ACTORS + CONSUMERS; i++) {
         while (pthread_tryjoin_np(threads[i], NULL) != 0) {
             tn_waiters_notify(&primitive[PLACES], UINT64_MAX, TN_NOTIFIED);
             usleep(1000);
@@ -223,6 +225,7 @@ static void finish(victim *who) {
         CHECK(tn_now() < patience, "%u items, and nobody consumes them", notes->items);
         usleep(10000);
     }
+    atomic_store(&notes->stop, 2);
     for (uint32_t i = ACTORS; i < ACTORS + CONSUMERS; i++) {
         while (!ended(&who[i], i, WNOHANG)) {
             CHECK(tn_now() < patience, "%u does not end", i);

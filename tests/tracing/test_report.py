@@ -184,7 +184,7 @@ def test_each_threshold_has_its_advice(report, code, says):
         (lambda pool: pool.map(abs, range(20_000), chunksize=1), ("20,000 tasks of", "map()")),
         (
             lambda pool: [pool.apply(abs, (1,)) for _ in range(500)],
-            ("500 tasks of", "chunksize=60"),
+            ("500 tasks of", "chunksize="),
         ),
         (lambda pool: pool.map(abs, range(20_000), chunksize=4), ("5,000 chunks of 4", "map()")),
         (lambda pool: pool.map(abs, range(100)), ()),
@@ -193,8 +193,9 @@ def test_each_threshold_has_its_advice(report, code, says):
 def test_many_trivial_tasks(run, work, says):
     with tines.trace(run, max_bytes=8 << 20), pool_of(2) as pool:
         work(pool)
-    given = list(advice.give(report_of(run)))
-    assert [each.code for each in given] == ["short-tasks"] * bool(says)
+    # What else is said depends on how fast the transport is.
+    given = [each for each in advice.give(report_of(run)) if each.code == "short-tasks"]
+    assert len(given) == bool(says)
     for each in given:
         assert all(part in each.text for part in (*says, "have each task do more"))
 
