@@ -115,7 +115,8 @@ class Core:
         self._exit = Finalize(None, _end, (self,), exitpriority=15)
         self.collector.start()
         try:
-            self.supervisor.start()
+            self.event(self.state.start)
+            error = self.supervisor.start()
         except BaseException:
             # No thread is there to end the other one, which would be waited for at exit.
             self.finish()
@@ -123,8 +124,6 @@ class Core:
             self.supervisor.disown()
             self.release()
             raise
-        self.event(self.state.start)
-        error = self.supervisor.start_workers()
         if error is not None:
             self.terminate()
             self.join()

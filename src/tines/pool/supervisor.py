@@ -55,18 +55,21 @@ class Supervisor:
 
     # Whoever makes the pool.
 
-    def start(self) -> None:
-        """Start the thread, which does nothing before :meth:`start_workers` has ended."""
-        self._thread.start()
+    def start(self) -> BaseException | None:
+        """Start the thread and, while it waits, the first workers; return what prevented these.
 
-    def start_workers(self) -> BaseException | None:
-        """Carry out the first orders; return what prevented it, if something did."""
+        Raises:
+            RuntimeError: the thread cannot be started.
+        """
         try:
+            self._thread.start()
             self._carry_out()
-        except BaseException as error:  # Ctrl-C
-            self._start_error = error
+        except BaseException as error:
+            if not self._thread.is_alive():
+                raise
+            self._start_error = error  # Ctrl-C
         finally:
-            self._begun.set()
+            self._begun.set()  # or the thread, and whoever joins it, would wait for ever
         return self._start_error
 
     # Any thread.
