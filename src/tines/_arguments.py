@@ -9,7 +9,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-__all__ = ["check_function", "check_iterable", "deadline_after", "no_such_option"]
+__all__ = [
+    "by_likeness",
+    "check_context",
+    "check_function",
+    "check_initializer",
+    "check_iterable",
+    "deadline_after",
+    "no_such_option",
+]
 
 
 def check_function(name: str, value: object) -> None:
@@ -23,6 +31,21 @@ def check_iterable(name: str, value: object) -> None:
     kind = type(value)
     if not (hasattr(kind, "__iter__") or hasattr(kind, "__getitem__")):
         raise TypeError(f"{name}={value!r} is not iterable: for one item, write [{value!r}]")
+
+
+def check_initializer(initializer: object, initargs: object) -> None:
+    """Raise ``TypeError`` unless workers can call ``initializer``, if there is one, with ``initargs``."""
+    if initializer is not None and not callable(initializer):
+        raise TypeError(f"initializer must be a callable, not {initializer!r}")
+    check_iterable("initargs", initargs)
+
+
+def check_context(name: str, value: object) -> None:
+    """Raise ``TypeError`` unless ``value`` is a context or ``None``."""
+    if value is not None and not hasattr(value, "get_start_method"):
+        raise TypeError(
+            f"{name}={value!r} is no context: give one that tines.get_context() returns"
+        )
 
 
 def deadline_after(timeout: Any) -> float | None:
@@ -39,9 +62,15 @@ def deadline_after(timeout: Any) -> float | None:
         raise TypeError(f"timeout={timeout!r} is not a number of seconds or None") from None
 
 
-def no_such_option(kind: str, name: str, known: Iterable[str]) -> TypeError:
-    """Return the error for a keyword that nobody knows; the nearest that is known comes first."""
+def by_likeness(given: str, known: Iterable[str]) -> list[str]:
+    """Return the names that are known, the one most like ``given`` first."""
     from difflib import SequenceMatcher
 
-    names = sorted(known, key=lambda each: -SequenceMatcher(None, name, each).ratio())
-    return TypeError(f"there is no {kind} {name!r}; there are: {', '.join(names)}")
+    return sorted(known, key=lambda name: -SequenceMatcher(None, given, name).ratio())
+
+
+def no_such_option(kind: str, name: str, known: Iterable[str]) -> TypeError:
+    """Return the error for a keyword that nobody knows; the nearest that is known comes first."""
+    return TypeError(
+        f"there is no {kind} {name!r}; there are: {', '.join(by_likeness(name, known))}"
+    )

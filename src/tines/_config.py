@@ -7,7 +7,6 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from typing import TypeVar
 
     _Choice = TypeVar("_Choice", bound="Native | Insight")
@@ -59,18 +58,14 @@ def _read_choice(variable: str, default: _Choice) -> _Choice:
     try:
         return kind(given.strip().lower()) if given else default
     except ValueError:
-        nearest, *others = _by_likeness(given, [choice.value for choice in kind])
+        from tines._arguments import by_likeness
+
+        nearest, *others = by_likeness(given.lower(), [choice.value for choice in kind])
         raise ValueError(
             f"the environment variable {variable}={given!r} is not understood: set it to "
             f"{nearest!r}{''.join(f', {other!r}' for other in others[:-1])} or {others[-1]!r}, or "
             f"unset it, which means {default.value!r}"
         ) from None
-
-
-def _by_likeness(given: str, known: Sequence[str]) -> list[str]:
-    from difflib import SequenceMatcher
-
-    return sorted(known, key=lambda name: -SequenceMatcher(None, given.lower(), name).ratio())
 
 
 def available_cpus() -> int:

@@ -110,12 +110,11 @@ class BaseContext(_std.BaseContext):
         **options: Any,
     ) -> Pool:
         """Return a pool of worker processes; ``options`` are those of :class:`tines.pool.Pool`."""
-        from tines import transport
+        from tines import pool, transport
         from tines.process import early
 
-        carrier = type(options.get("transport") or transport.chosen()).__module__
-        modules = ("tines.pool.worker", carrier, "multiprocessing.connection")
-        early.begin(self.get_context().get_start_method(), modules)
+        needed = pool.needed_by_workers(options.get("transport") or transport.chosen())
+        early.begin(self.get_context().get_start_method(), needed)
         from tines.pool import Pool
 
         return Pool(

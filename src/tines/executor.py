@@ -25,7 +25,13 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tines import _config
-from tines._arguments import check_function, check_iterable, deadline_after
+from tines._arguments import (
+    check_context,
+    check_function,
+    check_initializer,
+    check_iterable,
+    deadline_after,
+)
 from tines.errors import (
     DecodeError,
     EncodeError,
@@ -174,13 +180,8 @@ class ProcessPoolExecutor(Executor):
     ) -> None:
         if max_workers is not None and whole_number("max_workers", max_workers) <= 0:
             raise ValueError("max_workers must be greater than 0")
-        if mp_context is not None and not hasattr(mp_context, "get_start_method"):
-            raise TypeError(
-                f"mp_context={mp_context!r} is no context: give one that tines.get_context() returns"
-            )
-        if initializer is not None and not callable(initializer):
-            raise TypeError(f"initializer must be a callable, not {initializer!r}")
-        check_iterable("initargs", initargs)
+        check_context("mp_context", mp_context)
+        check_initializer(initializer, initargs)
         if max_tasks_per_child is not None:
             if not isinstance(max_tasks_per_child, int):
                 raise TypeError("max_tasks_per_child must be an integer")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tines.pool.results import ApplyResult, AsyncResult
     from tines.pool.shown import watch
     from tines.pool.statistics import PoolStatistics, WorkerStatistics
+    from tines.transport.contract import Transport
 
 __all__ = [
     "ApplyResult",
@@ -53,6 +54,11 @@ _HOMES = {
 }
 
 _STANDARD = frozenset(("ThreadPool", "TimeoutError"))
+
+
+def needed_by_workers(transport: Transport) -> tuple[str, ...]:
+    """Return the modules that a worker imports before its first task."""
+    return ("tines.pool.worker", type(transport).__module__, "multiprocessing.connection")
 
 
 def __getattr__(name: str) -> Any:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tines import _created, _tracing
 from tines import transport as _transport
-from tines._arguments import check_function, check_iterable
+from tines._arguments import check_context, check_function, check_initializer, check_iterable
 from tines.engines.local import LocalEngine
-from tines.pool import statistics
+from tines.pool import needed_by_workers, statistics
 from tines.pool.core import Core
 from tines.pool.displays import Displays
 from tines.pool.iterators import IMapIterator, IMapUnorderedIterator
@@ -90,17 +90,12 @@ class Pool:
         progress: ProgressArgument = None,
         **options: Unpack[PoolKeywords],
     ) -> None:
-        if initializer is not None and not callable(initializer):
-            raise TypeError(f"initializer must be a callable, not {initializer!r}")
-        check_iterable("initargs", initargs)
+        check_initializer(initializer, initargs)
         if transport is not None and not hasattr(transport, "channel"):
             raise TypeError(
                 f"transport={transport!r} is no transport: give one that tines.transport.named() returns"
             )
-        if context is not None and not hasattr(context, "get_start_method"):
-            raise TypeError(
-                f"context={context!r} is no context: give one that tines.get_context() returns"
-            )
+        check_context("context", context)
         chosen = pool_options(processes, maxtasksperchild, dict(options))
         self._displays = Displays(progress)
         carrier = _transport.chosen() if transport is None else transport
@@ -110,7 +105,7 @@ class Pool:
             context, method = process, multiprocessing.get_start_method()
         else:
             method = context.get_start_method()
-        for module in ("tines.pool.worker", type(carrier).__module__, "multiprocessing.connection"):
+        for module in needed_by_workers(carrier):
             launch.make_ready(module)
         setup = make_setup(initializer, tuple(initargs), chosen, carrier, method)
         self._options = chosen
