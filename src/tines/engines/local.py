@@ -23,20 +23,18 @@ from typing import Any
 from tines.engines import child
 from tines.engines.contract import Exit
 from tines.errors import StartError, describe_exit
+from tines.process import launch
 
 __all__ = ["LocalEngine"]
 
 _UNGUARDED = 213
 """Exit code of a worker whose main module starts processes: one that nobody else uses."""
 
-_GUARD = """\
-workers import the main module, and it makes a pool when it is imported, so each of them would make \
-one as well, without end. Make it only where the module is run as the program:
-
-    if __name__ == "__main__":
-        main()
-
-(With 'spawn' and 'forkserver' workers import the main module; with 'fork' they do not.)"""
+_GUARD = launch.with_guard(
+    "workers import the main module, and it makes a pool when it is imported, so each of them would make "
+    "one as well, without end. Make it only where the module is run as the program:",
+    "workers",
+)
 
 
 class LocalEngine:

@@ -21,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["import_ready", "make_ready", "pack", "prepare", "ready", "run"]
+__all__ = ["import_ready", "make_ready", "pack", "prepare", "ready", "run", "with_guard"]
 
 _ready: list[str] = []
 
@@ -57,12 +57,18 @@ _UNGUARDED = """\
 a process cannot be started while this process is itself being started and imports its main module.
 
 The main module starts processes when it is imported, and each child imports it, so each child would
-start children of its own, without end. Start them only where the module is run as the program:
+start children of its own, without end. Start them only where the module is run as the program:"""
+
+
+def with_guard(problem: str, children: str) -> str:
+    """Return a problem with an unguarded main module, and how to guard it."""
+    return f"""\
+{problem}
 
     if __name__ == "__main__":
         main()
 
-(With 'spawn' and 'forkserver' children import the main module; with 'fork' they do not.)"""
+(With 'spawn' and 'forkserver' {children} import the main module; with 'fork' they do not.)"""
 
 
 def preparation(name: str) -> dict[str, Any]:
@@ -76,7 +82,7 @@ def preparation(name: str) -> dict[str, Any]:
     if getattr(std.current_process(), "_inheriting", False):
         from tines.errors import StartError
 
-        raise StartError(_UNGUARDED)
+        raise StartError(with_guard(_UNGUARDED, "children"))
     data = spawn.get_preparation_data(name)
     main_path = data.get("init_main_from_path")
     if main_path is not None and os.path.basename(main_path).startswith("<"):
