@@ -79,6 +79,27 @@ def test_terminate_does_not_wait_for_workers_that_do_not_listen(make: MakePool) 
     assert time.monotonic() - began < 10
 
 
+def _count_sigterm(writer: Any) -> None:
+    """Initialize a worker that reports each SIGTERM, and only ends when it is killed."""
+    signal.signal(signal.SIGTERM, lambda signum, frame: writer.send("SIGTERM"))
+    writer.send("ready")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM")
+def test_a_worker_is_asked_to_end_only_once(make: MakePool, method: str) -> None:
+    ctx = multiprocessing.get_context(method)
+    reader, writer = ctx.Pipe(duplex=False)
+    with reader, writer:
+        pool = make(1, _count_sigterm, (writer,), method=method)
+        assert reader.recv() == "ready"
+        (worker,) = pool._core.supervisor.workers.values()
+        worker.terminate()
+        assert reader.recv() == "SIGTERM"
+        pool.terminate()  # which asks all workers
+        pool.join()
+        assert not reader.poll()
+
+
 @pytest.mark.parametrize("how", ["apply", "map", "error", "done"])
 def test_terminate_in_a_callback(make: MakePool, how: str) -> None:
     pool = make()

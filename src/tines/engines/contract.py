@@ -46,7 +46,7 @@ class Running(Protocol):
         """Give the worker an order and interrupt what it does; ``False``: not possible here."""
 
     def terminate(self) -> None:
-        """Ask the worker, and whatever it started, to end."""
+        """Ask the worker, and whatever it started, to end; it is asked only once."""
 
     def kill(self) -> None:
         """End the worker, and whatever it started."""

@@ -103,6 +103,7 @@ class LocalWorker:
         self._control = control
         self._kills = kills
         self._kills_before = kills.known
+        self._asked_to_end = False
         self.pid: int | None = process.pid
         if control is not None:
             _controls.add(control)
@@ -124,7 +125,10 @@ class LocalWorker:
         return True
 
     def terminate(self) -> None:
-        """Send SIGTERM."""
+        """Send SIGTERM, once: a second would interrupt a handler that cleans up after the first."""
+        if self._asked_to_end:
+            return
+        self._asked_to_end = True
         with contextlib.suppress(OSError, ValueError):
             self._process.terminate()
 
