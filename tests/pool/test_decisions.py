@@ -21,7 +21,8 @@ from tines.pool.instructions import (
     TimedOut,
 )
 from tines.pool.options import PoolOptions, TaskOptions
-from tines.pool.state import UNBEGUN_LIMIT, Phase, PoolState
+from tines.pool.phase import Phase
+from tines.pool.state import UNBEGUN_LIMIT, PoolState
 from tines.pool.task import Task
 
 KILLED = Exit(pid=1, exitcode=-9, description="was killed by SIGKILL")

@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Any
 from tines._arguments import deadline_after
 from tines.errors import QueueShutDown, TransportError
 from tines.pool.failures import logger
-from tines.pool.state import Phase
+from tines.pool.phase import Phase
 from tines.wire import messages
 
 if TYPE_CHECKING:

@@ -40,8 +40,9 @@ from tines.pool.instructions import (
     Terminated,
 )
 from tines.pool.meter import MemoryMeter
+from tines.pool.phase import Phase
 from tines.pool.pressure import Pressure
-from tines.pool.state import Phase, PoolState
+from tines.pool.state import PoolState
 from tines.pool.supervisor import Supervisor
 from tines.pool.task import Task
 from tines.pool.worker import WorkerSpec
@@ -229,7 +230,7 @@ class Core:
 
     def transport_lost(self, error: BaseException) -> None:
         """A channel failed under us: nothing, if that is because the pool has ended."""
-        if self.state.phase in (Phase.OPEN, Phase.CLOSED, Phase.DRAINED):
+        if self.state.phase.working:
             self.event(self.state.unstartable, -1, error)
 
     # Cancelling: any thread.

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from tines._arguments import check_function
 from tines.errors import EncodeError, QueueShutDown, TransportError
 from tines.pool.functions import SHARED_FROM, encode_unnumbered
-from tines.pool.state import Phase
+from tines.pool.phase import Phase
 from tines.wire import messages
 from tines.wire.pickling import encode
 

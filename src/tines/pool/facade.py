@@ -29,9 +29,9 @@ from tines.pool.options import (
     pool_options,
     whole_number,
 )
+from tines.pool.phase import Phase
 from tines.pool.results import ApplyResult, AsyncResult, Callbacks
 from tines.pool.startup import make_setup
-from tines.pool.state import Phase
 from tines.pool.statistics import PoolStatistics
 from tines.process import launch
 from tines.wire import messages

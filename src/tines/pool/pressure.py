@@ -25,8 +25,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tines._config import available_memory
+from tines.pool.phase import Phase
 from tines.pool.results import Waitable
-from tines.pool.state import Phase
 
 if TYPE_CHECKING:
     from tines.pool.core import Core

@@ -27,8 +27,6 @@ thread at any time. Everything else is called under the owner's lock.
 
 from __future__ import annotations
 
-import enum
-import heapq
 import itertools
 import random
 from collections.abc import Iterable
@@ -54,34 +52,19 @@ from tines.pool.instructions import (
     Terminated,
     TimedOut,
 )
+from tines.pool.intensity import RestartIntensity
 from tines.pool.options import PoolOptions
+from tines.pool.phase import Phase
 from tines.pool.task import Task
+from tines.pool.timers import Timers
 
-__all__ = ["Phase", "PoolState", "Worker"]
+__all__ = ["PoolState", "Worker"]
 
 UNBEGUN_LIMIT = 3
 """How many workers may die holding a task they had not begun, before it is charged all the same:
 it may be the unpickling of the task that kills them."""
 
 LONGEST_BACKOFF = 3600.0
-
-IDLE_DEATHS_WINDOW = 30.0
-"""Seconds after which the death of an idle worker is forgotten."""
-
-
-class Phase(enum.Enum):
-    """Where a pool stands; it only ever moves downwards in this list."""
-
-    OPEN = "open"
-    CLOSED = "closed"
-    """No new tasks; what was accepted is finished."""
-    DRAINED = "drained"
-    """Nothing is left to do; the workers leave."""
-    TERMINATED = "terminated"
-    BROKEN = "broken"
-    FORKED = "forked"
-    """This is the copy of a pool in a forked child, where it has no workers."""
-
 
 NOTHING: Instructions = ()
 
@@ -114,9 +97,6 @@ class _Stop:
         return self.timeout if len(self.steps) < len(Step) else None
 
 
-_Due = Task | _Stop
-
-
 class PoolState:
     """See the module.
 
@@ -142,15 +122,11 @@ class PoolState:
         self.restarts = 0
         self.restarts_of: dict[int, int] = {}
         self._options = options
-        self._allowed_deaths = options.restarts
+        self._intensity = RestartIntensity(options.restarts)
         self._random = rng or random.Random()
         self.numbers = itertools.count(1)
-        self._timers: list[tuple[float, int, _Due]] = []
-        self._timer_numbers = itertools.count()
+        self._timers: Timers[Task | _Stop] = Timers(self._holds)
         self.stops: dict[int, _Stop] = {}
-        self._idle_deaths: list[float] = []
-        self._failed_starts = 0
-        self._finished_before = -1
 
     def submit(self, task: Task) -> int:
         """Give a task its dispatch number; it is pending from here on.
@@ -182,12 +158,12 @@ class PoolState:
         if task is not None and task.options.timeout is not None:
             stop = _Stop(tag, slot, task.options.grace, task.options.timeout)
             self.stops[tag] = stop
-            self._at(now + task.options.timeout, stop)
+            self._timers.add(now + task.options.timeout, stop)
         return NOTHING
 
     def failed(self, task: Task, what: str, now: float) -> Instructions | None:
         """A finished task raised what ``retry_on`` lists; ``None``: no attempt is left."""
-        if task.attempt > task.options.retries or not self._working():
+        if task.attempt > task.options.retries or not self.phase.working:
             return None
         return self._again(task, what, now)
 
@@ -234,7 +210,7 @@ class PoolState:
 
     def ready(self, slot: int) -> Instructions:
         """A worker has run its initializer."""
-        self._failed_starts = 0
+        self._intensity.ready()
         if slot in self.workers:
             self.workers[slot].ready = True
         return NOTHING
@@ -271,15 +247,15 @@ class PoolState:
             tag, progress = taken
             stop = self.stops.pop(tag, None)
             task = self.pending.pop(tag, None)
-        if not self._working():
+        if not self.phase.working:
             return self._fail_held(task)
         if worker.excess:
             exit = replace(exit, description=self._describe_excess(worker, exit))
         out: list[Instruction] = []
         if task is not None:
             out += self._lost(task, progress, exit, stop, now)
-        elif not (worker.retiring or worker.stopping or stop):
-            broken = self._unexplained(worker, exit, finished, now, cause)
+        elif not (worker.retiring or worker.stopping or stop or self.phase is Phase.DRAINED):
+            broken = self._intensity.ended(worker.ready, exit, finished, now, cause)
             if broken is not None:
                 self.phase = Phase.BROKEN
                 return (*out, Break(broken), *self._fail_everything(broken))
@@ -296,7 +272,7 @@ class PoolState:
         It is killed, and what it holds when it dies is charged like any other death.
         """
         worker = self.workers.get(slot)
-        if worker is None or worker.excess or not self._working():
+        if worker is None or worker.excess or not self.phase.working:
             return NOTHING
         worker.excess = memory
         return (StopWorker(slot, Step.KILL, tag),)
@@ -304,7 +280,7 @@ class PoolState:
     def unstartable(self, slot: int, cause: BaseException) -> Instructions:
         """A worker could not be started at all; there is no point in trying again."""
         self.workers.pop(slot, None)
-        if not self._working() or self.phase is Phase.DRAINED:
+        if not self.phase.working or self.phase is Phase.DRAINED:
             return NOTHING
         self.phase = Phase.BROKEN
         broken = Broken("a worker could not be started", cause)
@@ -312,19 +288,12 @@ class PoolState:
 
     def next_deadline(self) -> float | None:
         """When :meth:`tick` is to be called next."""
-        timers = self._timers
-        while timers and not self._is_due(timers[0][2]):
-            heapq.heappop(timers)
-        return timers[0][0] if timers else None
+        return self._timers.next()
 
     def tick(self, now: float) -> Instructions:
         """Do what is due."""
         out: list[Instruction] = []
-        timers = self._timers
-        while timers and timers[0][0] <= now:
-            due = heapq.heappop(timers)[2]
-            if not self._is_due(due):
-                continue
+        for due in self._timers.due(now):
             if isinstance(due, Task):
                 self.delayed.discard(due)
                 out.append(Send(due))
@@ -354,13 +323,7 @@ class PoolState:
         stops = [StopWorker(slot, Step.TERMINATE) for slot in self.workers]
         return (*stops, *self._fail_everything(Terminated()))
 
-    def _working(self) -> bool:
-        return self.phase in (Phase.OPEN, Phase.CLOSED, Phase.DRAINED)
-
-    def _at(self, when: float, due: _Due) -> None:
-        heapq.heappush(self._timers, (when, next(self._timer_numbers), due))
-
-    def _is_due(self, due: _Due) -> bool:
+    def _holds(self, due: Task | _Stop) -> bool:
         if isinstance(due, Task):
             return due in self.delayed
         return self.stops.get(due.tag) is due
@@ -371,7 +334,7 @@ class PoolState:
             return NOTHING
         step = stop.steps.pop(0)
         if stop.steps:
-            self._at(now + stop.grace, stop)
+            self._timers.add(now + stop.grace, stop)
         return (StopWorker(stop.slot, step, stop.tag, stop.timeout),)
 
     def _lost(
@@ -413,45 +376,8 @@ class PoolState:
         if delay <= 0:
             return (Send(task),)
         self.delayed.add(task)
-        self._at(now + min(delay, LONGEST_BACKOFF) * self._random.uniform(0.5, 1.5), task)
+        self._timers.add(now + min(delay, LONGEST_BACKOFF) * self._random.uniform(0.5, 1.5), task)
         return NOTHING
-
-    def _unexplained(
-        self, worker: Worker, exit: Exit, finished: int, now: float, cause: Any
-    ) -> Broken | None:
-        """Count the end of a worker that no task is to blame for; say when it is enough."""
-        if finished != self._finished_before:
-            self._finished_before = finished
-            self._idle_deaths.clear()
-            self._failed_starts = 0
-        if self.phase is Phase.DRAINED:
-            return None
-        if not worker.ready:
-            if exit.never_starts is not None:
-                return Broken(exit.never_starts, cause)
-            self._failed_starts += 1
-            if self._failed_starts > self._allowed_deaths:
-                how = exit.description
-                if cause is not None:
-                    how = f"its initializer, or a limit set before it, raised {cause!r}"
-                elif exit.exitcode == 1:
-                    how += "; the traceback that it printed says why"
-                return Broken(
-                    f"{self._failed_starts} workers in a row ended before they were ready; "
-                    f"the last one (pid {exit.pid}): {how}",
-                    cause,
-                )
-            return None
-        recent = [when for when in self._idle_deaths if when > now - IDLE_DEATHS_WINDOW]
-        self._idle_deaths = [*recent, now]
-        if len(self._idle_deaths) > self._allowed_deaths:
-            return Broken(
-                f"{len(self._idle_deaths)} idle workers ended within {IDLE_DEATHS_WINDOW:g} s and "
-                f"nothing was finished in between; the last one (pid {exit.pid}) "
-                f"{exit.description}",
-                cause,
-            )
-        return None
 
     def _describe_excess(self, worker: Worker, exit: Exit) -> str:
         return (

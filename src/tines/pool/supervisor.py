@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from tines.pool.failures import logger
 from tines.pool.instructions import StartWorker, Step, StopWorker
-from tines.pool.state import Phase
+from tines.pool.phase import Phase
 from tines.pool.worker import main as worker_main
 from tines.wire.messages import Order, Verb
 
