@@ -1,6 +1,7 @@
 """``Pool``: the standard library's, with options that it does not have, and without its hangs.
 
-This is the outside: it checks arguments and makes results. The inside begins in ``core.py``.
+This is the outside: what can be asked of a pool, and when. Maps and iterators are begun in
+``jobs.py``; the inside begins in ``core.py``.
 """
 
 from __future__ import annotations
@@ -13,21 +14,20 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tines import _created, _tracing
 from tines import transport as _transport
-from tines._arguments import check_context, check_function, check_initializer, check_iterable
+from tines._arguments import check_context, check_initializer
 from tines.engines.local import LocalEngine
 from tines.pool import needed_by_workers, statistics
 from tines.pool.core import Core
 from tines.pool.displays import Displays
 from tines.pool.iterators import IMapIterator, IMapUnorderedIterator
+from tines.pool.jobs import begin_imap, begin_map
 from tines.pool.maps import MapResult
 from tines.pool.options import (
     DEFAULT,
     PoolKeywords,
     TaskKeywords,
-    TaskOptions,
     check_count,
     pool_options,
-    whole_number,
 )
 from tines.pool.phase import Phase
 from tines.pool.results import ApplyResult, AsyncResult, Callbacks
@@ -173,7 +173,7 @@ class Pool:
         **options: Unpack[TaskKeywords],
     ) -> list[T]:
         """Return ``[func(item) for item in iterable]``, worked out by the workers."""
-        result = self._map(func, iterable, messages.CHUNK, chunksize, None, progress, options)
+        result = begin_map(self, func, iterable, messages.CHUNK, chunksize, None, progress, options)
         return result.get()
 
     def map_async(
@@ -189,7 +189,9 @@ class Pool:
     ) -> MapResult[T]:
         """Begin what :meth:`map` does; return its result to be."""
         callbacks = _callbacks(callback, error_callback)
-        return self._map(func, iterable, messages.CHUNK, chunksize, callbacks, progress, options)
+        return begin_map(
+            self, func, iterable, messages.CHUNK, chunksize, callbacks, progress, options
+        )
 
     def starmap(
         self,
@@ -201,7 +203,7 @@ class Pool:
         **options: Unpack[TaskKeywords],
     ) -> list[T]:
         """Return ``[func(*item) for item in iterable]``, worked out by the workers."""
-        result = self._map(func, iterable, messages.STAR, chunksize, None, progress, options)
+        result = begin_map(self, func, iterable, messages.STAR, chunksize, None, progress, options)
         return result.get()
 
     def starmap_async(
@@ -217,7 +219,9 @@ class Pool:
     ) -> MapResult[T]:
         """Begin what :meth:`starmap` does; return its result to be."""
         callbacks = _callbacks(callback, error_callback)
-        return self._map(func, iterable, messages.STAR, chunksize, callbacks, progress, options)
+        return begin_map(
+            self, func, iterable, messages.STAR, chunksize, callbacks, progress, options
+        )
 
     def imap(
         self,
@@ -230,7 +234,9 @@ class Pool:
         **options: Unpack[TaskKeywords],
     ) -> IMapIterator[T]:
         """Iterate over the results in order, reading the input at most ``buffersize`` items ahead."""
-        return self._imap(IMapIterator, func, iterable, chunksize, buffersize, progress, options)
+        return begin_imap(
+            self, IMapIterator, func, iterable, chunksize, buffersize, progress, options
+        )
 
     def imap_unordered(
         self,
@@ -243,79 +249,9 @@ class Pool:
         **options: Unpack[TaskKeywords],
     ) -> IMapIterator[T]:
         """Iterate over the results as they come; otherwise as :meth:`imap`."""
-        return self._imap(
-            IMapUnorderedIterator, func, iterable, chunksize, buffersize, progress, options
+        return begin_imap(
+            self, IMapUnorderedIterator, func, iterable, chunksize, buffersize, progress, options
         )
-
-    def _map(
-        self,
-        func: Callable[..., Any],
-        iterable: Iterable[Any],
-        kind: int,
-        chunksize: int | None,
-        callbacks: Callbacks | None,
-        progress: ProgressArgument,
-        options: Any,
-    ) -> MapResult[Any]:
-        core = self._core
-        if core.state.phase is not Phase.OPEN:
-            core.refuse()
-        if chunksize is not None:
-            chunksize = whole_number("chunksize", chunksize)
-            if chunksize < 0:
-                raise ValueError(
-                    f"chunksize={chunksize} is too small: it must be at least 1, or None for the "
-                    "pool to choose"
-                )
-        check_function("func", func)
-        check_iterable("iterable", iterable)
-        # Slices of these cost little, and those of a range next to nothing on the way either.
-        items: Any = iterable if type(iterable) in (list, tuple, range) else list(iterable)
-        task_options = self._task_options.changed(dict(options))
-        shown = self._displays.wanted(progress)
-        if shown is None:
-            result: MapResult[Any] = MapResult(
-                self, func, items, kind, chunksize, task_options, callbacks
-            )
-        else:
-            result = self._displays.map(
-                shown, self, func, items, kind, chunksize, task_options, callbacks
-            )
-        if items:
-            core.begin(result)
-        else:
-            result.empty()
-        return result
-
-    def _imap(
-        self,
-        kind: type[IMapIterator[Any]],
-        func: Callable[..., Any],
-        iterable: Iterable[Any],
-        chunksize: int,
-        buffersize: int | None,
-        progress: ProgressArgument,
-        options: Any,
-    ) -> IMapIterator[T]:
-        core = self._core
-        if core.state.phase is not Phase.OPEN:
-            core.refuse()
-        chunksize = whole_number("chunksize", chunksize)
-        if chunksize < 1:
-            raise ValueError(f"Chunksize must be 1+, not {chunksize:n}")
-        if buffersize is None:
-            buffersize = self._options.buffersize
-        else:
-            check_count("buffersize", buffersize, minimum=1)
-        check_function("func", func)
-        check_iterable("iterable", iterable)
-        shown = self._displays.wanted(progress)
-        task_options: TaskOptions = self._task_options.changed(dict(options))
-        iterator = kind(self, func, iterable, chunksize, buffersize, task_options)
-        core.begin(iterator)
-        if shown is None:
-            return iterator
-        return self._displays.iterator(shown, iterator, func, iterable)
 
     # The pool itself.
 
