@@ -14,7 +14,7 @@ import traced_tasks
 from tines import cli
 from tines.cli import report as command
 from tines.tracing import advice, analysis
-from tines.tracing.analysis import PoolShare, ProcessEnd, Report, WorkerShare
+from tines.tracing.report import PoolShare, ProcessEnd, Report, WorkerShare
 from tines.tracing.spool import SMALLEST
 from trace_tools import pool_of
 

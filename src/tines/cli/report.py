@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tines.tracing.analysis import Report
+    from tines.tracing.report import Report
 
 __all__ = ["render", "run"]
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from tines.tracing.analysis import PoolShare, Report, WorkerShare
+from tines.tracing.report import Advice, PoolShare, Report, WorkerShare
 
-__all__ = ["Advice", "give"]
+__all__ = ["give"]
 
 SHORT_TASK = 200e-6
 """Seconds below which the way to a worker and back weighs more than the task."""
@@ -32,19 +29,6 @@ FEEDING = 0.6
 STARTUP = 0.2
 ENOUGH = 0.05
 """Seconds that a pool must have been active, or at pickling, before its shares mean something."""
-
-
-@dataclass(frozen=True)
-class Advice:
-    """One thing to change.
-
-    Attributes:
-        code: The rule, for scripts.
-        text: What was found, and what to do.
-    """
-
-    code: str
-    text: str
 
 
 def give(report: Report) -> Iterator[Advice]:

@@ -9,24 +9,22 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tines.tracing import advice
 from tines.tracing.export import FORMAT
+from tines.tracing.report import (
+    FunctionShare,
+    PoolShare,
+    ProcessEnd,
+    Report,
+    SlowTask,
+    WorkerShare,
+)
 
-__all__ = [
-    "FunctionShare",
-    "NotATrace",
-    "PoolShare",
-    "ProcessEnd",
-    "Report",
-    "SlowTask",
-    "WorkerShare",
-    "analyse",
-    "read",
-]
+__all__ = ["NotATrace", "analyse", "read"]
 
 MICRO = 1e-6
 SLOWEST = 10
@@ -34,159 +32,6 @@ SLOWEST = 10
 
 class NotATrace(ValueError):
     """A file is not what ``tines.trace()`` writes."""
-
-
-@dataclass(frozen=True)
-class WorkerShare:
-    """One worker. Times are seconds.
-
-    Attributes:
-        pid: Its process id.
-        name: What it is called.
-        pool: Its pool's number in the trace.
-        slot: Its place in the pool.
-        ready: From the end of its start-up to its end.
-        startup: How long it took to become ready.
-        tasks: Messages (calls or chunks) that it finished.
-        items: Items in them.
-        busy: Running tasks.
-        pickling: Unpickling tasks, pickling and sending results.
-        waiting: Waiting for tasks.
-        end: How it ended.
-    """
-
-    pid: int
-    name: str
-    pool: int | None
-    slot: int | None
-    ready: float
-    startup: float
-    tasks: int
-    items: int
-    busy: float
-    pickling: float
-    waiting: float
-    end: str
-
-
-@dataclass(frozen=True)
-class PoolShare:
-    """One pool. Times are seconds.
-
-    Attributes:
-        pool: Its number in the trace.
-        pid: Whose it is.
-        transport: What carried its messages.
-        processes: How many workers it was made with.
-        workers: How many were started in all.
-        tasks: Messages that its workers finished.
-        items: Items in them.
-        active: For how long at least one task was running.
-        ideal: The same if all workers had been running tasks all the time.
-        tail: From when the first worker had no more to do until the last was done.
-        pickling: What pickling its tasks took in the process that sent them, shared by its pools.
-        sending: Sending them.
-        sent_bytes: What was sent to workers, in bytes.
-        received_bytes: What came back.
-        queued: How long a task waited for a worker, on average.
-    """
-
-    pool: int
-    pid: int
-    transport: str
-    processes: int
-    workers: int
-    tasks: int
-    items: int
-    active: float
-    ideal: float
-    tail: float
-    pickling: float
-    sending: float
-    sent_bytes: int
-    received_bytes: int
-    queued: float
-
-    @property
-    def imbalance(self) -> float:
-        """How much longer it took than if the work had been shared out evenly; 1 is even."""
-        return self.active / self.ideal if self.ideal else 1.0
-
-    @property
-    def throughput(self) -> float:
-        """Items a second, while something was running."""
-        return self.items / self.active if self.active else 0.0
-
-
-@dataclass(frozen=True)
-class FunctionShare:
-    """What one function cost, of the tasks that were kept. Times are seconds."""
-
-    name: str
-    tasks: int
-    items: int
-    seconds: float
-    longest: float
-
-
-@dataclass(frozen=True)
-class SlowTask:
-    """One of the longest tasks. Times are seconds."""
-
-    function: str
-    seconds: float
-    items: int
-    pid: int
-    at: float
-    attempt: int
-    outcome: str
-
-
-@dataclass(frozen=True)
-class ProcessEnd:
-    """A process that ended otherwise than it should."""
-
-    pid: int
-    name: str
-    how: str
-    at: float
-
-
-@dataclass(frozen=True)
-class Report:
-    """Everything there is to say. Times are seconds.
-
-    Attributes:
-        seconds: How long the trace is.
-        processes: How many processes are in it.
-        workers: Those that are workers of pools.
-        pools: The pools.
-        functions: By what they cost, the costliest first.
-        slowest: The longest tasks, the longest first.
-        deaths: Processes that were killed or failed.
-        retries: How many tasks were sent once more.
-        timeouts: How many were stopped for their timeout.
-        cancelled: How many were stopped as they were cancelled.
-        raised: How many ended with an exception.
-        dropped: Records that did not fit; the oldest ones.
-        notes: What is missing in the trace.
-        advice: What to change.
-    """
-
-    seconds: float
-    processes: int
-    workers: tuple[WorkerShare, ...]
-    pools: tuple[PoolShare, ...]
-    functions: tuple[FunctionShare, ...]
-    slowest: tuple[SlowTask, ...]
-    deaths: tuple[ProcessEnd, ...]
-    retries: int
-    timeouts: int
-    cancelled: int
-    raised: int
-    dropped: int
-    notes: tuple[str, ...] = ()
-    advice: tuple[advice.Advice, ...] = ()
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -265,7 +110,7 @@ class _Analysis:
             dropped=sum(each["dropped"]["records"] for each in processes),
             notes=tuple(self._notes()),
         )
-        return _advised(report)
+        return replace(report, advice=tuple(advice.give(report)))
 
     def _worker(self, process: dict[str, Any]) -> WorkerShare:
         pid = process["pid"]
@@ -337,10 +182,6 @@ class _Analysis:
             yield f"{torn} records were left half written by processes that were killed"
         if not self._other["whole"]:
             yield "this is a part of a longer recording"
-
-
-def _advised(report: Report) -> Report:
-    return Report(**{**vars(report), "advice": tuple(advice.give(report))})
 
 
 def _total(process: dict[str, Any], name: str) -> int:
