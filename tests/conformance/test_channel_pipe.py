@@ -30,7 +30,8 @@ from tines.transport.contract import Channel, Message, Shared
 from tines.transport.pipe import connection, registry
 from tines.transport.pipe.parcel import Parcel
 from tines.transport.pipe.protocol import Decoder, Frame, Op, pack_parcels, unpack_parcels
-from tines.transport.pipe.state import ChannelState, Ended, Receiver, Sender
+from tines.transport.pipe.state import ChannelState
+from tines.transport.pipe.waiters import Ended, Receiver, Sender
 
 WAIT = 30.0
 Start = Callable[..., Any]

@@ -12,15 +12,8 @@ from tines.transport.contract import Lease
 from tines.transport.pipe.broker import Broker
 from tines.transport.pipe.client import closed
 from tines.transport.pipe.parcel import Parcel
-from tines.transport.pipe.state import (
-    ChannelState,
-    Ended,
-    Hint,
-    Joiner,
-    Receiver,
-    Sender,
-    Waiter,
-)
+from tines.transport.pipe.state import ChannelState
+from tines.transport.pipe.waiters import Ended, Hint, Joiner, Receiver, Sender, Waiter
 from tines.transport.statistics import ChannelStatistics
 
 __all__ = ["Local", "LocalWatch"]

@@ -28,15 +28,8 @@ from tines.transport.pipe.protocol import (
     proof,
     unpack_parcels,
 )
-from tines.transport.pipe.state import (
-    ChannelState,
-    Ended,
-    Hint,
-    Joiner,
-    Receiver,
-    Sender,
-    Waiter,
-)
+from tines.transport.pipe.state import ChannelState
+from tines.transport.pipe.waiters import Ended, Hint, Joiner, Receiver, Sender, Waiter
 
 if TYPE_CHECKING:
     from tines.transport.pipe.broker import Broker

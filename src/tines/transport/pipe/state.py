@@ -14,89 +14,20 @@ Invariants:
 
 from __future__ import annotations
 
-import enum
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable
 
 from tines.errors import QueueShutDown
 from tines.transport.contract import Lease
 from tines.transport.pipe.parcel import Parcel
+from tines.transport.pipe.waiters import Ended, Hint, Joiner, Receiver, Sender, Waiter
 from tines.transport.statistics import ChannelStatistics
 
-__all__ = ["ChannelState", "Ended", "Hint", "Joiner", "Receiver", "Sender", "Waiter"]
+__all__ = ["ChannelState"]
 
 # A batch is cut here, so that one reply never holds a whole queue of large messages.
 _BATCH_BYTES = 4 * 1024 * 1024
-
-
-class Ended(enum.Enum):
-    """How a wait ended."""
-
-    DONE = "done"
-    SHUT_DOWN = "shut down"
-    GONE = "gone"
-
-
-class Waiter:
-    """Somebody who waits; ``notify(waiter)`` is called once, after ``ended`` is set."""
-
-    __slots__ = ("ended", "notify")
-
-    def __init__(self, notify: Callable[[Any], None]) -> None:
-        self.notify = notify
-        self.ended: Ended | None = None
-
-    def end(self, how: Ended) -> None:
-        """Set the outcome and tell whoever waits."""
-        self.ended = how
-        self.notify(self)
-
-
-class Receiver(Waiter):
-    """Waits for up to ``limit`` parcels, to be recorded in slot ``lease`` if that is >= 0.
-
-    ``pid`` is that of the process it waits for, 0 in the owner itself.
-    """
-
-    __slots__ = ("lease", "limit", "parcels", "pid")
-
-    def __init__(self, notify: Callable[[Any], None], limit: int, lease: int, pid: int = 0) -> None:
-        super().__init__(notify)
-        self.pid = pid
-        self.limit = limit
-        self.lease = lease
-        self.parcels: list[Parcel] = []
-
-
-class Sender(Waiter):
-    """Waits for room; the parcels before ``position`` were admitted."""
-
-    __slots__ = ("parcels", "position")
-
-    def __init__(self, notify: Callable[[Any], None], parcels: Sequence[Parcel]) -> None:
-        super().__init__(notify)
-        self.parcels = parcels
-        self.position = 0
-
-
-class Joiner(Waiter):
-    """Waits until every message was counted as done."""
-
-    __slots__ = ()
-
-
-class Hint:
-    """Somebody's descriptor that should be readable while there may be a message."""
-
-    def show(self) -> None:
-        """There is something to receive, or the channel was shut down."""
-        raise NotImplementedError
-
-    def hide(self) -> None:
-        """There is nothing to receive any more."""
-        raise NotImplementedError
 
 
 class _Slot:
