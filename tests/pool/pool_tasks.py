@@ -29,6 +29,13 @@ def nap(seconds: float) -> float:
     return seconds
 
 
+def hold(gate: str, value: Any = None) -> Any:
+    """Return when a file is there."""
+    while not Path(gate).exists():
+        time.sleep(0.002)
+    return value
+
+
 def fail(message: str = "boo") -> None:
     raise KeyError(message)
 
@@ -106,7 +113,8 @@ def child_and_nap(path: str) -> None:
 
     code = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(60)"
     child = subprocess.Popen([sys.executable, "-c", code])
-    Path(path).write_text(str(child.pid))
+    Path(f"{path}.new").write_text(str(child.pid))
+    os.replace(f"{path}.new", path)
     stubborn(60)
 
 

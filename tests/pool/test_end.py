@@ -20,7 +20,7 @@ import psutil
 import pytest
 
 from pool_tasks import nap, pid, square, stubborn
-from pool_tools import MakePool, wait_for
+from pool_tools import PATIENCE, MakePool, wait_for
 from tines.engines.local import LocalEngine
 from tines.errors import TaskCancelledError
 from tines.pool import Pool
@@ -39,10 +39,10 @@ def lives(pid: int) -> bool:
 
 def test_terminate_resolves_everything(make: MakePool) -> None:
     pool = make()
-    results = [pool.apply_async(nap, (30,)) for _ in range(6)]
-    mapped = pool.map_async(nap, [30] * 100)
-    iterator = pool.imap(nap, (30 for _ in range(100)))
-    unordered = pool.imap_unordered(nap, [30] * 100)
+    results = [pool.apply_async(nap, (50,)) for _ in range(6)]
+    mapped = pool.map_async(nap, [50] * 100)
+    iterator = pool.imap(nap, (50 for _ in range(100)))
+    unordered = pool.imap_unordered(nap, [50] * 100)
     waiting: list[Any] = []
 
     def wait_for_one(get: Any) -> None:
@@ -55,12 +55,12 @@ def test_terminate_resolves_everything(make: MakePool) -> None:
     threads = [threading.Thread(target=wait_for_one, args=(get,)) for get in gets]
     for thread in threads:
         thread.start()
-    time.sleep(0.05)
+    time.sleep(0.05)  # most likely they wait by now; those that do not must not do so any more
     began = time.monotonic()
     pool.terminate()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 45, "it has waited for a task"
     for thread in threads:
-        thread.join(10)
+        thread.join(PATIENCE)
         assert not thread.is_alive()
     assert [type(error) for error in waiting] == [TaskCancelledError] * 5
     for get in gets:
@@ -72,11 +72,12 @@ def test_terminate_resolves_everything(make: MakePool) -> None:
 
 def test_terminate_does_not_wait_for_workers_that_do_not_listen(make: MakePool) -> None:
     pool = make(2)
-    pool.apply_async(stubborn, (60,))
-    time.sleep(0.1)
+    result = pool.apply_async(stubborn, (60,))
+    wait_for(result.running)
+    time.sleep(0.1)  # it is deaf a moment after it has begun
     began = time.monotonic()
     pool.terminate()
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 45
 
 
 def _count_sigterm(writer: Any) -> None:
@@ -234,15 +235,21 @@ def test_an_idle_pool_uses_no_processor(make: MakePool, method: str) -> None:
     pool = make(2, method=method, max_memory_hard=10**12)
     workers = [psutil.Process(worker) for worker in set(pool.map(pid, range(20), chunksize=1))]
     pool.apply_async(square, (1,)).get()
-    time.sleep(0.1)
     processes = [psutil.Process(), *workers]
-    before = [sum(process.cpu_times()[:2]) for process in processes]
-    switches = [process.num_ctx_switches().voluntary for process in processes]
-    time.sleep(1.0)
-    after = [sum(process.cpu_times()[:2]) for process in processes]
-    woken = [process.num_ctx_switches().voluntary for process in processes]
-    assert max(b - a for a, b in zip(before, after)) <= 0.02
-    assert max(b - a for a, b in zip(switches, woken)) <= 40
+
+    def is_quiet() -> bool:
+        before = [sum(process.cpu_times()[:2]) for process in processes]
+        switches = [process.num_ctx_switches().voluntary for process in processes]
+        time.sleep(1.0)
+        after = [sum(process.cpu_times()[:2]) for process in processes]
+        woken = [process.num_ctx_switches().voluntary for process in processes]
+        return (
+            max(b - a for a, b in zip(before, after)) <= 0.02
+            and max(b - a for a, b in zip(switches, woken)) <= 40
+        )
+
+    # On a busy machine what the calls have left to do may take a while. Then there is nothing.
+    assert any(is_quiet() for _ in range(5))
 
 
 def test_the_copy_of_a_pool_in_a_fork_says_that_it_is_one(make: MakePool) -> None:
@@ -350,9 +357,7 @@ def test_ctrl_c(tmp_path: Path, transport: Transport, where: str, managed: bool)
     assert workers
     time.sleep(0.3)
     os.killpg(program.pid, signal.SIGINT)
-    began = time.monotonic()
-    _, err = program.communicate(timeout=30)
-    assert time.monotonic() - began < 5
+    _, err = program.communicate(timeout=45)  # the naps take longer
     assert program.returncode == -signal.SIGINT
     assert err.count("Traceback") == 1, err
     assert len(re.findall(r"^KeyboardInterrupt", err, re.MULTILINE)) == 1
@@ -378,7 +383,7 @@ def test_ctrl_c_under_every_start_method(
     _, err = program.communicate(timeout=30)
     assert program.returncode == -signal.SIGINT
     assert err.count("Traceback") == 1, err
-    wait_for(lambda: not any(lives(worker) for worker in workers), patience=5)
+    wait_for(lambda: not any(lives(worker) for worker in workers))
 
 
 def test_after_ctrl_c_the_pool_goes_on(tmp_path: Path, transport: Transport) -> None:
@@ -389,6 +394,13 @@ def test_after_ctrl_c_the_pool_goes_on(tmp_path: Path, transport: Transport) -> 
         pool = Pool(2, transport=named(os.environ["TRANSPORT"]))
         rounds = 0
         interrupted = 0
+        armed = False
+        def raise_where_it_is_caught(*_):
+            global armed
+            if armed:
+                armed = False
+                raise KeyboardInterrupt
+        signal.signal(signal.SIGINT, raise_where_it_is_caught)
         import threading
         stop = threading.Event()
         def interrupt():
@@ -398,8 +410,9 @@ def test_after_ctrl_c_the_pool_goes_on(tmp_path: Path, transport: Transport) -> 
         results = []
         thread.start()
         until = time.monotonic() + 2
-        while time.monotonic() < until:
+        while time.monotonic() < until or interrupted <= 10 or rounds <= 10:
             try:
+                armed = True
                 while True:
                     results.append((pool.apply_async(square, (rounds,)), rounds * rounds))
                     rounds += 1
@@ -407,20 +420,17 @@ def test_after_ctrl_c_the_pool_goes_on(tmp_path: Path, transport: Transport) -> 
                     assert pool.map(square, range(5)) == [0, 1, 4, 9, 16]
             except KeyboardInterrupt:
                 interrupted += 1
-        while True:
-            try:
-                stop.set(); thread.join(); break
-            except KeyboardInterrupt:
-                pass
-        assert all(result.get(timeout=10) == value for result, value in results), "lost"
+        stop.set()
+        thread.join()
+        assert all(result.get(timeout=30) == value for result, value in results), "lost"
         assert pool.map(square, range(5)) == [0, 1, 4, 9, 16]
         pool.close()
         pool.join()
-        print(interrupted > 10, rounds > 10)
+        print("done")
     """
     program = run(tmp_path, transport, code)
-    out, err = program.communicate(timeout=60)
-    assert out.split() == ["True", "True"], err
+    out, err = program.communicate(timeout=55)
+    assert out.split() == ["done"], err
 
 
 def test_workers_go_when_their_parent_is_killed(
@@ -436,7 +446,7 @@ def test_workers_go_when_their_parent_is_killed(
     assert program.stdout is not None
     workers = [int(worker) for worker in program.stdout.readline().split()]
     program.kill()
-    wait_for(lambda: not any(lives(worker) for worker in workers), patience=5)
+    wait_for(lambda: not any(lives(worker) for worker in workers))
     program.communicate()
 
 

@@ -27,7 +27,7 @@ from pool_tasks import (
     unloadable,
     unpicklable,
 )
-from pool_tools import MakePool, wait_for
+from pool_tools import PATIENCE, MakePool, wait_for
 from tines.engines import local
 from tines.errors import PoolBrokenError, TaskCancelledError, TaskTimeoutError, WorkerLostError
 
@@ -105,7 +105,7 @@ def test_timeouts_and_cancelling(make: MakePool, method: str) -> None:
     pool = make(1, method=method)
     worker = pool.apply(pid)
     with pytest.raises(TaskTimeoutError):
-        pool.apply(nap, (60,), timeout=0.1)
+        pool.apply(nap, (60,), timeout=0.1, grace=PATIENCE)
     assert pool.apply(pid) == worker, "the task obeyed the exception"
     with pytest.raises(TaskTimeoutError):
         pool.apply(stubborn, (60,), timeout=0.1, grace=0.1)

@@ -7,12 +7,13 @@ import pickle
 import threading
 import time
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pool_tasks import add, fail, fail_at, get_state, nap, nested, pid, set_state, square
-from pool_tools import MakePool, outcomes
+from pool_tasks import add, fail, fail_at, get_state, hold, nap, nested, pid, set_state, square
+from pool_tools import PATIENCE, MakePool, outcomes
 from tines.pool import Pool, ThreadPool
 from tines.transport import named
 
@@ -132,35 +133,38 @@ def test_an_iterator_raises_in_the_place_of_the_item_and_goes_on(
     assert len(found) == 10
 
 
-def test_next_with_a_timeout(make: MakePool) -> None:
+def test_next_with_a_timeout(make: MakePool, tmp_path: Path) -> None:
     pool = make(1)
-    iterator = pool.imap(nap, [0.0, 0.3])
-    assert iterator.next(timeout=10) == 0.0
+    gate = tmp_path / "gate"
+    iterator = pool.imap(hold, [str(tmp_path), str(gate)])
+    assert iterator.next(timeout=PATIENCE) is None
     with pytest.raises(multiprocessing.TimeoutError):
         iterator.next(timeout=0.01)
-    assert iterator.next(timeout=10) == 0.3
+    gate.touch()
+    assert iterator.next(timeout=PATIENCE) is None
     with pytest.raises(StopIteration):
         iterator.next()
 
 
-def test_get_and_wait_with_a_timeout(make: MakePool) -> None:
+def test_get_and_wait_with_a_timeout(make: MakePool, tmp_path: Path) -> None:
     pool = make()
-    result = pool.apply_async(nap, (0.3,))
+    gate = tmp_path / "gate"
+    result = pool.apply_async(hold, (str(gate), 7))
     assert not result.ready()
     with pytest.raises(ValueError, match="not ready"):
         result.successful()
-    began = time.monotonic()
+    mapped = pool.map_async(hold, [str(gate)])
     with pytest.raises(multiprocessing.TimeoutError):
         result.get(timeout=0.02)
     result.wait(0.02)
-    assert time.monotonic() - began < 0.25
-    assert result.get(timeout=20) == 0.3
-    assert result.ready()
-    assert result.successful()
-    mapped = pool.map_async(nap, [0.2])
     with pytest.raises(TimeoutError):
         mapped.get(timeout=0.01)
-    assert mapped.get() == [0.2]
+    assert not result.ready() and not mapped.ready()
+    gate.touch()
+    assert result.get(timeout=PATIENCE) == 7
+    assert result.ready()
+    assert result.successful()
+    assert mapped.get() == [None]
 
 
 def test_ready_becomes_true_without_anybody_waiting(make: MakePool) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pool_tasks import burn, end_until, fail, nap, pid, square
+from pool_tasks import burn, end_until, fail, hold, nap, pid, square
 from pool_tools import MakePool, wait_for
 
 
@@ -20,13 +20,13 @@ def test_statistics(make: MakePool, tmp_path: Any) -> None:
     assert pool.map(square, range(10), chunksize=1) == [x * x for x in range(10)]
     with pytest.raises(KeyError):
         pool.apply(fail)
-    results = [pool.apply_async(nap, (1.5,)) for _ in range(3)]
+    results = [pool.apply_async(nap, (60,)) for _ in range(3)]
     wait_for(lambda: pool.statistics().running == 2)
     picture = pool.statistics()
     assert (picture.processes, picture.queued, picture.running) == (2, 1, 2)
     assert (picture.done, picture.raised, picture.lost, picture.restarts) == (11, 1, 0, 0)
-    assert {worker.task for worker in picture.workers} == {"pool_tasks.nap(1.5)"}
-    assert all(0 <= worker.seconds < 10 for worker in picture.workers)
+    assert {worker.task for worker in picture.workers} == {"pool_tasks.nap(60)"}
+    assert all(0 <= worker.seconds < 60 for worker in picture.workers)
     assert all(worker.memory > 1 << 20 for worker in picture.workers)
     assert sum(worker.done for worker in picture.workers) == 11
     results[0].cancel()
@@ -61,6 +61,7 @@ def test_how_workers_spend_their_time(make: MakePool, method: str) -> None:
     pool.apply(nap, (0.3,))
     pool.apply(burn, (0.3,))
     pool.map(nap, [0.01] * 20)
+    wait_for(lambda: pool._core.tasks.lease(0) is None)
     (after,) = pool.statistics().workers
     span = time.monotonic() - began
     assert (before.pid, after.pid) == (worker, worker)
@@ -69,7 +70,8 @@ def test_how_workers_spend_their_time(make: MakePool, method: str) -> None:
     waiting = after.waiting_seconds - before.waiting_seconds
     assert 0.8 - 0.05 <= busy <= span + 0.05
     assert 0.3 - 0.05 <= cpu <= busy + 0.05
-    assert waiting == pytest.approx(busy - cpu, abs=0.05)
+    # What it used to start and between tasks, which a slow machine makes long, is no part of busy.
+    assert busy - after.cpu_seconds - 0.05 <= waiting <= busy - cpu + 0.05
     idle = after.idle_seconds - before.idle_seconds
     assert busy + idle <= span + 0.05
     time.sleep(0.2)
@@ -78,18 +80,20 @@ def test_how_workers_spend_their_time(make: MakePool, method: str) -> None:
     assert rested.idle_seconds >= after.idle_seconds + 0.2 - 0.05
 
 
-def test_a_running_task_and_since_when(make: MakePool) -> None:
+def test_a_running_task_and_since_when(make: MakePool, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
     pool = make(1)
     pool.apply(pid)
     before = time.time()
-    result = pool.apply_async(nap, (0.5,))
+    result = pool.apply_async(hold, (str(gate),))
     wait_for(lambda: pool.statistics().workers[0].items)
     (worker,) = pool.statistics().workers
     assert worker.since is not None
     assert before - 0.1 <= worker.since <= time.time() + 0.1
-    assert worker.task == "pool_tasks.nap(0.5)"
+    assert worker.task is not None and worker.task.startswith("pool_tasks.hold(")
     assert worker.items == 1
     wait_for(lambda: pool.statistics().workers[0].busy_seconds > 0.05)
+    gate.touch()
     result.get()
     wait_for(lambda: not pool.statistics().running)
     (worker,) = pool.statistics().workers
@@ -106,12 +110,12 @@ def test_a_pool_that_was_never_used_is_idle(make: MakePool) -> None:
 
 def test_restarts_and_a_new_worker_s_time(make: MakePool, tmp_path: Path) -> None:
     pool = make(1)
-    pool.apply(nap, (0.3,))
+    pool.apply(nap, (1.0,))
     assert pool.apply(end_until, (str(tmp_path), 3), retries=3) == 3
     (worker,) = pool.statistics().workers
     assert worker.restarts == pool.statistics().restarts == 2
     assert pool.statistics().retried == 2
-    assert worker.busy_seconds < 0.3, "the time of the workers before it is not its own"
+    assert worker.busy_seconds < 1.0, "the time of the workers before it is not its own"
     os.kill(pool.apply(pid), signal.SIGKILL)
     wait_for(lambda: pool.statistics().restarts == 3)
 

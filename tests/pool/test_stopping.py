@@ -10,18 +10,18 @@ from typing import Any
 
 import pytest
 
-from pool_tasks import child_and_nap, leave_mark, nap, pid, square, stubborn
-from pool_tools import MakePool, outcomes, wait_for
+from pool_tasks import child_and_nap, hold, leave_mark, nap, pid, square, stubborn
+from pool_tools import PATIENCE, MakePool, outcomes, wait_for
 from tines.errors import TaskCancelledError, TaskTimeoutError, TinesError
 
 
 def test_a_timeout_interrupts_the_task_and_keeps_the_worker(make: MakePool) -> None:
-    pool = make(1)
+    pool = make(1, grace=PATIENCE)
     worker = pool.apply(pid)
     began = time.monotonic()
     with pytest.raises(TaskTimeoutError, match=r"timeout=0\.1 s") as caught:
-        pool.apply(nap, (30,), timeout=0.1)
-    assert time.monotonic() - began < 10
+        pool.apply(nap, (50,), timeout=0.1)
+    assert time.monotonic() - began < 45
     assert isinstance(caught.value, TimeoutError)
     assert pool.apply(pid) == worker
 
@@ -38,9 +38,9 @@ def test_a_task_that_ignores_the_exception_loses_its_worker(make: MakePool) -> N
 def test_what_the_task_started_is_killed_with_the_worker(make: MakePool, tmp_path: Path) -> None:
     pool = make(1)
     path = tmp_path / "pid"
-    result = pool.apply_async(child_and_nap, (str(path),), timeout=1.5, grace=0.1)
-    with pytest.raises(TaskTimeoutError):
-        result.get(timeout=30)
+    result = pool.apply_async(child_and_nap, (str(path),), grace=0.1)
+    wait_for(path.exists)
+    assert result.cancel()
     child = int(path.read_text())
     wait_for(lambda: not _alive(child))
 
@@ -55,13 +55,13 @@ def _alive(process: int) -> bool:
 
 def test_the_timeout_counts_from_the_start_in_the_worker(make: MakePool) -> None:
     pool = make(1)
-    results = [pool.apply_async(nap, (0.2,), timeout=2.0) for _ in range(15)]
-    assert [result.get(timeout=30) for result in results] == [0.2] * 15
+    results = [pool.apply_async(nap, (0.3,), timeout=3.0) for _ in range(12)]
+    assert [result.get(timeout=50) for result in results] == [0.3] * 12
 
 
 def test_timeouts_of_single_items(make: MakePool) -> None:
     pool = make()
-    found = outcomes(pool.imap(nap, [0.0, 30, 0.0, 0.01], timeout=0.3))
+    found = outcomes(pool.imap(nap, [0.0, 30, 0.0, 0.01], timeout=2.0))
     assert [found[0], *found[2:]] == [0.0, 0.0, 0.01]
     assert isinstance(found[1], TaskTimeoutError)
     with pytest.raises(TaskTimeoutError):
@@ -83,17 +83,20 @@ def test_retry_on_a_timeout(make: MakePool) -> None:
 
 def test_cancel_what_is_queued(make: MakePool, tmp_path: Path) -> None:
     pool = make(1)
-    blocker = pool.apply_async(nap, (0.3,))
-    queued = [pool.apply_async(leave_mark, (str(tmp_path), x)) for x in range(10)]
+    gate, marks = tmp_path / "gate", tmp_path / "marks"
+    marks.mkdir()
+    blocker = pool.apply_async(hold, (str(gate), 7))
+    queued = [pool.apply_async(leave_mark, (str(marks), x)) for x in range(10)]
     assert all(result.cancel() for result in queued[::2])
     assert all(result.cancelled() and result.done() for result in queued[::2])
     for result in queued[::2]:
         with pytest.raises(TaskCancelledError) as caught:
             result.get()
         assert not caught.value.started
+    gate.touch()
     assert [result.get() for result in queued[1::2]] == [1] * 5
-    assert blocker.get() == 0.3
-    assert len(list(tmp_path.iterdir())) == 5
+    assert blocker.get() == 7
+    assert len(list(marks.iterdir())) == 5
     assert not blocker.cancel()
     assert not blocker.cancelled()
 
@@ -120,7 +123,7 @@ def test_cancel_what_does_not_listen(make: MakePool) -> None:
 
 def test_cancel_wakes_those_who_wait(make: MakePool) -> None:
     pool = make(1)
-    pool.apply_async(nap, (0.5,))
+    blocker = pool.apply_async(nap, (60,))
     result = pool.apply_async(square, (1,))
     caught: list[Any] = []
 
@@ -133,25 +136,22 @@ def test_cancel_wakes_those_who_wait(make: MakePool) -> None:
     threads = [threading.Thread(target=get) for _ in range(3)]
     for thread in threads:
         thread.start()
-    time.sleep(0.05)
-    began = time.monotonic()
+    time.sleep(0.05)  # most likely they wait by now; those that do not must not do so any more
     assert result.cancel()
     for thread in threads:
-        thread.join()
-    assert time.monotonic() - began < 0.4
+        thread.join(PATIENCE)
+    assert not blocker.ready()
     assert [type(error) for error in caught] == [TaskCancelledError] * 3
 
 
 def test_cancel_a_map(make: MakePool) -> None:
     pool = make()
-    result = pool.map_async(nap, [0.5] * 200)
+    result = pool.map_async(nap, [60] * 20)
     wait_for(result.running)
     assert result.cancel()
     with pytest.raises(TaskCancelledError):
         result.get(timeout=20)
-    began = time.monotonic()
-    assert pool.map(square, range(4)) == [0, 1, 4, 9]
-    assert time.monotonic() - began < 5
+    assert pool.map_async(square, range(4)).get(PATIENCE) == [0, 1, 4, 9]
 
 
 def test_cancelling_at_random_moments(make: MakePool) -> None:

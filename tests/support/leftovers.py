@@ -17,6 +17,7 @@ import shutil
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from multiprocessing import forkserver, resource_tracker, util
@@ -34,8 +35,11 @@ __all__ = [
     "pytest_unconfigure",
 ]
 
-SETTLE = 5.0
+SETTLE = 20.0
 """Seconds that a process of the last test has to finish."""
+
+SETTLE_FILES = 20.0
+"""Seconds for what a killed program of another session has left, until its resource tracker ends."""
 
 SHARED_MEMORY = Path("/dev/shm")
 # What the standard library and tines name theirs; the machine may be busy with other things.
@@ -85,7 +89,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     _report_survivors(_session)
     _finish_standard_library()
     _sweep_entries()
-    for name in sorted(_leftover_files(_session) - _in_use()):
+    for name in _left_files(_session):
         test = _session.first_seen.get(name, "after the last test")
         _session.report.append(f"{name}: first seen after {test}")
     if _session.report and session.exitstatus == pytest.ExitCode.OK:
@@ -139,6 +143,16 @@ def _in_use() -> frozenset[str]:
 def _leftover_files(session: _Session) -> frozenset[str]:
     files = frozenset(map(str, session.directory.iterdir()))
     return files | (_shared_memory() - session.shared_memory_before)
+
+
+def _left_files(session: _Session) -> list[str]:
+    """What nobody uses, and stays: another session beside this one makes and removes its own."""
+    left = _leftover_files(session) - _in_use()
+    until = time.monotonic() + SETTLE_FILES
+    while left and time.monotonic() < until:
+        time.sleep(0.1)
+        left = left & _leftover_files(session)
+    return sorted(left)
 
 
 def _daemons() -> Iterator[tuple[Any, int | None]]:
