@@ -1,10 +1,11 @@
-"""What every test gets: a watchdog, and a look at what the session leaves behind.
+"""What every test gets: a watchdog, a look at what the session leaves behind, and common fixtures.
 
-Both are in ``tests/support``; a test asks for another limit with ``@pytest.mark.watchdog(60)``.
+All are in ``tests/support``; a test asks for another limit with ``@pytest.mark.watchdog(60)``.
 """
 
 from __future__ import annotations
 
+from support.fixtures import method, start, transport
 from support.leftovers import (
     pytest_configure,
     pytest_runtest_logfinish,
@@ -15,6 +16,7 @@ from support.leftovers import (
 from support.watchdog import pytest_runtest_protocol, pytest_sessionstart
 
 __all__ = [
+    "method",
     "pytest_configure",
     "pytest_runtest_logfinish",
     "pytest_runtest_protocol",
@@ -22,4 +24,6 @@ __all__ = [
     "pytest_sessionstart",
     "pytest_terminal_summary",
     "pytest_unconfigure",
+    "start",
+    "transport",
 ]

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 import tines
-from aio_tools import PATIENCE, wait_for
+from support.waiting import PATIENCE, wait_for
 from tines import aio
 from tines.errors import (
     DecodeError,

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
-import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -18,13 +16,10 @@ from tines.errors import ProcessLostError, StartError
 Make = Callable[..., aio.Process]
 
 
-@pytest.fixture(params=["fork", "spawn", "forkserver"])
-def make(request: pytest.FixtureRequest) -> Make:
-    if request.param not in multiprocessing.get_all_start_methods():
-        pytest.skip(f"no start method {request.param} on {sys.platform}")
-
+@pytest.fixture
+def make(method: str) -> Make:
     def make(how: str, **options: Any) -> aio.Process:
-        ctx = context.default.get_context(request.param)
+        ctx = context.default.get_context(method)
         return aio.Process(target=end, args=(how,), context=ctx, **options)
 
     return make

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from aio_children import put_each, take
-from aio_tools import PATIENCE, wait_for
+from support.waiting import PATIENCE, wait_for
 from tines import Queue, QueueShutDown, aio, context
 from tines.aio.bridge import current
 from tines.errors import DecodeError, EncodeError

@@ -18,14 +18,14 @@ from typing import Any
 
 import pytest
 
+from support.processes import Start
+from support.waiting import wait_for
 from tines.errors import QueueShutDown
 from tines.transport.contract import Channel, Message, Transport
 
 WAIT = 30.0
 
-Start = Callable[..., Any]
 Finish = Callable[..., None]
-Until = Callable[[Callable[[], object]], None]
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
 
@@ -139,13 +139,11 @@ def test_a_killed_sender_loses_nothing_it_sent(
         assert must(channel.recv(0))[1] == 7
 
 
-def test_a_killed_blocked_sender_is_forgotten(
-    transport: Transport, fork: Start, until: Until
-) -> None:
+def test_a_killed_blocked_sender_is_forgotten(transport: Transport, fork: Start) -> None:
     channel = transport.channel(max_items=1)
     channel.send(b"", tag=1)
     child = fork(block_in_send, channel)
-    until(lambda: channel.statistics().waiting_senders == 1)
+    wait_for(lambda: channel.statistics().waiting_senders == 1)
     kill(child)
     transport.reap(child.pid)
     assert must(channel.recv(0))[1] == 1
@@ -159,11 +157,11 @@ def test_a_killed_blocked_sender_is_forgotten(
 
 @pytest.mark.parametrize("lease", [-1, 0])
 def test_a_killed_blocked_receiver_takes_nothing(
-    transport: Transport, fork: Start, finish: Finish, until: Until, lease: int
+    transport: Transport, fork: Start, finish: Finish, lease: int
 ) -> None:
     channel, answers = transport.channel(leases=1), transport.channel()
     victims = [fork(block_in_recv, channel, lease) for _ in range(2)]
-    until(lambda: channel.statistics().waiting_receivers == 2)
+    wait_for(lambda: channel.statistics().waiting_receivers == 2)
     for victim in victims:
         kill(victim)
         transport.reap(victim.pid)
@@ -234,9 +232,7 @@ def test_killed_consumers_leave_each_message_accounted_for(
     assert sorted(answered + lost) == list(range(count)), "each exactly once"
 
 
-def test_killed_receivers_lose_at_most_what_they_took(
-    transport: Transport, fork: Start, until: Until
-) -> None:
+def test_killed_receivers_lose_at_most_what_they_took(transport: Transport, fork: Start) -> None:
     """Without leases a message dies only with a process whose ``recv`` had returned it."""
     channel, received = transport.channel(), transport.channel()
     kills, each = 10, 100
@@ -262,11 +258,11 @@ def test_killed_receivers_lose_at_most_what_they_took(
 
 
 def test_a_stopped_receiver_blocks_nobody_else(
-    transport: Transport, fork: Start, finish: Finish, until: Until
+    transport: Transport, fork: Start, finish: Finish
 ) -> None:
     channel, answers = transport.channel(), transport.channel()
     stopped = fork(receive_to_the_end, channel, answers)
-    until(lambda: channel.statistics().waiting_receivers == 1)
+    wait_for(lambda: channel.statistics().waiting_receivers == 1)
     os.kill(stopped.pid, signal.SIGSTOP)
     os.waitpid(stopped.pid, os.WUNTRACED)
     try:
@@ -285,11 +281,11 @@ def test_a_stopped_receiver_blocks_nobody_else(
 
 @pytest.mark.parametrize("lease", [-1, 0])
 def test_what_a_stopped_receiver_never_saw_is_not_lost(
-    transport: Transport, fork: Start, until: Until, lease: int
+    transport: Transport, fork: Start, lease: int
 ) -> None:
     channel = transport.channel(leases=1)
     stopped = fork(block_in_recv, channel, lease)
-    until(lambda: channel.statistics().waiting_receivers == 1)
+    wait_for(lambda: channel.statistics().waiting_receivers == 1)
     os.kill(stopped.pid, signal.SIGSTOP)
     os.waitpid(stopped.pid, os.WUNTRACED)
     for n in range(3):
@@ -312,15 +308,13 @@ def hold_a_fork(channel: Channel, ready: Channel) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "waitid"), reason="no waitid here")
-def test_a_dead_receivers_own_child_hides_nothing(
-    transport: Transport, fork: Start, until: Until
-) -> None:
+def test_a_dead_receivers_own_child_hides_nothing(transport: Transport, fork: Start) -> None:
     """The child inherited whatever its parent had open; its parent's death is seen all the same."""
     channel, ready = transport.channel(), transport.channel()
     parent = fork(hold_a_fork, channel, ready)
     grandchild = must(ready.recv(WAIT))[1]
     try:
-        until(lambda: channel.statistics().waiting_receivers == 1)
+        wait_for(lambda: channel.statistics().waiting_receivers == 1)
         parent.kill()
         # Not join(): the grandchild has the other end of the sentinel.
         os.waitid(os.P_PID, parent.pid, os.WEXITED | os.WNOWAIT)

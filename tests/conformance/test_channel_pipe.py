@@ -24,6 +24,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from support.processes import Start
+from support.waiting import wait_for
 from tines.errors import QueueShutDown, TransportError
 from tines.transport import named
 from tines.transport.contract import Channel, Message, Shared
@@ -34,9 +36,7 @@ from tines.transport.pipe.state import ChannelState
 from tines.transport.pipe.waiters import Ended, Receiver, Sender
 
 WAIT = 30.0
-Start = Callable[..., Any]
 Finish = Callable[..., None]
-Until = Callable[[Callable[[], object]], None]
 
 pipe = named("pipe")
 
@@ -88,9 +88,7 @@ def blocked(channels: bytes, report: Channel, call: str) -> None:
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
 @pytest.mark.parametrize("how", ["killed", "leaves a child", "ends"])
-def test_the_owners_end_is_an_error_for_everybody(
-    fork: Start, finish: Finish, until: Until, how: str
-) -> None:
+def test_the_owners_end_is_an_error_for_everybody(fork: Start, finish: Finish, how: str) -> None:
     ready, report = pipe.channel(), pipe.channel()
     owner = fork(own, ready, how)
     channels = bytes(must(ready.recv(WAIT))[2])
@@ -99,8 +97,8 @@ def test_the_owners_end_is_an_error_for_everybody(
     for _ in names:
         assert bytes(must(report.recv(WAIT))[2]) == b"ready"
     empty, full, go = pickle.loads(channels)
-    until(lambda: empty.statistics().waiting_receivers == 3)
-    until(lambda: full.statistics().waiting_senders == 1)
+    wait_for(lambda: empty.statistics().waiting_receivers == 3)
+    wait_for(lambda: full.statistics().waiting_senders == 1)
     began = time.monotonic()
     end(go)
     for _ in names:
@@ -123,7 +121,7 @@ def test_the_owners_end_is_an_error_for_everybody(
 
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no SIGSTOP here")
 def test_a_stopped_owner_does_not_stop_others_for_ever(
-    fork: Start, until: Until, monkeypatch: pytest.MonkeyPatch
+    fork: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "PATIENCE", 0.3)
     ready = pipe.channel()
@@ -146,7 +144,7 @@ def test_a_stopped_owner_does_not_stop_others_for_ever(
             assert time.monotonic() - began < 5
     finally:
         os.kill(owner.pid, signal.SIGCONT)
-    until(lambda: empty.statistics().waiting_receivers == 0)
+    wait_for(lambda: empty.statistics().waiting_receivers == 0)
     empty.send(b"", tag=5)
     assert must(empty.recv(WAIT))[1] == 5
     end(go)
@@ -263,7 +261,7 @@ def pass_on(post: Channel, go: Channel, ready: Channel) -> None:
     hold_without_use(go, ready)
 
 
-def test_a_dropped_channel_is_gone(until: Until) -> None:
+def test_a_dropped_channel_is_gone() -> None:
     gc.collect()
     base = broker_channels()
     for close in (True, False):
@@ -275,10 +273,10 @@ def test_a_dropped_channel_is_gone(until: Until) -> None:
         if close:
             other.close()
         del channel, other
-        until(lambda: broker_channels() == base)
+        wait_for(lambda: broker_channels() == base)
 
 
-def test_a_channel_goes_when_its_last_process_ends(start: Start, until: Until) -> None:
+def test_a_channel_goes_when_its_last_process_ends(start: Start) -> None:
     go, ready = pipe.channel(), pipe.channel()
     base = broker_channels()
     channel = pipe.channel()
@@ -293,10 +291,10 @@ def test_a_channel_goes_when_its_last_process_ends(start: Start, until: Until) -
     assert broker_channels() == base + 1
     go.send(b"")
     children[1].join()
-    until(lambda: broker_channels() == base)
+    wait_for(lambda: broker_channels() == base)
 
 
-def test_a_forked_child_holds_what_it_never_used(fork: Start, until: Until) -> None:
+def test_a_forked_child_holds_what_it_never_used(fork: Start) -> None:
     go, ready = pipe.channel(), pipe.channel()
     base = broker_channels()
     channel = pipe.channel()
@@ -307,10 +305,10 @@ def test_a_forked_child_holds_what_it_never_used(fork: Start, until: Until) -> N
     assert broker_channels() == base + 1
     go.send(b"")
     child.join()
-    until(lambda: broker_channels() == base)
+    wait_for(lambda: broker_channels() == base)
 
 
-def test_a_pickled_handle_holds_its_channel(start: Start, until: Until) -> None:
+def test_a_pickled_handle_holds_its_channel(start: Start) -> None:
     post, go, ready = pipe.channel(), pipe.channel(), pipe.channel()
     base = broker_channels()
     channel = pipe.channel()
@@ -323,7 +321,7 @@ def test_a_pickled_handle_holds_its_channel(start: Start, until: Until) -> None:
     back = pickle.loads(must(post.recv(WAIT))[2])
     assert must(back.recv(0))[1] == 3
     back.close()
-    until(lambda: broker_channels() == base)
+    wait_for(lambda: broker_channels() == base)
     go.send(b"")
     child.join()
 

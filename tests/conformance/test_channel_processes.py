@@ -10,10 +10,11 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
+from support.processes import Start
+from support.waiting import wait_for
 from tines.errors import QueueShutDown
 from tines.transport.contract import Channel, Message, Shared, Transport
 from tines.wire.pickling import decode, encode
@@ -21,9 +22,7 @@ from tines.wire.pickling import decode, encode
 MEGABYTE = 1024 * 1024
 WAIT = 30.0
 
-Start = Callable[..., Any]
 Finish = Callable[..., None]
-Until = Callable[[Callable[[], object]], None]
 
 
 def must(message: Message | None) -> Message:
@@ -276,15 +275,15 @@ def test_all_calls_from_a_child(transport: Transport, start: Start, finish: Fini
 
 @pytest.mark.parametrize("immediate", [False, True])
 def test_what_ends_waits_elsewhere(
-    transport: Transport, start: Start, finish: Finish, until: Until, immediate: bool
+    transport: Transport, start: Start, finish: Finish, immediate: bool
 ) -> None:
     empty, full, joined = (transport.channel(max_items=1) for _ in range(3))
     results = transport.channel()
     full.send(b"")
     joined.send(b"")
     child = start(wait_for_the_end, empty, full, joined, results)
-    until(lambda: empty.statistics().waiting_receivers == 2)
-    until(lambda: full.statistics().waiting_senders == 1)
+    wait_for(lambda: empty.statistics().waiting_receivers == 2)
+    wait_for(lambda: full.statistics().waiting_senders == 1)
     assert results.recv(0) is None
     empty.shutdown(immediate)
     full.shutdown(immediate)
@@ -352,12 +351,12 @@ def test_select_in_a_child(transport: Transport, start: Start, finish: Finish) -
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no signals to send there")
 def test_ctrl_c_in_a_child_loses_nothing(
-    transport: Transport, start: Start, finish: Finish, until: Until
+    transport: Transport, start: Start, finish: Finish
 ) -> None:
     channel, reports = transport.channel(), transport.channel()
     child = start(interrupted_receiver, channel, reports)
     for n in range(5):
-        until(lambda: channel.statistics().waiting_receivers == 1)
+        wait_for(lambda: channel.statistics().waiting_receivers == 1)
         assert child.pid is not None
         os.kill(child.pid, signal.SIGINT)
         message = must(reports.recv(WAIT))

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
+from support.waiting import wait_for
 from tines.errors import QueueShutDown
 from tines.transport.contract import Channel, Message, Transport
 
-Until = Callable[[Callable[[], object]], None]
 Wait = Callable[[Channel, float], object]
 
 # On a busy machine a thread may get its turn late, but never early.
@@ -105,13 +105,11 @@ def test_a_timeout_is_kept(transport: Transport, name: str, timeout: float) -> N
 
 
 @pytest.mark.parametrize("timeout", [None, 1e9, float("inf")])
-def test_a_long_timeout_is_no_error(
-    transport: Transport, until: Until, timeout: float | None
-) -> None:
+def test_a_long_timeout_is_no_error(transport: Transport, timeout: float | None) -> None:
     channel = transport.channel()
     received: list[Message | None] = []
     with running(lambda: received.append(channel.recv(timeout))):
-        until(lambda: channel.statistics().waiting_receivers == 1)
+        wait_for(lambda: channel.statistics().waiting_receivers == 1)
         channel.send(b"at last")
     assert [bytes(message[2]) for message in received if message] == [b"at last"]
 
@@ -170,7 +168,7 @@ def test_a_bound_in_bytes(transport: Transport) -> None:
     assert channel.send(bytes(10_000), timeout=0) >= 0
 
 
-def test_send_many_sends_what_fits(transport: Transport, until: Until) -> None:
+def test_send_many_sends_what_fits(transport: Transport) -> None:
     channel = transport.channel(max_items=4)
     messages = [(0, n, b"", ()) for n in range(10)]
     assert channel.send_many(messages, 0) == 4
@@ -179,12 +177,12 @@ def test_send_many_sends_what_fits(transport: Transport, until: Until) -> None:
         assert [channel.recv(30)[1] for _ in range(10)] == list(range(10))  # type: ignore[index]
 
 
-def test_room_wakes_a_blocked_sender(transport: Transport, until: Until) -> None:
+def test_room_wakes_a_blocked_sender(transport: Transport) -> None:
     channel = transport.channel(max_items=1)
     channel.send(b"", tag=0)
     tickets = []
     with running(lambda: tickets.append(channel.send(b"", tag=1))):
-        until(lambda: channel.statistics().waiting_senders == 1)
+        wait_for(lambda: channel.statistics().waiting_senders == 1)
         assert channel.recv(0)[1] == 0  # type: ignore[index]
         assert channel.recv(30)[1] == 1  # type: ignore[index]
     assert tickets[0] >= 0
@@ -231,7 +229,7 @@ def test_each_message_goes_to_exactly_one_thread(transport: Transport) -> None:
             assert own == sorted(own)
 
 
-def test_a_message_wakes_one_receiver_at_once(transport: Transport, until: Until) -> None:
+def test_a_message_wakes_one_receiver_at_once(transport: Transport) -> None:
     channel = transport.channel()
     got: list[float] = []
 
@@ -240,11 +238,11 @@ def test_a_message_wakes_one_receiver_at_once(transport: Transport, until: Until
         got.append(time.monotonic())
 
     with running(receive, receive, receive):
-        until(lambda: channel.statistics().waiting_receivers == 3)
+        wait_for(lambda: channel.statistics().waiting_receivers == 3)
         for count in range(1, 4):
             sent = time.monotonic()
             channel.send(b"")
-            until(partial(_has_length, got, count))
+            wait_for(partial(_has_length, got, count))
             assert got[-1] - sent < LATE
     assert channel.qsize() == 0
 
@@ -284,7 +282,7 @@ def test_immediate_shutdown_discards(transport: Transport) -> None:
 
 
 @pytest.mark.parametrize("immediate", [False, True])
-def test_shutdown_wakes_everybody(transport: Transport, until: Until, immediate: bool) -> None:
+def test_shutdown_wakes_everybody(transport: Transport, immediate: bool) -> None:
     empty, full = transport.channel(leases=1), transport.channel(max_items=1)
     full.send(b"")
 
@@ -302,8 +300,8 @@ def test_shutdown_wakes_everybody(transport: Transport, until: Until, immediate:
         refused(lambda: full.send(b"")),
         refused(lambda: full.send_many([(0, 0, b"", ())] * 3)),
     ):
-        until(lambda: empty.statistics().waiting_receivers == 3)
-        until(lambda: full.statistics().waiting_senders == 2)
+        wait_for(lambda: empty.statistics().waiting_receivers == 3)
+        wait_for(lambda: full.statistics().waiting_senders == 2)
         empty.shutdown(immediate)
         full.shutdown(immediate)
     assert full.qsize() == (0 if immediate else 1)
@@ -312,7 +310,7 @@ def test_shutdown_wakes_everybody(transport: Transport, until: Until, immediate:
 # -- task_done and join
 
 
-def test_join_waits_for_every_task_done(transport: Transport, until: Until) -> None:
+def test_join_waits_for_every_task_done(transport: Transport) -> None:
     channel = transport.channel()
     assert channel.join(0)
     assert channel.join()
@@ -447,7 +445,7 @@ class Interrupted(Exception):
 
 
 @pytest.fixture
-def interrupt(until: Until) -> Iterator[Callable[[Callable[[], object]], Callable[[], None]]]:
+def interrupt() -> Iterator[Callable[[Callable[[], object]], Callable[[], None]]]:
     """Return a maker of functions that signal the main thread once a condition holds."""
 
     def handler(*_: object) -> None:
@@ -457,7 +455,7 @@ def interrupt(until: Until) -> Iterator[Callable[[Callable[[], object]], Callabl
 
     def make(condition: Callable[[], object]) -> Callable[[], None]:
         def shoot() -> None:
-            until(condition)
+            wait_for(condition)
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
 
         return shoot
@@ -496,7 +494,7 @@ def test_an_exception_in_a_signal_handler_ends_a_wait(
 
 
 @needs_signals
-def test_signals_do_not_end_a_wait_by_themselves(transport: Transport, until: Until) -> None:
+def test_signals_do_not_end_a_wait_by_themselves(transport: Transport) -> None:
     channel = transport.channel()
     handled: list[int] = []
 
@@ -504,10 +502,10 @@ def test_signals_do_not_end_a_wait_by_themselves(transport: Transport, until: Un
         handled.append(signum)
 
     def bother() -> None:
-        until(lambda: channel.statistics().waiting_receivers == 1)
+        wait_for(lambda: channel.statistics().waiting_receivers == 1)
         for n in range(20):
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
-            until(partial(_has_length, handled, n + 1))
+            wait_for(partial(_has_length, handled, n + 1))
         channel.send(b"calm")
 
     previous = signal.signal(signal.SIGUSR1, handler)
@@ -522,12 +520,12 @@ def test_signals_do_not_end_a_wait_by_themselves(transport: Transport, until: Un
 
 
 @needs_signals
-def test_a_signal_handler_may_send(transport: Transport, until: Until) -> None:
+def test_a_signal_handler_may_send(transport: Transport) -> None:
     channel = transport.channel()
     previous = signal.signal(signal.SIGUSR1, lambda *_: channel.send(b"from the handler"))
 
     def shoot() -> None:
-        until(lambda: channel.statistics().waiting_receivers == 1)
+        wait_for(lambda: channel.statistics().waiting_receivers == 1)
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
 
     try:
@@ -546,7 +544,7 @@ def readable(channel: Channel, timeout: float) -> bool:
     return bool(select.select([channel.fileno()], [], [], timeout)[0])
 
 
-def test_fileno_is_readable_while_there_is_a_message(transport: Transport, until: Until) -> None:
+def test_fileno_is_readable_while_there_is_a_message(transport: Transport) -> None:
     channel = transport.channel()
     assert not readable(channel, 0)
     assert channel.fileno() == channel.fileno()
@@ -557,7 +555,7 @@ def test_fileno_is_readable_while_there_is_a_message(transport: Transport, until
         assert readable(channel, 10), "looking does not change it"
         assert channel.recv(0) is not None
     assert channel.recv(0) is None
-    until(lambda: not readable(channel, 0))
+    wait_for(lambda: not readable(channel, 0))
     channel.send(b"3")
     assert readable(channel, 10)
     descriptor = channel.fileno()

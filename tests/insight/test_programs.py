@@ -16,16 +16,9 @@ import pytest
 
 import tines as mp
 from programs import POOL, QUEUE
+from support.waiting import wait_for
 from tines.insight.reader import Reader, Untrusted
 from tines.transport import choice
-
-
-def wait_until(condition):
-    for _ in range(3000):
-        if condition():
-            return
-        time.sleep(0.01)
-    raise AssertionError("it does not come true")
 
 
 def sample(**arguments):
@@ -111,7 +104,7 @@ def test_a_stopped_program_that_is_poked_for_ever_holds_up_nobody(programs):
     finally:
         program.send_signal(signal.SIGCONT)
     # There may have been no room for this poke, before the program has read the others.
-    wait_until(lambda: sample(timeout=10).programs[0].answering)
+    wait_for(lambda: sample(timeout=10).programs[0].answering)
 
 
 CHILDREN = """
@@ -224,7 +217,7 @@ def test_one_descriptor_and_no_child_has_it(programs):
     program = programs.start(FAMILY)
     assert doors(program.pid) == 1
     for child in map(int, program.said[1:]):
-        wait_until(lambda child=child: not doors(child))
+        wait_for(lambda child=child: not doors(child))
     program.communicate()
     assert program.returncode == 0
 

@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from tines.pool import Pool
 
-PATIENCE = 20.0
-"""Seconds for something that must happen, on a machine that is busy with other things."""
-
 MakePool = Callable[..., Pool]
-
-
-def wait_for(condition: Callable[[], object], patience: float = PATIENCE) -> None:
-    """Wait until something holds that sends no event."""
-    until = time.monotonic() + patience
-    while not condition():
-        assert time.monotonic() < until, "it did not come to pass"
-        time.sleep(0.005)
 
 
 def outcomes(iterator: Iterable[Any]) -> list[Any]:

@@ -28,7 +28,8 @@ from pool_tasks import (
     pid,
     square,
 )
-from pool_tools import MakePool, outcomes, wait_for
+from pool_tools import MakePool, outcomes
+from support.waiting import wait_for
 from tines.errors import PoolBrokenError, ProcessLostError, WorkerLostError
 
 WAYS = ["SIGKILL", "SIGTERM", "SIGABRT", "exit", "sys.exit", "segfault"]

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from pool_tasks import square
-from pool_tools import MakePool, outcomes, wait_for
+from pool_tools import MakePool, outcomes
+from support.waiting import wait_for
 from tines.pool.chunks import TARGET, Guide
 from tines.pool.iterators import LARGEST_WINDOW
 

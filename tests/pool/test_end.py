@@ -20,7 +20,8 @@ import psutil
 import pytest
 
 from pool_tasks import nap, pid, square, stubborn
-from pool_tools import PATIENCE, MakePool, wait_for
+from pool_tools import MakePool
+from support.waiting import PATIENCE, wait_for
 from tines.engines.local import LocalEngine
 from tines.errors import TaskCancelledError
 from tines.pool import Pool

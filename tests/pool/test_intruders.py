@@ -19,7 +19,8 @@ from pool_tasks import (
     square,
     unloadable_slowly,
 )
-from pool_tools import PATIENCE, MakePool
+from pool_tools import MakePool
+from support.waiting import PATIENCE
 from tines.errors import DecodeError
 from tines.pool.displays import Displays
 from tines.pool.failures import Unfetched

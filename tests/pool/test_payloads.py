@@ -30,7 +30,8 @@ from pool_tasks import (
     unloadable,
     unpicklable,
 )
-from pool_tools import MakePool, outcomes, wait_for
+from pool_tools import MakePool, outcomes
+from support.waiting import wait_for
 from tines.errors import DecodeError, EncodeError, ResultEncodeError
 from tines.pool import MapResult, MaybeEncodingError
 from tines.wire.tracebacks import RemoteError

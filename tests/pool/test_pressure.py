@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from pool_tasks import end_at, end_until, nap, pid, square
-from pool_tools import MakePool, outcomes, wait_for
+from pool_tools import MakePool, outcomes
+from support.waiting import wait_for
 from tines import _config
 from tines.errors import TaskCancelledError, WorkerLostError
 from tines.pool import Pool

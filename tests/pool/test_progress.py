@@ -19,7 +19,8 @@ import pytest
 
 import tines
 from pool_tasks import add, end_until, fail_at, fail_until, nap, square
-from pool_tools import MakePool, outcomes, wait_for
+from pool_tools import MakePool, outcomes
+from support.waiting import wait_for
 from tines import context
 from tines.errors import WaitTimeout, WorkerLostError
 from tines.pool import IMapIterator, IMapUnorderedIterator, MapResult, watch

@@ -27,7 +27,8 @@ from pool_tasks import (
     unloadable,
     unpicklable,
 )
-from pool_tools import PATIENCE, MakePool, wait_for
+from pool_tools import MakePool
+from support.waiting import PATIENCE, wait_for
 from tines.engines import local
 from tines.errors import PoolBrokenError, TaskCancelledError, TaskTimeoutError, WorkerLostError
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from pool_tasks import burn, end_until, fail, hold, nap, pid, square
-from pool_tools import MakePool, wait_for
+from pool_tools import MakePool
+from support.waiting import wait_for
 
 
 def test_statistics(make: MakePool, tmp_path: Any) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from pool_tasks import child_and_nap, hold, leave_mark, nap, pid, square, stubborn
-from pool_tools import PATIENCE, MakePool, outcomes, wait_for
+from pool_tools import MakePool, outcomes
+from support.waiting import PATIENCE, wait_for
 from tines.errors import TaskCancelledError, TaskTimeoutError, TinesError
 
 

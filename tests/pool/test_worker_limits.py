@@ -21,7 +21,8 @@ from pool_tasks import (
     square,
     variable,
 )
-from pool_tools import MakePool, outcomes, wait_for
+from pool_tools import MakePool, outcomes
+from support.waiting import wait_for
 from tines.errors import PoolBrokenError, WorkerLostError
 from tines.pool import environment, resources
 from tines.pool.options import PoolOptions

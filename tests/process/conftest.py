@@ -5,9 +5,9 @@ import pytest
 import tines as mp
 
 
-@pytest.fixture(params=mp.get_all_start_methods())
-def ctx(request):
-    return mp.get_context(request.param)
+@pytest.fixture
+def ctx(method):
+    return mp.get_context(method)
 
 
 @pytest.fixture

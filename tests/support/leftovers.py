@@ -190,12 +190,7 @@ def _sweep_entries() -> None:
 def _report_survivors(session: _Session) -> None:
     """Report, and kill, what is still there a while after the last test."""
     multiprocessing.active_children()  # reaps those that have ended
-    # Our own fork server ends when nobody is left who could ask it, and this waits for that.
-    client = sys.modules.get("tines.process.forkserver_client")
-    spares = sys.modules.get("tines.process.spares")
-    if spares is not None:
-        spares.stop()  # interpreters in waiting, which live as long as this process
-    stopping = threading.Thread(target=client.stop if client else lambda: None, daemon=True)
+    stopping = threading.Thread(target=_stop_helpers, daemon=True)
     stopping.start()
     _, alive = psutil.wait_procs(list(_our_processes(session)), timeout=SETTLE)
     for process in alive:

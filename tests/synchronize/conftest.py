@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 import tines
-from lock_children import Start
+from support.processes import Start, starting
 from tines import transport
-
-
-@pytest.fixture(params=tines.get_all_start_methods())
-def method(request: pytest.FixtureRequest) -> str:
-    """Each start method, in the tests that ask for it."""
-    name: str = request.param
-    return name
 
 
 @pytest.fixture
@@ -31,16 +24,5 @@ def context(request: pytest.FixtureRequest) -> Any:
 @pytest.fixture
 def start(context: Any) -> Iterator[Start]:
     """Start children; what is still there at the end is killed."""
-    children: list[Any] = []
-
-    def start(target: Callable[..., object], *args: Any) -> Any:
-        child = context.Process(target=target, args=args)
-        child.start()
-        children.append(child)
-        return child
-
-    yield start
-    for child in children:
-        child.kill()
-        child.join()
-        child.close()
+    with starting(context) as start:
+        yield start

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
 from typing import Any
-
-Start = Callable[..., Any]
-"""Start a child: the fixture ``start``."""
 
 
 def hold(lock: Any, holding: Any, times: int = 1) -> None:

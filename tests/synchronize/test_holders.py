@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import lock_children
-from lock_children import Start
+from support.processes import Start
 
 LONG = 30.0
 MOMENT = 0.6

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import lock_children
-from lock_children import Start
+from support.processes import Start
 from tines.errors import TransportError
 from tines.transport.ring import _program
 

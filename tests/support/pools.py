@@ -1,0 +1,30 @@
+"""Pools of a test: they are ended after it, and nothing of them is left in this process."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import multiprocessing
+import threading
+from collections.abc import Iterator
+
+from support.waiting import wait_for
+from tines.pool import Pool
+
+__all__ = ["ending"]
+
+
+@contextlib.contextmanager
+def ending() -> Iterator[list[Pool]]:
+    """Yield a list for pools; in the end they are terminated, their threads and workers are gone."""
+    made: list[Pool] = []
+    yield made
+    while made:
+        made.pop().terminate()
+    gc.collect()
+    wait_for(lambda: not _threads())
+    wait_for(lambda: not multiprocessing.active_children())
+
+
+def _threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("tines pool")]
