@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from pool_tasks import add, fail, fail_at, get_state, hold, nap, nested, pid, set_state, square
-from pool_tools import PATIENCE, MakePool, outcomes
+from pool_tools import MakePool, outcomes
+from support.waiting import PATIENCE
 from tines.pool import Pool, ThreadPool
 from tines.transport import named
 
