@@ -36,6 +36,16 @@ def hold(gate: str, value: Any = None) -> Any:
     return value
 
 
+class HeldWhenUnpickled:
+    """Whoever unpickles it waits for a file."""
+
+    def __init__(self, gate: str) -> None:
+        self.gate = gate
+
+    def __reduce__(self) -> Any:
+        return hold, (self.gate,)
+
+
 def fail(message: str = "boo") -> None:
     raise KeyError(message)
 

@@ -5,14 +5,25 @@ from __future__ import annotations
 import os
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pool_tasks import child_and_nap, hold, leave_mark, nap, pid, square, stubborn
+from pool_tasks import (
+    HeldWhenUnpickled,
+    child_and_nap,
+    hold,
+    leave_mark,
+    nap,
+    pid,
+    square,
+    stubborn,
+)
 from pool_tools import MakePool, outcomes
 from support.waiting import PATIENCE, wait_for
+from tines.engines.local import LocalWorker
 from tines.errors import TaskCancelledError, TaskTimeoutError, TinesError
 
 
@@ -112,6 +123,44 @@ def test_cancel_what_is_running(make: MakePool) -> None:
         result.get()
     assert caught.value.started
     assert pool.apply(pid) == worker
+
+
+@pytest.mark.parametrize("how", ["call", "map", "timeout"])
+def test_stopping_what_is_not_unpickled_yet(
+    make: MakePool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, how: str
+) -> None:
+    """It is taken, so the worker is told; the task ends before it begins, and its worker stays."""
+    pool = make(1, grace=3 * PATIENCE)
+    worker = pool.apply(pid)
+    wait_for(lambda: pool._core.tasks.lease(0) is None)
+    told = threading.Event()
+    interrupt = LocalWorker.interrupt
+
+    def tell(running: LocalWorker, order: bytes) -> bool:
+        possible = interrupt(running, order)
+        told.set()
+        return possible
+
+    monkeypatch.setattr(LocalWorker, "interrupt", tell)
+    gate, marks = tmp_path / "gate", tmp_path / "marks"
+    marks.mkdir()
+    held = HeldWhenUnpickled(str(gate))
+    result: Any
+    if how == "map":
+        result = pool.map_async(partial(leave_mark, str(marks)), [held])
+    elif how == "call":
+        result = pool.apply_async(leave_mark, (str(marks), held))
+    else:
+        result = pool.apply_async(leave_mark, (str(marks), held), timeout=0.05)
+    if how != "timeout":
+        wait_for(lambda: pool._core.tasks.lease(0) is not None)
+        assert result.cancel()
+    assert told.wait(PATIENCE)
+    gate.touch()
+    with pytest.raises(TaskTimeoutError if how == "timeout" else TaskCancelledError):
+        result.get(PATIENCE)
+    assert pool.apply(pid) == worker
+    assert not list(marks.iterdir())
 
 
 def test_cancel_what_does_not_listen(make: MakePool) -> None:

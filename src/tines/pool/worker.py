@@ -5,7 +5,8 @@ whenever the worker dies, the parent can read what it held, and how far it had c
 released after the result is with the transport.
 
 SIGINT means an order from the parent, which says in the control pipe what it is about. It is obeyed
-only while the very dispatch that it names is running; a stray SIGINT does nothing.
+as soon as the very dispatch that it names is running, and only then: one that comes while the task is
+received or unpickled is kept until it begins. A stray SIGINT does nothing.
 """
 
 from __future__ import annotations
@@ -83,8 +84,10 @@ class _Worker:
         self._setup = spec.setup
         self._environment = spec.environment
         self._functions = FunctionCache()
-        # The dispatch that is running, for the signal handler; 0 while none is.
+        # The dispatch that is running, for the signal handler; 0 while none is. An order is kept before
+        # that is looked at, and looked for after that is set, so one of the two sees the other.
         self._running = 0
+        self._order: Order | None = None
 
     def prepare(self) -> bool:
         """Get ready for tasks; ``False``: the initializer failed, as the parent has been told."""
@@ -137,6 +140,8 @@ class _Worker:
             if function is None:
                 function, args = functions.carried(args)
             self._running = tag
+            if self._order is not None:
+                self._carry_out()
             for _ in self._tasks.ticking(_ONCE, self._slot):
                 value = function(*args[0], **args[1]) if keywords else function(*args)
             self._running = 0
@@ -165,6 +170,8 @@ class _Worker:
             function = self._functions.find(data)
             items = loads(data, buffers=buffers)
             self._running = tag
+            if self._order is not None:
+                self._carry_out()
             ticking = self._tasks.ticking(items, self._slot)
             if kind == messages.EACH:
                 self._run_slices(tag, len(items), _Guarded(function), ticking)
@@ -229,26 +236,24 @@ class _Worker:
 
     def _obey(self, signum: int, frame: Any) -> None:
         """Handle SIGINT: read what is ordered, and raise it if it is about what is running."""
-        order = self._ordered()
-        if order is None:
+        try:
+            while self._control is not None and self._control.poll():
+                self._order = Order.decode(self._control.recv_bytes())
+        except (EOFError, OSError):
+            pass  # the parent is gone, or has let go of this worker
+        if self._order is not None and self._running:
+            self._carry_out()
+
+    def _carry_out(self) -> None:
+        """Raise what is ordered, unless it is about a dispatch before the one that is running."""
+        order, self._order = self._order, None
+        if order is None or order.tag != self._running:
             return
         if order.verb == Verb.CANCEL:
             raise TaskCancelledError("the task was cancelled while it was running", started=True)
         raise TaskTimeoutError(
             f"the task ran longer than timeout={order.timeout:g} s", timeout=order.timeout
         )
-
-    def _ordered(self) -> Order | None:
-        """Read the control pipe; return an order about what is running, if there is one."""
-        found = None
-        try:
-            while self._control is not None and self._control.poll():
-                order = Order.decode(self._control.recv_bytes())
-                if order.tag == self._running:
-                    found = order
-        except (EOFError, OSError):
-            pass  # the parent is gone, or has let go of this worker
-        return found
 
 
 class _Guarded:
