@@ -5,8 +5,8 @@ It derives from ``multiprocessing.process.BaseProcess``, so ``current_process()`
 child is started is the business of a ``Popen`` class for each start method.
 
 In the parent: ``start()`` makes the box the child will write into, and hands both to ``Popen``.
-In the child: ``_bootstrap()`` binds it to its parent and installs the box, before anything of the
-user's runs; then the standard library's own takes over.
+In the child: ``_bootstrap()`` installs the box, before anything of the user's runs; the rest of its
+life is told in :mod:`tines.process.bootstrap`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import os
 import sys
 
 from tines import _tracing
-from tines.process import stdin
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,10 +46,9 @@ _SET_BY_INIT = frozenset(
 
 
 # Of the standard library's private names these are used: ``_children``, ``_cleanup`` and
-# ``_after_fork`` here, ``_default_context`` below. ``_children`` is another set in each child, so
+# ``_bootstrap`` here, ``_default_context`` below. ``_children`` is another set in each child, so
 # it is never kept.
 std: Any = _process
-std_after_fork = std.BaseProcess._after_fork
 _default_context = std_context._default_context
 
 _LAUNCHED_BY_STD = sys.platform == "win32" or getattr(sys, "frozen", False)
@@ -200,9 +198,9 @@ class ManagedProcess(_process.BaseProcess):
 
             self._box = Box()
         if sys.platform == "linux":
-            from tines.process import stacks
+            from tines.process.stacks import for_children
 
-            self._stacks = stacks.for_children()
+            self._stacks = for_children()
         observer = _tracing.observer
         began = observer.starting() if observer is not None else 0
         try:
@@ -349,7 +347,7 @@ class ManagedProcess(_process.BaseProcess):
             self._box = None
 
     def _bootstrap(self, parent_sentinel: int | None = None) -> int:
-        """Run in the child: make it safe, then do what the standard library does."""
+        """Run in the child: make it safe, then let it live; return its exit code."""
         try:
             if self.environment:
                 os.environ.update(self.environment)
@@ -370,12 +368,12 @@ class ManagedProcess(_process.BaseProcess):
         except BaseException:
             sys.excepthook(*sys.exc_info())
             return 1
-        return super()._bootstrap(parent_sentinel)  # type: ignore[misc,no-any-return]
+        if getattr(std.BaseProcess._bootstrap, "__globals__", None) is not vars(_process):
+            # Somebody else's, who measures or traces children: coverage does.
+            return super()._bootstrap(parent_sentinel)  # type: ignore[misc,no-any-return]
+        from tines.process.bootstrap import run
 
-    @staticmethod
-    def _after_fork() -> None:
-        stdin.replace()
-        std_after_fork()
+        return run(self, parent_sentinel)
 
     def _listen(self) -> None:
         """Answer in this child when it is asked for its stacks. For those who launch it."""

@@ -10,7 +10,7 @@ import os
 import sys
 from multiprocessing import resource_tracker
 
-from tines.process import launch, stacks  # noqa: F401  (a child's process object refers to it)
+from tines.process import bootstrap, launch, stacks  # noqa: F401  (each child needs them)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -70,6 +70,7 @@ def main(jobs_fd: int, settings_fd: int, preload: bool = True) -> None:
     os.close(settings_fd)
     util._close_stdin()  # type: ignore[attr-defined]
     # What each child needs in any case, so that none has to import it.
+    import tines.process.bootstrap
     import tines.process.outcome
     import tines.process.popen_forkserver
     import tines.process.stacks  # noqa: F401
@@ -256,7 +257,6 @@ class _Server:
         signal.signal(signal.SIGINT, self._handlers[signal.SIGINT])
         resource_tracker._resource_tracker._fd = tracker_fd  # type: ignore[attr-defined]
         forkserver_client.adopt(client_fd, inherited)
-        stdin.put_aside()
         return launch.run(payload_fd, liveness_fd)
 
 

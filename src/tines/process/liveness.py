@@ -22,6 +22,7 @@ so each child would have to open it anew through ``/proc``, which takes longer t
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
@@ -108,7 +109,9 @@ def bind_to_parent(sentinel: int, *, group: bool = False) -> None:
     if _bound:
         return
     _bound = True
-    if not _ask_for_signal(sentinel, group):
+    try:
+        _kill_at_end(sentinel, group)
+    except OSError:
         threading.Thread(
             target=_wait_and_end, args=(sentinel, group), name="tines-liveness", daemon=True
         ).start()
@@ -130,18 +133,14 @@ def load_native() -> None:
         _kill_at_end = kill_at_end
 
 
-def _ask_for_signal(sentinel: int, group: bool) -> bool:
-    """Have the kernel kill this process at the pipe's end; False where it cannot."""
-    if sys.platform != "linux":
-        return False
-    try:
-        _kill_at_end(sentinel, group)
-    except OSError:
-        return False
-    return True
-
-
 def _kill_at_end_in_python(sentinel: int, group: bool) -> None:
+    """Have the kernel kill this process at the pipe's end.
+
+    Raises:
+        OSError: it cannot do that here.
+    """
+    if sys.platform != "linux":
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
     fcntl.fcntl(sentinel, fcntl.F_SETSIG, signal.SIGKILL)
     fcntl.fcntl(sentinel, fcntl.F_SETOWN, -os.getpgrp() if group else os.getpid())
     fcntl.fcntl(sentinel, fcntl.F_SETFL, os.O_RDONLY | os.O_ASYNC)

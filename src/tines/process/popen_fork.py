@@ -7,7 +7,7 @@ import multiprocessing.util as util
 import os
 import sys
 
-from tines.process import liveness, popen, stacks, stdin
+from tines.process import bootstrap, liveness, popen, stacks, stdin  # noqa: F401  (for the child)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,7 +62,6 @@ def _run_child(process_obj: Any, liveness_fd: int, listen: Callable[[], None] | 
             _atexit._clear()
             atexit.register(_util._exit_function)
         liveness.enter(liveness_fd, process_obj.dies_with_parent, process_obj.own_group)
-        stdin.put_aside()
         if listen is not None:
             listen()
         code = process_obj._bootstrap(parent_sentinel=liveness_fd)

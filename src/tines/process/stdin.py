@@ -7,14 +7,20 @@ needs is a page fault: a tenth of the time that a child takes from start to join
 from __future__ import annotations
 
 import io
+import multiprocessing.util as util
 import os
 import sys
 
-__all__ = ["prepare", "put_aside", "replace"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["prepare", "replace"]
+
+_util: Any = util
 
 # At most one, for the next child; each child takes it, and its own children get another.
 _prepared: list[io.TextIOWrapper] = []
-_aside = False
 
 
 def prepare() -> None:
@@ -28,24 +34,15 @@ def prepare() -> None:
         os.close(_prepared.pop().fileno())
 
 
-def put_aside() -> None:
-    """In a forked child: close ``sys.stdin``, and have the standard library not open another."""
-    global _aside
+def replace() -> None:
+    """In a child: close ``sys.stdin``, and let it read from ``/dev/null``; the descriptor stays."""
     stream = sys.stdin
     if stream is None or not _prepared:
+        _util._close_stdin()
         return
     try:
-        # What all its layers ask for whether they are closed. The descriptor stays open.
+        # What all its layers ask for whether they are closed.
         (stream.buffer.raw if type(stream) is io.TextIOWrapper else stream).close()
     except (AttributeError, OSError, ValueError):
         pass
-    sys.stdin = None
-    _aside = True
-
-
-def replace() -> None:
-    """In a forked child, after :func:`put_aside`: let it read from ``/dev/null``."""
-    global _aside
-    if _aside:
-        sys.stdin = _prepared.pop()
-        _aside = False
+    sys.stdin = _prepared.pop()

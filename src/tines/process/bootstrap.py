@@ -1,0 +1,106 @@
+"""A child's life around ``run()``: what it does before, and in which order it ends.
+
+The steps are those of the standard library's ``BaseProcess._bootstrap``, in its order, as programs
+rely on it: who is the current process, what is reset after a fork, which exit handlers run, when
+streams are flushed. A forked child pays for each step that it takes by copying the pages that the
+step touches, and most children have nothing to do in most of them. So a step looks first whether
+there is anything to do. All in all this is a tenth of the time of a child that does nothing.
+
+A ``_bootstrap`` that somebody else has put into ``BaseProcess``, as coverage does, is the
+business of :meth:`tines.process.base.ManagedProcess._bootstrap`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing.context as std_context
+import multiprocessing.process as std_process
+import multiprocessing.util as std_util
+import sys
+import threading
+
+from tines.process import stdin
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["run"]
+
+# Their private names are what the standard library uses here.
+_context: Any = std_context
+_process: Any = std_process
+_util: Any = std_util
+_threading: Any = threading
+
+
+def run(process: Any, parent_sentinel: int | None) -> int:
+    """Be the process: run it, end what it leaves behind, and return its exit code."""
+    code = 1
+    try:
+        _become(process, parent_sentinel)
+        try:
+            process.run()
+            code = 0
+        finally:
+            # From Python 3.13 on these are among the ``atexit`` handlers.
+            if sys.version_info < (3, 13) and (_util._finalizer_registry or _process._children):
+                _util._exit_function()
+    except SystemExit as error:
+        code = _code_of(error)
+    except BaseException:
+        _report(process)
+    finally:
+        if _has_threads():
+            _threading._shutdown()
+        if _util._logger is not None:
+            _util.info("process exiting with exitcode %d", code)
+        _util._flush_std_streams()
+    return code
+
+
+def _become(process: Any, parent_sentinel: int | None) -> None:
+    """Make ``process`` the current one, with no children, and the one before it its parent."""
+    if process._start_method is not None:
+        _context._force_start_method(process._start_method)
+    _process._process_counter = itertools.count(1)
+    _process._children = set()
+    stdin.replace()
+    # Kept until what the program does after a fork is done.
+    before, _process._current_process = _process._current_process, process
+    _process._parent_process = _process._ParentProcess(
+        process._parent_name, process._parent_pid, parent_sentinel
+    )
+    if _threading._HAVE_THREAD_NATIVE_ID:
+        _threading._main_thread._set_native_id()
+    if process._start_method != "spawn":
+        # The parent's finalizers are not ours; what was to be called after a fork is.
+        _util._finalizer_registry.clear()
+        if _util._afterfork_registry:
+            _util._run_after_forkers()
+    del before
+    if _util._logger is not None:
+        _util.info("child process calling self.run()")
+
+
+def _has_threads() -> bool:
+    """Whether there may be threads to wait for, or handlers that go before that."""
+    if sys.version_info >= (3, 13):
+        return True  # to look takes as long
+    return bool(_threading._shutdown_locks or _threading._threading_atexits)
+
+
+def _code_of(error: SystemExit) -> int:
+    if error.code is None:
+        return 0
+    if isinstance(error.code, int):
+        return error.code
+    sys.stderr.write(f"{error.code}\n")
+    return 1
+
+
+def _report(process: Any) -> None:
+    import traceback
+
+    sys.stderr.write(f"Process {process.name}:\n")
+    traceback.print_exc()
