@@ -11,12 +11,13 @@ import gc
 import multiprocessing
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
 
 import pytest
 
+from channel_tools import Finish
 from support.descriptors import descriptors
 from support.processes import Start, starting
 from support.waiting import PATIENCE, wait_for
@@ -33,7 +34,7 @@ def fork() -> Iterator[Start]:
 
 
 @pytest.fixture
-def finish() -> Callable[..., None]:
+def finish() -> Finish:
     """Join processes that must end well."""
 
     def finish(*processes: BaseProcess) -> None:

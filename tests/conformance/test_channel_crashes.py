@@ -13,26 +13,17 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from channel_tools import WAIT, Finish, must
 from support.processes import Start
 from support.waiting import wait_for
 from tines.errors import QueueShutDown
-from tines.transport.contract import Channel, Message, Transport
-
-WAIT = 30.0
-
-Finish = Callable[..., None]
+from tines.transport.contract import Channel, Transport
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
-
-
-def must(message: Message | None) -> Message:
-    assert message is not None
-    return message
 
 
 def kill(process: Any) -> None:

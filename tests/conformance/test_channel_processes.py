@@ -13,21 +13,14 @@ from collections.abc import Callable
 
 import pytest
 
+from channel_tools import WAIT, Finish, must
 from support.processes import Start
 from support.waiting import wait_for
 from tines.errors import QueueShutDown
-from tines.transport.contract import Channel, Message, Shared, Transport
+from tines.transport.contract import Channel, Shared, Transport
 from tines.wire.pickling import decode, encode
 
 MEGABYTE = 1024 * 1024
-WAIT = 30.0
-
-Finish = Callable[..., None]
-
-
-def must(message: Message | None) -> Message:
-    assert message is not None
-    return message
 
 
 # -- children

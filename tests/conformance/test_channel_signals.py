@@ -1,0 +1,115 @@
+"""Signals while a call waits: an exception in the handler ends it, and nothing else does."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import pytest
+
+from channel_tools import RECEIVES, SENDS, blocked_channel, has_length, running
+from support.waiting import wait_for
+from tines.transport.contract import Transport
+
+needs_signals = pytest.mark.skipif(
+    not hasattr(signal, "pthread_kill"), reason="signals cannot be sent to a thread here"
+)
+
+
+class Interrupted(Exception):
+    """Raised by the handler of these tests."""
+
+
+@pytest.fixture
+def interrupt() -> Iterator[Callable[[Callable[[], object]], Callable[[], None]]]:
+    """Return a maker of functions that signal the main thread once a condition holds."""
+
+    def handler(*_: object) -> None:
+        raise Interrupted
+
+    previous = signal.signal(signal.SIGUSR1, handler)
+
+    def make(condition: Callable[[], object]) -> Callable[[], None]:
+        def shoot() -> None:
+            wait_for(condition)
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+
+        return shoot
+
+    yield make
+    signal.signal(signal.SIGUSR1, previous)
+
+
+@needs_signals
+@pytest.mark.parametrize("timeout", [None, 30.0])
+@pytest.mark.parametrize("name", [*RECEIVES, "send", "send_many"])
+def test_an_exception_in_a_signal_handler_ends_a_wait(
+    transport: Transport,
+    interrupt: Callable[[Callable[[], object]], Callable[[], None]],
+    name: str,
+    timeout: float,
+) -> None:
+    call, _ = {**RECEIVES, **SENDS}[name]
+    channel = blocked_channel(transport, name)
+
+    def waiting() -> int:
+        statistics = channel.statistics()
+        return statistics.waiting_receivers + statistics.waiting_senders
+
+    with running(interrupt(waiting)), pytest.raises(Interrupted):
+        call(channel, timeout)
+    # It goes on as if the call had never been made.
+    assert channel.qsize() == (name in SENDS)
+    if name in SENDS:
+        channel.recv(0)
+    assert channel.send(b"after", tag=5, timeout=0) >= 0
+    message = channel.recv(0)
+    assert message is not None
+    assert message[1] == 5
+    assert channel.lease(0) is None
+
+
+@needs_signals
+def test_signals_do_not_end_a_wait_by_themselves(transport: Transport) -> None:
+    channel = transport.channel()
+    handled: list[int] = []
+
+    def handler(signum: int, frame: object) -> None:
+        handled.append(signum)
+
+    def bother() -> None:
+        wait_for(lambda: channel.statistics().waiting_receivers == 1)
+        for n in range(20):
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+            wait_for(partial(has_length, handled, n + 1))
+        channel.send(b"calm")
+
+    previous = signal.signal(signal.SIGUSR1, handler)
+    try:
+        with running(bother):
+            message = channel.recv(60)
+    finally:
+        signal.signal(signal.SIGUSR1, previous)
+    assert message is not None
+    assert bytes(message[2]) == b"calm"
+    assert len(handled) == 20
+
+
+@needs_signals
+def test_a_signal_handler_may_send(transport: Transport) -> None:
+    channel = transport.channel()
+    previous = signal.signal(signal.SIGUSR1, lambda *_: channel.send(b"from the handler"))
+
+    def shoot() -> None:
+        wait_for(lambda: channel.statistics().waiting_receivers == 1)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+
+    try:
+        with running(shoot):
+            message = channel.recv(30)
+    finally:
+        signal.signal(signal.SIGUSR1, previous)
+    assert message is not None
+    assert bytes(message[2]) == b"from the handler"

@@ -1,0 +1,131 @@
+"""How long a channel of the pipe transport lives: as long as anybody can reach it, and no longer."""
+
+from __future__ import annotations
+
+import gc
+import pickle
+
+import pytest
+
+from channel_tools import WAIT, Finish, must
+from support.processes import Start
+from support.waiting import wait_for
+from tines.errors import TransportError
+from tines.transport import named
+from tines.transport.contract import Channel, Shared
+from tines.transport.pipe import registry
+
+pipe = named("pipe")
+
+
+def broker_channels() -> int:
+    current = registry.current()
+    current.sweep()
+    return len(current.broker().channels)
+
+
+def hold_until_told(channel: Channel, go: Channel, ready: Channel) -> None:
+    channel.qsize()
+    ready.send(b"")
+    assert go.recv(WAIT) is not None
+
+
+def hold_without_use(go: Channel, ready: Channel, *_: object) -> None:
+    ready.send(b"")
+    assert go.recv(WAIT) is not None
+
+
+def pass_on(post: Channel, go: Channel, ready: Channel) -> None:
+    """Open a channel from a message, put it into another message, and let go of it."""
+    channel = pickle.loads(must(post.recv(WAIT))[2])
+    post.send(pickle.dumps(channel))
+    channel.close()
+    hold_without_use(go, ready)
+
+
+def test_a_dropped_channel_is_gone() -> None:
+    gc.collect()
+    base = broker_channels()
+    for close in (True, False):
+        channel = pipe.channel()
+        other = pickle.loads(pickle.dumps(channel))
+        channel.send(bytes(1000))
+        channel.close()
+        assert other.qsize() == 1
+        if close:
+            other.close()
+        del channel, other
+        wait_for(lambda: broker_channels() == base)
+
+
+def test_a_channel_goes_when_its_last_process_ends(start: Start) -> None:
+    go, ready = pipe.channel(), pipe.channel()
+    base = broker_channels()
+    channel = pipe.channel()
+    children = [start(hold_until_told, channel, go, ready) for _ in range(2)]
+    for _ in children:
+        assert ready.recv(WAIT) is not None
+    del channel
+    gc.collect()
+    assert broker_channels() == base + 1
+    children[0].kill()
+    children[0].join()
+    assert broker_channels() == base + 1
+    go.send(b"")
+    children[1].join()
+    wait_for(lambda: broker_channels() == base)
+
+
+def test_a_forked_child_holds_what_it_never_used(fork: Start) -> None:
+    go, ready = pipe.channel(), pipe.channel()
+    base = broker_channels()
+    channel = pipe.channel()
+    child = fork(hold_without_use, go, ready, channel)
+    assert ready.recv(WAIT) is not None
+    channel.close()
+    gc.collect()
+    assert broker_channels() == base + 1
+    go.send(b"")
+    child.join()
+    wait_for(lambda: broker_channels() == base)
+
+
+def test_a_pickled_handle_holds_its_channel(start: Start) -> None:
+    post, go, ready = pipe.channel(), pipe.channel(), pipe.channel()
+    base = broker_channels()
+    channel = pipe.channel()
+    channel.send(b"", tag=3)
+    post.send(pickle.dumps(channel))
+    channel.close()
+    child = start(pass_on, post, go, ready)
+    assert ready.recv(WAIT) is not None
+    assert broker_channels() == base + 1, "only the message in the post holds it now"
+    back = pickle.loads(must(post.recv(WAIT))[2])
+    assert must(back.recv(0))[1] == 3
+    back.close()
+    wait_for(lambda: broker_channels() == base)
+    go.send(b"")
+    child.join()
+
+
+def test_a_closed_share_is_an_error_for_those_who_come_late() -> None:
+    shared = pipe.share(b"data", [b"buffer"])
+    copy = pickle.dumps(shared)
+    assert pickle.loads(copy) is shared, "one object in one process"
+    shared.close()
+    with pytest.raises(TransportError, match="closed"):
+        pickle.loads(copy).open()
+
+
+def open_late(shared: Shared, report: Channel) -> None:
+    try:
+        shared.open()
+    except TransportError as error:
+        report.send(str(error).encode())
+
+
+def test_a_closed_share_is_an_error_elsewhere(fork: Start, finish: Finish) -> None:
+    shared, report = pipe.share(b"data"), pipe.channel()
+    shared.close()
+    finish(fork(open_late, shared, report))
+    assert b"closed" in bytes(must(report.recv(0))[2])
