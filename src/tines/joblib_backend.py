@@ -15,6 +15,7 @@ themselves, so joblib's memory-mapping options have nothing to do here.
 from __future__ import annotations
 
 import os
+import queue
 from typing import TYPE_CHECKING, Any
 
 from joblib.parallel import (
@@ -105,6 +106,19 @@ class TinesBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc
             (self.MAX_NUM_THREADS_VARS, threads, self.inner_max_num_threads is not None),
             **self._options,
         )
+
+    def start_call(self) -> None:
+        """Forget the batches that a failed call of the same ``Parallel`` has not sent.
+
+        joblib (1.6 and before) keeps them, and would run them in the next call and add what they
+        return to its results.
+        """
+        left = getattr(self.parallel, "_ready_batches", None)
+        while left is not None:
+            try:
+                left.get_nowait()
+            except queue.Empty:
+                break
 
     def submit(
         self, func: Callable[[], Any], callback: Callable[[Any], object] | None = None

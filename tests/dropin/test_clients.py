@@ -101,6 +101,18 @@ class TestJoblib:
                 parallel(joblib.delayed(die_at_three)(n) for n in range(10))
             assert parallel(joblib.delayed(square)(n) for n in range(3)) == [0, 1, 4]
 
+    def test_nothing_of_a_call_that_failed_is_in_the_results_of_the_next(self) -> None:
+        import joblib
+
+        # The first batch has one item, and then each is cut with the one after it: that waits.
+        with (
+            joblib.parallel_config("tines", n_jobs=2),
+            joblib.Parallel(pre_dispatch=1, batch_size=2) as parallel,
+        ):
+            with pytest.raises(KeyError):
+                parallel(joblib.delayed(fail_at_three)(n) for n in range(2, 12))
+            assert parallel(joblib.delayed(square)(n) for n in range(3)) == [0, 1, 4]
+
     def test_options_reach_the_pool(self, tmp_path) -> None:
         import joblib
 
