@@ -349,8 +349,16 @@ void tn_blocks_inherit(tn_segment *segment, uint32_t slot) {
 
 enum { BATCH = 128 };
 
-/* Take free blocks that have been idle since `before` out of their lists, in one pass, so that their pages
- * can go without the lock held. Large ones first: what is kept hot is what costs little to keep. */
+/* A stream of large messages needs a block now and then that has been idle for a moment. To make its
+ * pages again holds the stream up for so long that others become idle meanwhile. So large ones stay
+ * longer: half a second for each 64 MB, some ten times as long as it takes to make the pages. */
+static int64_t longer_for(const tn_block *block) {
+    return (int64_t)(block->touched >> 26) * (TN_SECOND / 2);
+}
+
+/* Take free blocks that have been idle since `before`, large ones for longer, out of their lists, in
+ * one pass, so that their pages can go without the lock held. Large ones first: what is kept hot is
+ * what costs little to keep. */
 static uint32_t unlink_idle_locked(tn_segment *segment, uint64_t keep, int64_t before,
                                    uint32_t *batch) {
     tn_header *header = segment->header;
@@ -363,7 +371,7 @@ static uint32_t unlink_idle_locked(tn_segment *segment, uint64_t keep, int64_t b
             tn_block *block = tn_block_at(segment, index);
             if (block == NULL || !tn_block_sound(segment, block) || tn_state_of(block) != TN_FREE)
                 return taken;
-            if (block->freed_at > before) {
+            if (block->freed_at > before - longer_for(block)) {
                 link = &block->next;
                 continue;
             }

@@ -100,7 +100,8 @@ bool tn_arena_lock(tn_segment *segment); /* false: the lock itself is corrupt */
 void tn_arena_unlock(tn_segment *segment);
 
 /* Give pages of free blocks back until at most `keep` bytes are cached, large ones first, sparing what
- * was freed after `before`. Returns what is still cached. */
+ * was freed after `before`, and of large ones what was freed half a second earlier for each 64 MB.
+ * Returns what is still cached. */
 #define TN_KEEP (UINT64_C(4) << 20)
 uint64_t tn_arena_trim(tn_segment *segment, uint64_t keep, int64_t before);
 

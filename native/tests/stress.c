@@ -138,10 +138,32 @@ static void play(uint64_t seed) {
     free(stage);
 }
 
+/* Idle for less than a second, a small block loses its pages and a large one, in the middle of a
+ * stream, does not; idle for longer, it does too. */
+static void keep_large_pages_longer(void) {
+    enum { SMALL = 1 << 20, LARGE = 128 << 20 };
+    tn_segment segment;
+    uint32_t small, large;
+    CHECK(tn_segment_create(&segment, UINT64_C(1) << 30) == TN_OK, "no segment");
+    CHECK(tn_block_take(&segment, SMALL, &small) == TN_OK, "no block of 1 MB");
+    CHECK(tn_block_take(&segment, LARGE, &large) == TN_OK, "no block of 128 MB");
+    tn_block_release(&segment, small);
+    tn_block_release(&segment, large);
+    int64_t now = tn_now();
+    uint64_t left = tn_arena_trim(&segment, 0, now);
+    CHECK(left == LARGE, "%llu bytes are left at once", (unsigned long long)left);
+    left = tn_arena_trim(&segment, 0, now + TN_SECOND);
+    CHECK(left == 0, "%llu bytes are left later", (unsigned long long)left);
+    tn_janitor_stop();
+    tn_segment_unmap(&segment);
+    close(segment.fd);
+}
+
 int main(int argc, char **argv) {
     uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 10) : 1;
     int64_t end = tn_now() + (argc > 2 ? strtoll(argv[2], NULL, 10) : 5) * TN_SECOND;
     int rounds = 0;
+    keep_large_pages_longer();
     do {
         alarm(60); /* a hang ends with SIGALRM */
         play(seed + (uint64_t)rounds);
