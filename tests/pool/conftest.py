@@ -1,13 +1,15 @@
-"""What the pool's tests share: pools that leave nothing behind."""
+"""What the pool's tests share: pools that leave nothing behind, and a display."""
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from pool_tools import MakePool
+from progress_tools import Recorder, no_thread
 from support.descriptors import descriptors
 from support.pools import ending
 from support.waiting import wait_for
@@ -37,3 +39,17 @@ def make(transport: Transport) -> Iterator[MakePool]:
     if before:
         # The first pool of a session opens what later ones share: a segment, a broker's socket.
         wait_for(lambda: len(descriptors()) <= before + SHARED_DESCRIPTORS)
+
+
+@pytest.fixture
+def shown() -> Recorder:
+    """A display."""
+    return Recorder()
+
+
+@pytest.fixture
+def no_display_stays() -> Iterator[None]:
+    """The thread that draws ends when nothing is shown any more."""
+    yield
+    gc.collect()
+    wait_for(no_thread)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import io
 import logging
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -18,54 +15,15 @@ from typing import Any
 import pytest
 
 import tines
-from pool_tasks import add, end_until, fail_at, fail_until, nap, square
+from pool_tasks import add, end_until, fail_at, nap, square
 from pool_tools import MakePool, outcomes
+from progress_tools import Recorder, figures, no_thread
 from support.waiting import wait_for
-from tines import context
 from tines.errors import WaitTimeout, WorkerLostError
-from tines.pool import IMapIterator, IMapUnorderedIterator, MapResult, watch
+from tines.pool import IMapIterator, IMapUnorderedIterator, MapResult
 from tines.progress import Line, ProgressOptions
 
-
-class Recorder:
-    """A display that keeps what it is shown."""
-
-    def __init__(self) -> None:
-        self.frames: list[list[Line]] = []
-        self.closed = threading.Event()
-        self.threads: set[int] = set()
-
-    def draw(self, lines: Sequence[Line]) -> None:
-        self.closed.clear()
-        self.threads.add(threading.get_ident())
-        self.frames.append(list(lines))
-
-    def close(self) -> None:
-        self.closed.set()
-
-    @property
-    def last(self) -> Line:
-        return self.frames[-1][-1]
-
-
-@pytest.fixture
-def shown() -> Recorder:
-    return Recorder()
-
-
-def no_thread() -> bool:
-    return all(thread.name != "tines progress" for thread in threading.enumerate())
-
-
-@pytest.fixture(autouse=True)
-def nothing_stays() -> Any:
-    yield
-    gc.collect()
-    wait_for(no_thread)
-
-
-def figures(line: Line) -> tuple[int, int, int, int | None, bool]:
-    return line.done, line.failed, line.retried, line.total, line.over
+pytestmark = pytest.mark.usefixtures("no_display_stays")
 
 
 @pytest.mark.parametrize("name", ["map", "starmap", "map_async", "starmap_async"])
@@ -337,236 +295,6 @@ def test_off_makes_what_there_was_before(make: MakePool) -> None:
     assert type(pool.imap(square, [1])) is IMapIterator
     assert type(pool.imap_unordered(square, [1])) is IMapUnorderedIterator
     assert no_thread()
-
-
-def test_off_imports_nothing() -> None:
-    code = (
-        "import sys, tines\n"
-        "with tines.get_context('fork').Pool(1) as pool:\n"
-        "    pool.map(abs, range(10))\n"
-        "    list(pool.imap(abs, range(10)))\n"
-        "print([name for name in ('rich', 'tines.progress.live', 'tines.progress.options') "
-        "if name in sys.modules])\n"
-    )
-    assert _run(code).stdout == "[]\n"
-
-
-# Groups of single calls.
-
-
-def test_a_group_is_watched(make: MakePool, shown: Recorder, tmp_path: Path) -> None:
-    pool = make(2)
-    calls = [pool.apply_async(square, (x,)) for x in range(20)]
-    calls.append(pool.apply_async(fail_at, (1, 1)))
-    calls.append(
-        pool.apply_async(fail_until, (str(tmp_path), 2), retries=1, retry_on=ConnectionError)
-    )
-    calls.append(pool.map_async(square, range(10)))
-    with watch(calls, shown) as results:
-        assert len(results) == 23
-        for result in results:
-            result.wait()
-    assert shown.closed.is_set()
-    assert figures(shown.last) == (32, 1, 1, 32, True)
-    assert isinstance(calls[20].exception(), ValueError)
-
-
-def test_watching_ends_with_the_block(make: MakePool, shown: Recorder) -> None:
-    pool = make(1)
-    with pytest.raises(KeyError), watch([pool.apply_async(nap, (30,))], shown):
-        raise KeyError
-    assert shown.closed.is_set()
-    assert figures(shown.last) == (0, 0, 0, 1, True)
-    with pytest.raises(TypeError, match="results must be"), watch([1]):  # type: ignore[list-item]
-        pass
-
-
-def test_results_as_completed(make: MakePool, shown: Recorder) -> None:
-    pool = make(2)
-    slow = pool.apply_async(nap, (0.3,))
-    quick = [pool.apply_async(square, (x,)) for x in range(10)]
-    done = list(tines.as_completed([slow, *quick, slow], progress=shown))
-    assert done[-1] is slow
-    assert set(done) == {slow, *quick}
-    assert figures(shown.last) == (11, 0, 0, 11, True)
-    assert list(tines.as_completed(quick)) == quick
-
-
-def test_as_completed_runs_out_of_time(make: MakePool, shown: Recorder) -> None:
-    calls = [make(1).apply_async(nap, (30,))]
-    with pytest.raises(WaitTimeout, match=r"1 of the results are not there after 0.01 s"):
-        list(tines.as_completed(calls, 0.01, progress=shown))
-    assert shown.closed.is_set()
-
-
-def test_as_completed_that_is_left(make: MakePool, shown: Recorder) -> None:
-    pool = make(1)
-    calls = [pool.apply_async(square, (1,)), pool.apply_async(nap, (30,))]
-    for _ in tines.as_completed(calls, progress=shown):
-        break
-    wait_for(shown.closed.is_set)
-
-
-def test_processes_as_completed(shown: Recorder) -> None:
-    ctx = context.default.get_context("fork")
-    processes = [ctx.Process(target=sys.exit, args=(code,)) for code in (0, 3)]
-    for process in processes:
-        process.start()
-    assert set(tines.as_completed(processes, progress=shown)) == set(processes)
-    assert figures(shown.last) == (2, 1, 0, 2, True)
-
-
-def test_as_completed_takes_nothing_else() -> None:
-    with pytest.raises(TypeError, match="takes processes, or what apply_async"):
-        tines.as_completed([1])
-
-
-# The terminal, in programs of their own.
-
-PROGRAM = """
-import os, signal, sys, threading, time
-import tines
-
-def kill_soon(go):
-    go.wait()
-    os.kill(os.getpid(), signal.SIGINT)
-
-def inputs(go):
-    for number in range(10**9):
-        if number == 200:
-            go.set()
-        yield number
-
-def naps(go):
-    threading.Timer(0.5, go.set).start()
-    return [0.01] * 100000
-
-if __name__ == "__main__":
-    go = threading.Event()
-    threading.Thread(target=kill_soon, args=(go,), daemon=True).start()
-    with tines.get_context("fork").Pool(2) as pool:
-        if sys.argv[1] == "map":
-            pool.map(time.sleep, naps(go), progress=True)
-        else:
-            for _ in pool.imap(abs, inputs(go), progress=True):
-                pass
-"""
-
-
-def _run(code: str, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", code, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=50,
-        **options,
-    )
-
-
-def _on_a_terminal(path: Path, *arguments: str) -> tuple[int, str]:
-    """Run a program with a terminal as its stdout and stderr; return its code and what it wrote."""
-    main, terminal = os.openpty()
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
-    try:
-        process = subprocess.Popen(
-            [sys.executable, str(path), *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=terminal,
-            stderr=terminal,
-            env=environment,
-            start_new_session=True,
-        )
-    finally:
-        os.close(terminal)
-    written = b""
-    while True:
-        try:
-            data = os.read(main, 65536)
-        except OSError:  # the last one has closed it
-            break
-        written += data
-    os.close(main)
-    return process.wait(30), written.decode()
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="no terminals to be had")
-@pytest.mark.parametrize("how", ["map", "imap"])
-def test_ctrl_c_leaves_the_terminal_sane(tmp_path: Path, how: str) -> None:
-    program = tmp_path / "program.py"
-    program.write_text(PROGRAM)
-    code, written = _on_a_terminal(program, how)
-    assert code in (1, -signal.SIGINT, 130)
-    assert "\x1b[?25l" in written, written  # the cursor was hidden, so it was a live display
-    assert written.rindex("\x1b[?25h") > written.rindex("\x1b[?25l")
-    assert written.count("Traceback") == 1
-    assert "KeyboardInterrupt" in written
-
-
-def test_the_interpreter_ends_in_the_middle(tmp_path: Path) -> None:
-    program = tmp_path / "program.py"
-    program.write_text(
-        "import time, tines\n"
-        "if __name__ == '__main__':\n"
-        "    pool = tines.get_context('fork').Pool(1)\n"
-        "    pool.map_async(time.sleep, [100], progress=True)\n"
-        "    time.sleep(0.5)\n"
-    )
-    code, written = _on_a_terminal(program)
-    assert code == 0, written
-    assert written.rindex("\x1b[?25h") > written.rindex("\x1b[?25l")
-
-
-def test_a_forked_child_has_its_own_streams(tmp_path: Path) -> None:
-    program = tmp_path / "program.py"
-    program.write_text(
-        "import sys, time, tines\n"
-        "def child():\n"
-        "    print('stream of', type(sys.stdout).__module__)\n"
-        "    with tines.get_context('fork').Pool(1) as pool:\n"
-        "        assert pool.map(abs, [1], progress=True) == [1]\n"
-        "if __name__ == '__main__':\n"
-        "    context = tines.get_context('fork')\n"
-        "    pool = context.Pool(1)\n"
-        "    result = pool.map_async(time.sleep, [0.5, 0.5], progress=True)\n"
-        "    while type(sys.stdout).__module__ != 'rich.file_proxy':\n"
-        "        time.sleep(0.01)\n"
-        "    process = context.Process(target=child)\n"
-        "    process.start()\n"
-        "    process.join()\n"
-        "    print('code', process.exitcode)\n"
-        "    pool.terminate()\n"
-    )
-    code, written = _on_a_terminal(program)
-    assert code == 0, written
-    assert "stream of _io" in written
-    assert "code 0" in written
-    assert "abs: 1/1" in written  # a child writes lines, beside what its parent draws
-
-
-def test_no_terminal_means_lines() -> None:
-    code = (
-        "import tines, time\n"
-        "with tines.get_context('fork').Pool(2) as pool:\n"
-        "    pool.map(abs, range(1000), progress=True)\n"
-    )
-    found = _run(code)
-    assert found.stdout == ""
-    assert found.stderr.startswith("abs: 1,000/1,000, ")
-    assert "\x1b" not in found.stderr
-
-
-def test_plain_where_rich_is_absent(tmp_path: Path) -> None:
-    program = tmp_path / "program.py"
-    program.write_text(
-        "import importlib.util, tines\n"
-        "find = importlib.util.find_spec\n"
-        "importlib.util.find_spec = lambda name, *rest: None if name == 'rich' else find(name)\n"
-        "with tines.get_context('fork').Pool(2) as pool:\n"
-        "    pool.map(abs, range(1000), progress=True)\n"
-    )
-    _, written = _on_a_terminal(program)
-    assert written.startswith("abs: 1,000/1,000, "), written
-    assert "\x1b" not in written
 
 
 def test_lines_go_where_they_are_told(make: MakePool) -> None:

@@ -1,34 +1,22 @@
-"""Traces from end to end: valid whatever happens, and saying what happened."""
+"""Traces of pools and processes: valid whatever happens, and saying what happened."""
 
 from __future__ import annotations
 
 import contextlib
-import gc
-import json
 import os
 import pickle
-import signal
-import subprocess
-import sys
-import textwrap
 import threading
-import time
 from types import SimpleNamespace
 
 import pytest
 
 import tines
 import traced_tasks
-from tines import _tracing
 from tines.pool.functions import Reference
 from tines.tracing import analysis, recorder, workers
 from tines.tracing.spool import SMALLEST
 from trace_format import load_checked
-from trace_tools import events, pool_of
-
-
-def names_of(found):
-    return [event["name"] for event in found]
+from trace_tools import events, names_of, pool_of
 
 
 def test_a_pool_on_each_transport_and_start_method(run, transport, method):
@@ -174,73 +162,6 @@ def test_memory_is_bounded_and_what_is_dropped_is_counted(run):
     assert main["kept"]["results"] + main["dropped"]["results"] == total
 
 
-def test_the_file_is_written_when_the_body_raises(run):
-    with pytest.raises(KeyboardInterrupt), tines.trace(run), pool_of(1) as pool:
-        pool.apply(traced_tasks.square, (2,))
-        raise KeyboardInterrupt
-    assert len(events(load_checked(run), "run")) == 1
-
-
-def test_a_pool_that_outlives_its_trace_goes_on(run):
-    with tines.trace(run):
-        pool = pool_of(1)
-        assert pool.apply(traced_tasks.square, (2,)) == 4
-    assert len(events(load_checked(run), "run")) == 1
-    written = run.read_bytes()
-    with pool:
-        assert pool.map(traced_tasks.square, range(100)) == [n * n for n in range(100)]
-        with pytest.raises(tines.WorkerLostError):
-            pool.apply(traced_tasks.die, (1,))
-        assert pool.apply(traced_tasks.square, (3,)) == 9
-    assert run.read_bytes() == written
-
-
-def test_a_task_that_runs_at_the_end_of_the_trace_is_unfinished(run):
-    with tines.trace(run):
-        pool = pool_of(1)
-        result = pool.apply_async(traced_tasks.nap, (0.5,))
-        while not result.running():
-            os.sched_yield()
-    with pool:
-        result.get()
-    runs = events(load_checked(run), "run")
-    assert [event["args"]["outcome"] for event in runs] in ([], ["unfinished"])
-
-
-def test_nested_traces(run, tmp_path):
-    inner = tmp_path / "inner.json"
-    with tines.trace(run), pool_of(1) as pool:
-        pool.apply(traced_tasks.square, (1,))
-        with tines.trace(inner):
-            pool.apply(traced_tasks.nap, (0.001,))
-        pool.apply(traced_tasks.square, (1,))
-    outer, inner = load_checked(run), load_checked(inner)
-    assert names_of(events(inner, "run")) == ["traced_tasks.nap"]
-    assert not inner["otherData"]["whole"] and outer["otherData"]["whole"]
-    assert len(events(outer, "run")) == 3
-
-
-def test_a_task_that_ran_before_is_not_in_a_trace_though_its_worker_noted_its_end_late(
-    run, tmp_path, monkeypatch
-):
-    gate, inner = tmp_path / "gate", tmp_path / "inner.json"
-    done = workers._TaskLog.done
-
-    def late(self, raised, sending, _):
-        while not gate.exists():
-            time.sleep(0.001)
-        done(self, raised, sending, time.monotonic_ns())
-
-    monkeypatch.setattr(workers._TaskLog, "done", late)
-    with tines.trace(run), pool_of(1) as pool:
-        pool.apply(traced_tasks.square, (1,))
-        with tines.trace(inner):
-            gate.touch()
-            pool.apply(traced_tasks.nap, (0.001,))
-    assert names_of(events(load_checked(inner), "run")) == ["traced_tasks.nap"]
-    assert len(events(load_checked(run), "run")) == 2
-
-
 @pytest.mark.slow
 @pytest.mark.watchdog(120)
 @pytest.mark.parametrize("seed", range(4))
@@ -271,85 +192,6 @@ def test_traces_are_valid_whoever_dies_whenever(run, tmp_path, transport, seed):
     for worker in report.workers:
         parts = worker.busy + worker.pickling + worker.waiting
         assert parts == pytest.approx(worker.ready, rel=0.2, abs=0.05)
-
-
-def test_the_first_trace_may_end_first(run, tmp_path):
-    second = tines.trace(tmp_path / "second.json")
-    with tines.trace(run), pool_of(1) as pool:
-        second.start()
-        pool.apply(traced_tasks.square, (1,))
-    with pool_of(1) as pool:
-        pool.apply(traced_tasks.nap, (0.001,))
-    second.stop()
-    second.stop()
-    assert names_of(events(load_checked(run), "run")) == ["traced_tasks.square"]
-    both = names_of(events(load_checked(second.path), "run"))
-    assert both == ["traced_tasks.square", "traced_tasks.nap"]
-
-
-def test_one_after_the_other(run, tmp_path):
-    for path in (run, tmp_path / "second.json", run):
-        with tines.trace(path), pool_of(1) as pool:
-            pool.apply(traced_tasks.square, (1,))
-        assert len(events(load_checked(path), "run")) == 1
-
-
-def test_a_task_may_trace_itself_inside_a_trace(run, tmp_path):
-    inner = tmp_path / "inner.json"
-    with tines.trace(run), pool_of(1) as pool:
-        assert pool.apply(traced_tasks.trace_inside, (str(inner),)) == 30
-        assert pool.apply(traced_tasks.nested, (2,)) == [0, 1]
-    assert len(events(load_checked(inner), "run")) == 5
-    assert len(events(load_checked(run), "run")) == 4
-
-
-def test_nothing_is_traced_otherwise(run):
-    with pool_of(1) as pool:
-        assert type(pool._core).__name__ == "Core"
-        with tines.trace(run):
-            pool.apply(traced_tasks.square, (1,))
-    assert not events(load_checked(run), "run")
-    assert _tracing.make_core is None
-
-
-def test_an_empty_trace_is_valid(run):
-    with tines.trace(run):
-        pass
-    load_checked(run)
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_a_child_that_is_forked_by_hand_writes_nothing(run):
-    with tines.trace(run), pool_of(1) as pool:
-        child = os.fork()
-        if child == 0:
-            status = 1
-            try:
-                with tines.trace(run.parent / "child.json"), pool_of(1) as own:
-                    own.apply(traced_tasks.square, (1,))
-                trace = tines.tracing.session._session
-                status = 0 if trace is None and not run.exists() else 2
-            finally:
-                os._exit(status)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-        pool.apply(traced_tasks.nap, (0.001,))
-    assert names_of(events(load_checked(run), "run")) == ["traced_tasks.nap"]
-    own = load_checked(run.parent / "child.json")
-    assert names_of(events(own, "run")) == ["traced_tasks.square"]
-
-
-@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="descriptors cannot be counted")
-def test_no_descriptor_is_left(run):
-    def traced():
-        with tines.trace(run), pool_of(1) as pool:
-            pool.apply(traced_tasks.square, (1,))
-        del pool
-        gc.collect()
-        return len(os.listdir("/proc/self/fd"))
-
-    traced()
-    before = traced()
-    assert max(traced() for _ in range(3)) <= before
 
 
 def test_beyond_so_many_children_none_are_traced(run, monkeypatch):
@@ -387,142 +229,6 @@ def test_a_death_whose_record_was_dropped_ends_its_task_all_the_same(run, monkey
     content = load_checked(run)
     (die,) = (event for event in events(content, "run") if event["name"] == "traced_tasks.die")
     assert die["args"]["outcome"] == "lost" and die["dur"] < 100_000
-
-
-@pytest.mark.parametrize("where", ["missing/run.json", ".", "file/run.json"])
-def test_a_path_that_cannot_be_written_fails_at_the_start(tmp_path, where):
-    (tmp_path / "file").write_text("")
-    with (
-        pytest.raises(OSError, match="the trace cannot be written there"),
-        tines.trace(tmp_path / where),
-    ):
-        pytest.fail("it has started")
-    assert _tracing.make_core is None
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
-
-
-def test_bad_arguments(run):
-    with pytest.raises(ValueError, match="max_bytes=1 is too small"):
-        tines.trace(run, max_bytes=1)
-    with tines.trace(run) as trace, pytest.raises(ValueError, match="runs already"):
-        trace.start()
-
-
-def test_a_path_that_becomes_unwritable_keeps_what_was_recorded(tmp_path):
-    path = tmp_path / "run.json"
-    trace = tines.trace(path).start()
-    path.mkdir()
-    with pytest.raises(OSError):
-        trace.stop()
-    assert len(list(tmp_path.glob("run.json.tines-*/*.spool"))) == 1
-
-
-PROGRAM = textwrap.dedent(
-    """
-    import os, signal, sys
-    import tines
-
-    def double(number):
-        return 2 * number
-
-    if __name__ == "__main__":
-        with tines.get_context(sys.argv[1]).Pool(2) as pool:
-            print(pool.map(double, range(3)), flush=True)
-            if "kill" in sys.argv:
-                os.kill(os.getpid(), signal.SIGKILL)
-            if "raise" in sys.argv:
-                raise SystemExit(5)
-            if "interrupt" in sys.argv:
-                signal.raise_signal(signal.SIGINT)
-    """
-)
-
-
-def program(tmp_path, *arguments, runner=(), **environment):
-    script = tmp_path / "program.py"
-    script.write_text(PROGRAM)
-    return subprocess.run(
-        [sys.executable, *runner, str(script), *arguments],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=50,
-    )
-
-
-@pytest.mark.parametrize("end", [[], ["raise"]])
-def test_through_the_environment(run, tmp_path, method, end):
-    done = program(tmp_path, method, *end, TINES_TRACE=str(run))
-    assert done.stdout == "[0, 2, 4]\n" and done.returncode == (5 if end else 0), done.stderr
-    runs = events(load_checked(run), "run")
-    assert sum(event["args"]["items"] for event in runs) == 3
-    assert set(names_of(runs)) == {"double"}
-
-
-def test_through_the_runner(run, tmp_path, method):
-    done = program(tmp_path, method, runner=["-m", "tines", "--stats", "--trace", str(run)])
-    assert done.stdout == "[0, 2, 4]\n" and done.returncode == 0, done.stderr
-    assert "1 Pool" in done.stderr
-    assert sum(event["args"]["items"] for event in events(load_checked(run), "run")) == 3
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="no signal ends a program there")
-@pytest.mark.parametrize("how", ["runner", "environment"])
-def test_ctrl_c_ends_the_program_as_without_a_trace(run, tmp_path, how):
-    if how == "runner":
-        done = program(tmp_path, "spawn", "interrupt", runner=["-m", "tines", "--trace", str(run)])
-    else:
-        done = program(tmp_path, "spawn", "interrupt", TINES_TRACE=str(run))
-    assert done.returncode == -signal.SIGINT, done.stderr
-    assert done.stderr.count("Traceback") == 1 and done.stderr.endswith("KeyboardInterrupt\n")
-    assert sum(event["args"]["items"] for event in events(load_checked(run), "run")) == 3
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--trace", "missing/run.json"], "cannot be written there"),
-        (["--trace=missing/run.json"], "cannot be written there"),
-        (["--trace="], "needs the name of the file"),
-    ],
-)
-def test_the_runner_refuses_bad_paths_before_it_runs(tmp_path, options, message):
-    done = program(tmp_path, "fork", runner=["-m", "tines", *options])
-    assert done.returncode == 2 and message in done.stderr and not done.stdout
-    assert "[Errno" not in done.stderr
-
-
-def test_the_environment_refuses_bad_paths_before_the_program_runs(tmp_path):
-    done = program(tmp_path, "fork", TINES_TRACE="missing/run.json")
-    assert done.returncode == 1 and not done.stdout
-    assert done.stderr.startswith("TINES_TRACE=missing/run.json: ")
-    assert "cannot be written there" in done.stderr and "[Errno" not in done.stderr
-
-
-def test_what_a_killed_program_has_left_is_recovered(run, tmp_path):
-    done = program(tmp_path, "fork", "kill", TINES_TRACE=str(run))
-    assert done.returncode == -signal.SIGKILL and not run.exists()
-    report = [sys.executable, "-m", "tines", "report", str(run)]
-    failed = subprocess.run(report, capture_output=True, text=True, timeout=50)
-    assert failed.returncode == 2 and "--recover" in failed.stderr
-    recovered = subprocess.run(
-        [*report, "--recover", "--json"], capture_output=True, text=True, timeout=50
-    )
-    assert recovered.returncode == 0, recovered.stderr
-    assert json.loads(recovered.stdout)["functions"][0]["items"] == 3
-    assert sum(event["args"]["items"] for event in events(load_checked(run), "run")) == 3
-
-
-def test_the_command_line_is_not_traced_itself(run):
-    run.write_text("{}")
-    done = subprocess.run(
-        [sys.executable, "-m", "tines", "report", str(run)],
-        env={**os.environ, "TINES_TRACE": str(run)},
-        capture_output=True,
-        text=True,
-        timeout=50,
-    )
-    assert done.returncode == 2 and run.read_text() == "{}"
 
 
 def test_a_worker_forgets_functions_that_are_long_gone():

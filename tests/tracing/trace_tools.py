@@ -20,3 +20,8 @@ def events(content: dict[str, Any], category: str, phase: str = "X") -> list[dic
         for event in content["traceEvents"]
         if event.get("cat") == category and event["ph"] == phase
     ]
+
+
+def names_of(found: list[dict[str, Any]]) -> list[str]:
+    """Return the names of events."""
+    return [event["name"] for event in found]
