@@ -42,8 +42,11 @@ def pending(pool: aio.Pool) -> int:
 
 
 async def idle(pool: aio.Pool) -> None:
-    """Wait until a pool has nothing more to do; its loop goes on meanwhile."""
+    """Wait until a pool has nothing more to do, nor has its loop but for the caller's task.
+
+    The loop closes an input that was left to the garbage collector, in a task of its own.
+    """
     deadline = time.monotonic() + PATIENCE
-    while pending(pool):
+    while pending(pool) or len(asyncio.all_tasks()) > 1:
         assert time.monotonic() < deadline
         await asyncio.sleep(0.005)

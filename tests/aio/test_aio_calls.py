@@ -55,7 +55,7 @@ def test_a_thousand_awaits_make_no_thread(make: Make) -> None:
                 each.add_done_callback(lambda _: counts.append(threading.active_count()))
             assert await asyncio.gather(*calls) == [x * x for x in range(1000)]
             assert await asyncio.gather(*streams) == [[0, 1, 4]] * 50
-            assert set(counts) == {before}
+            assert max(counts) <= before
 
     asyncio.run(main())
 

@@ -57,7 +57,7 @@ def test_many_wait_for_one_without_threads(make: Make) -> None:
         before = threading.active_count()
         waiting = [asyncio.ensure_future(process.wait()) for _ in range(200)]
         await asyncio.sleep(0)
-        assert threading.active_count() == before
+        assert threading.active_count() <= before
         process.terminate()
         assert await asyncio.gather(*waiting) == [-15] * 200
 

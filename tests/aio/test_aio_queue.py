@@ -80,7 +80,7 @@ def test_several_waiters_make_no_thread_each(make_queue: MakeQueue) -> None:
         before = threading.active_count()
         waiters = [first, *(asyncio.ensure_future(queue.get()) for _ in range(500))]
         await asyncio.sleep(0.01)
-        assert threading.active_count() == before
+        assert threading.active_count() <= before
         for number in range(501):
             queue.put_nowait(number)
         # They are served in the order in which they came.

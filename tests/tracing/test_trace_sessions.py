@@ -37,13 +37,15 @@ def test_a_pool_that_outlives_its_trace_goes_on(run):
     assert run.read_bytes() == written
 
 
-def test_a_task_that_runs_at_the_end_of_the_trace_is_unfinished(run):
+def test_a_task_that_runs_at_the_end_of_the_trace_is_unfinished(run, tmp_path):
+    gate = tmp_path / "gate"
     with tines.trace(run):
         pool = pool_of(1)
-        result = pool.apply_async(traced_tasks.nap, (0.5,))
+        result = pool.apply_async(traced_tasks.hold, (str(gate),))
         while not result.running():
             os.sched_yield()
     with pool:
+        gate.touch()
         result.get()
     runs = events(load_checked(run), "run")
     assert [event["args"]["outcome"] for event in runs] in ([], ["unfinished"])

@@ -21,6 +21,12 @@ def nap(seconds: float) -> float:
     return seconds
 
 
+def hold(gate: str) -> None:
+    """Return when a file is there."""
+    while not os.path.exists(gate):
+        time.sleep(0.002)
+
+
 def fail(number: int) -> int:
     raise LookupError(number)
 
