@@ -13,7 +13,6 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 
 #include "../core/waiters.h"
@@ -185,10 +184,11 @@ static victim start(uint32_t actor, chance *c, bool dies) {
     tn_segment_expect_child(&segment);
     for (int i = 0; i < PRIMITIVES; i++)
         CHECK(tn_reference_take_for_child(&segment, primitive[i].index, &index) == TN_OK, "no ref");
+    pid_t parent = getpid();
     born.pid = fork();
     CHECK(born.pid >= 0, "fork");
     if (born.pid > 0) return born;
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    end_with(parent);
     tn_janitor_forked();
     CHECK(tn_segment_register(&segment) == TN_OK, "no slot");
     if (born.step >= 0) tn_step_arm((tn_step)born.step, countdown);
@@ -218,7 +218,7 @@ static void count_tokens(void) {
 
 /* All have to come to their end by themselves, whoever was killed before. */
 static void finish(victim *who) {
-    int64_t patience = tn_now() + 15 * TN_SECOND;
+    int64_t patience = tn_now() + 30 * TN_SECOND;
     atomic_store(&notes->stop, 1);
     for (uint32_t i = 0; i < ACTORS; i++) ended(&who[i], i, 0);
     while (atomic_load(&notes->items) > 0) {
@@ -298,7 +298,7 @@ int main(int argc, char **argv) {
     bool threads = argc > 3;
     chance c = {seed};
     unsigned kills = 0;
-    alarm((unsigned)seconds + 40);
+    alarm((unsigned)seconds + 60);
     notes = mmap(NULL, sizeof *notes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     CHECK(tn_segment_create(&segment, UINT64_C(1) << 32) == TN_OK, "no segment");
     for (int i = 0; i < PRIMITIVES; i++)

@@ -15,9 +15,12 @@ from native_tools import ROOT
 
 PLAIN = ["plain/stress", "plain/kills", "plain/hostile", "plain/locks", "random-fuzz"]
 
-pytestmark = pytest.mark.skipif(
-    not (shutil.which("make") and shutil.which("cc")), reason="needs make and a C compiler"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        not (shutil.which("make") and shutil.which("cc")), reason="needs make and a C compiler"
+    ),
+    pytest.mark.watchdog(200),  # the first of a program's tests builds it
+]
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +37,7 @@ def run(
     assert built.returncode == 0, built.stderr
     environment = {**os.environ, "PLANT": plant}
     return subprocess.run(
-        [target, *arguments], env=environment, capture_output=True, text=True, timeout=60
+        [target, *arguments], env=environment, capture_output=True, text=True, timeout=100
     )
 
 
