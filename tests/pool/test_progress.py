@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import tines
-from pool_tasks import add, end_until, fail_at, nap, square
+from pool_tasks import add, end_until, fail_at, hold, nap, square
 from pool_tools import MakePool, outcomes
 from progress_tools import Recorder, figures, no_thread
 from support.waiting import wait_for
@@ -121,13 +121,17 @@ def _end_at_three(x: int) -> int:
     return x
 
 
-def test_two_maps_share_one_display_and_one_thread(make: MakePool, shown: Recorder) -> None:
+def test_two_maps_share_one_display_and_one_thread(
+    make: MakePool, shown: Recorder, tmp_path: Path
+) -> None:
     pool = make(2)
+    gate = tmp_path / "gate"
     options = ProgressOptions(display=shown, refresh=0.001)
-    one = pool.map_async(nap, [0.005] * 40, progress=options)
-    two = pool.map_async(nap, [0.005] * 40, progress=options)
+    one = pool.map_async(hold, [str(gate)] * 40, progress=options)
+    two = pool.map_async(hold, [str(gate)] * 40, progress=options)
     wait_for(lambda: any(len(frame) == 2 for frame in shown.frames))
     assert sum(thread.name == "tines progress" for thread in threading.enumerate()) == 1
+    gate.touch()
     one.get()
     two.get()
     assert shown.closed.is_set()
@@ -312,6 +316,7 @@ def test_a_display_takes_at_most_its_share(make: MakePool) -> None:
             time.sleep(0.05)
 
     display = Slow()
+    began = time.monotonic()
     make(2).map(nap, [0.005] * 100, progress=ProgressOptions(display=display, refresh=0.0001))
-    # 100 naps of two workers take a quarter of a second; after one slow drawing comes a long pause.
-    assert len(display.frames) < 20
+    # Each drawing is followed by a second's pause, as it is to take a twentieth of the time.
+    assert len(display.frames) < 10 + (time.monotonic() - began)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import tines
-from pool_tasks import fail_at, fail_until, nap, square
+from pool_tasks import fail_at, fail_until, hold, nap, square
 from pool_tools import MakePool
 from progress_tools import Recorder, figures
 from support.waiting import wait_for
@@ -46,11 +46,16 @@ def test_watching_ends_with_the_block(make: MakePool, shown: Recorder) -> None:
         pass
 
 
-def test_results_as_completed(make: MakePool, shown: Recorder) -> None:
+def test_results_as_completed(make: MakePool, shown: Recorder, tmp_path: Path) -> None:
     pool = make(2)
-    slow = pool.apply_async(nap, (0.3,))
+    gate = tmp_path / "gate"
+    slow = pool.apply_async(hold, (str(gate),))
     quick = [pool.apply_async(square, (x,)) for x in range(10)]
-    done = list(tines.as_completed([slow, *quick, slow], progress=shown))
+    done = []
+    for result in tines.as_completed([slow, *quick, slow], progress=shown):
+        done.append(result)
+        if len(done) == len(quick):
+            gate.touch()
     assert done[-1] is slow
     assert set(done) == {slow, *quick}
     assert figures(shown.last) == (11, 0, 0, 11, True)

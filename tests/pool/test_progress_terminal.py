@@ -17,6 +17,9 @@ import tines
 
 def kill_soon(go):
     go.wait()
+    # The display has begun: it takes the streams when it has hidden the cursor.
+    while type(sys.stdout).__module__ != "rich.file_proxy":
+        time.sleep(0.01)
     os.kill(os.getpid(), signal.SIGINT)
 
 def inputs(go):
@@ -26,7 +29,7 @@ def inputs(go):
         yield number
 
 def naps(go):
-    threading.Timer(0.5, go.set).start()
+    go.set()
     return [0.01] * 100000
 
 if __name__ == "__main__":
@@ -93,11 +96,12 @@ def test_ctrl_c_leaves_the_terminal_sane(tmp_path: Path, how: str) -> None:
 def test_the_interpreter_ends_in_the_middle(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(
-        "import time, tines\n"
+        "import sys, time, tines\n"
         "if __name__ == '__main__':\n"
         "    pool = tines.get_context('fork').Pool(1)\n"
         "    pool.map_async(time.sleep, [100], progress=True)\n"
-        "    time.sleep(0.5)\n"
+        "    while type(sys.stdout).__module__ != 'rich.file_proxy':\n"
+        "        time.sleep(0.01)\n"
     )
     code, written = _on_a_terminal(program)
     assert code == 0, written
@@ -115,7 +119,7 @@ def test_a_forked_child_has_its_own_streams(tmp_path: Path) -> None:
         "if __name__ == '__main__':\n"
         "    context = tines.get_context('fork')\n"
         "    pool = context.Pool(1)\n"
-        "    result = pool.map_async(time.sleep, [0.5, 0.5], progress=True)\n"
+        "    result = pool.map_async(time.sleep, [100, 100], progress=True)\n"
         "    while type(sys.stdout).__module__ != 'rich.file_proxy':\n"
         "        time.sleep(0.01)\n"
         "    process = context.Process(target=child)\n"

@@ -12,13 +12,13 @@ import pytest
 
 import tines as mp
 from families import Family
+from support.waiting import PATIENCE
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="finds the survivors through /proc; signals by the kernel"
 )
 
 METHODS = mp.get_all_start_methods()
-SECOND = 1.0
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_nobody_survives_a_killed_parent(method, shape):
     with Family(method, shape) as family:
         family.wait_until_ready()
         family.process.kill()
-        assert family.survivors(SECOND) == []
+        assert family.survivors(PATIENCE) == []
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -57,7 +57,7 @@ def test_nobody_survives_a_parent_that_ends_by_a_signal(method, signum):
     with Family(method, "daemon-grandchildren") as family:
         family.wait_until_ready()
         family.process.send_signal(signum)
-        assert family.survivors(SECOND) == []
+        assert family.survivors(PATIENCE) == []
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -67,7 +67,7 @@ def test_grandchildren_go_with_a_killed_child(method):
         before = set(family.alive())
         os.kill(family.children[0], signal.SIGKILL)
         # The child and its two are gone; a fork server of its own, if it had one, may be as well.
-        deadline = time.monotonic() + SECOND
+        deadline = time.monotonic() + PATIENCE
         while len(before - set(family.alive())) < 3 and time.monotonic() < deadline:
             time.sleep(0.01)
         assert len(before - set(family.alive())) >= 3
@@ -82,7 +82,7 @@ def test_nobody_survives_a_parent_killed_while_it_starts_children(method):
             family.wait_until_ready()
             time.sleep(random.uniform(0, 0.05))
             family.process.kill()
-            assert family.survivors(2 * SECOND) == []
+            assert family.survivors(PATIENCE) == []
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -91,4 +91,4 @@ def test_nobody_survives_a_parent_killed_at_any_moment_of_its_first_start(method
         with Family(method, "sleep") as family:
             time.sleep(random.uniform(0.02, 0.25))
             family.process.kill()
-            assert family.survivors(SECOND) == []
+            assert family.survivors(PATIENCE) == []

@@ -15,6 +15,7 @@ import time
 import pytest
 
 import tines as mp
+from support.waiting import PATIENCE
 from tines import util
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
@@ -60,7 +61,7 @@ class OwnGroup(mp.Process):
 
 def nobody_is_left(reader):
     try:
-        while reader.poll(5):
+        while reader.poll(PATIENCE):
             reader.recv()
     except EOFError:
         return True
@@ -83,10 +84,10 @@ def test_a_child_killed_while_it_runs_or_exits(ctx, target):
     assert nobody_is_left(reader)
     reader.close()
     if target is run_for_long:
-        error = process.exception(10)
+        error = process.exception(PATIENCE)
         assert isinstance(error, mp.ProcessLostError) and error.signal == "SIGKILL"
     else:
-        assert process.result(10) is None  # it had been handed over before
+        assert process.result(PATIENCE) is None  # it had been handed over before
     assert process.exitcode == -signal.SIGKILL
 
 
@@ -98,7 +99,7 @@ def test_a_child_killed_at_any_moment_of_its_start(ctx):
         writer.close()
         time.sleep(random.uniform(0, 0.15))  # the moment is what is tried out
         process.kill()
-        process.join(10)
+        process.join(PATIENCE)
         assert process.exitcode == -signal.SIGKILL
         assert nobody_is_left(reader)
         reader.close()
@@ -113,7 +114,7 @@ def test_a_group_of_its_own_ends_with_its_parent():
     writer.close()
     reader.recv()
     parent.kill()
-    parent.join(10)
+    parent.join(PATIENCE)
     assert nobody_is_left(reader)
     reader.close()
 

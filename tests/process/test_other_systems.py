@@ -12,6 +12,7 @@ import pytest
 
 import tines as mp
 from families import Family
+from support.waiting import PATIENCE
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="elsewhere this is what runs anyway"
@@ -95,7 +96,7 @@ def test_nobody_survives_a_killed_parent(method, shape):
     with Family(method, shape) as family:
         family.wait_until_ready()
         family.process.kill()
-        assert family.survivors(1.0) == []
+        assert family.survivors(PATIENCE) == []
 
 
 def test_doctor(tmp_path):

@@ -65,6 +65,11 @@ def sleep(seconds, value=None):
     return value
 
 
+def hold(gate):
+    while not os.path.exists(gate):
+        time.sleep(0.002)
+
+
 class Returning(mp.Process):
     returns = True
 
@@ -218,10 +223,14 @@ def test_nothing_is_logged_of_what_was_asked_for(ctx, caplog):
     assert caplog.records == []
 
 
-def test_wait_and_as_completed(ctx):
+def test_wait_and_as_completed(ctx, tmp_path):
     slow = start(ctx, sleep, 1000)
-    quick = [start(ctx, sleep, seconds, seconds) for seconds in (0.3, 0.0)]
-    assert [process.result() for process in mp.as_completed(quick, timeout=60)] == [0.0, 0.3]
+    gate = tmp_path / "gate"
+    quick = [start(ctx, hold, str(gate)), start(ctx, sleep, 0)]
+    completed = mp.as_completed(quick, timeout=60)
+    assert next(completed) is quick[1]
+    gate.touch()
+    assert list(completed) == quick[:1]
     done, not_done = mp.wait([slow, *quick], timeout=0.1)
     assert done == set(quick) and not_done == {slow}
     with pytest.raises(mp.WaitTimeout, match="1 of"):

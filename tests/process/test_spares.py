@@ -12,6 +12,7 @@ import sys
 import pytest
 
 import tines as mp
+from support.waiting import PATIENCE
 from tines.process import early, forkserver_client, popen
 
 pytestmark = pytest.mark.skipif(not popen.HAVE_PIDFD, reason="there are no spares here")
@@ -241,7 +242,7 @@ def popen_is_gone(pid_of_spare):
     except ProcessLookupError:
         return
     try:
-        assert popen.ready(fd, 5)
+        assert popen.ready(fd, PATIENCE)
     finally:
         os.close(fd)
 
