@@ -116,7 +116,7 @@ def test_no_item_is_lost_by_cancellation(make_queue: MakeQueue, seed: int) -> No
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         while len(got) < sent:
-            got.append(await asyncio.wait_for(queue.get(), 10))
+            got.append(await asyncio.wait_for(queue.get(), PATIENCE))
         assert sorted(got) == list(range(sent))
         queue.close()
 
@@ -129,7 +129,7 @@ def test_a_wait_that_times_out(make_queue: MakeQueue) -> None:
         with pytest.raises(asyncio.TimeoutError):
             await asyncio.wait_for(queue.get(), 0.02)
         await queue.put(1)
-        assert await asyncio.wait_for(queue.get(), 10) == 1
+        assert await asyncio.wait_for(queue.get(), PATIENCE) == 1
         queue.close()
 
     asyncio.run(main())

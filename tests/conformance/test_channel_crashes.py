@@ -259,7 +259,7 @@ def test_a_stopped_receiver_blocks_nobody_else(
     try:
         # The first may go to the stopped one; it is large, so that nothing hides it in a buffer.
         for n in range(30):
-            assert channel.send(b"", [b"x" * 400_000], tag=n, timeout=10) >= 0
+            assert channel.send(b"", [b"x" * 400_000], tag=n, timeout=30) >= 0
         other = fork(receive_to_the_end, channel, answers)
         tags = [must(answers.recv(WAIT))[1] for _ in range(29)]
     finally:

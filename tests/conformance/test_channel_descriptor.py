@@ -23,13 +23,13 @@ def test_fileno_is_readable_while_there_is_a_message(transport: Transport) -> No
     channel.send(b"1")
     channel.send(b"2")
     for _ in range(2):
-        assert readable(channel, 10)
-        assert readable(channel, 10), "looking does not change it"
+        assert readable(channel, 30)
+        assert readable(channel, 30), "looking does not change it"
         assert channel.recv(0) is not None
     assert channel.recv(0) is None
     wait_for(lambda: not readable(channel, 0))
     channel.send(b"3")
-    assert readable(channel, 10)
+    assert readable(channel, 30)
     descriptor = channel.fileno()
     channel.close()
     with pytest.raises(OSError):
@@ -39,7 +39,7 @@ def test_fileno_is_readable_while_there_is_a_message(transport: Transport) -> No
 def test_fileno_tells_of_what_was_there_before(transport: Transport) -> None:
     channel = transport.channel()
     channel.send(b"early")
-    assert readable(channel, 10)
+    assert readable(channel, 30)
     channel.close()
 
 

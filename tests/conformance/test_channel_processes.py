@@ -70,7 +70,7 @@ def use_everything(channel: Channel, bounded: Channel, leased: Channel) -> None:
     assert channel.recv(-1) is None
     assert channel.recv_many(3, 0) == []
     assert channel.recv(0.2) is None
-    assert 0.198 <= time.monotonic() - began < 3
+    assert 0.198 <= time.monotonic() - began < 20
     first, second = channel.send(b"one", tag=1), channel.send(b"two", tag=2)
     assert 0 <= first != second >= 0
     assert channel.qsize() == 2

@@ -87,7 +87,7 @@ def test_the_owners_end_is_an_error_for_everybody(fork: Start, finish: Finish, h
         full.send(b"")
     with pytest.raises(TransportError, match=f"pid {owner.pid}"):
         go.qsize()
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
     if how == "leaves a child":
         os.kill(must(ready.recv(WAIT))[1], signal.SIGKILL)
     # A handle of a channel that is gone still unpickles; only its use fails.
@@ -118,7 +118,7 @@ def test_a_stopped_owner_does_not_stop_others_for_ever(
             began = time.monotonic()
             assert empty.recv(timeout) is None
             assert not full.join(timeout)
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < 20
     finally:
         os.kill(owner.pid, signal.SIGCONT)
     wait_for(lambda: empty.statistics().waiting_receivers == 0)

@@ -13,7 +13,7 @@ from native_tools import ROOT
 RIGS = ["queue", "queue-pipe", "pool", "process", "lock", "scarce"]
 SEED = "311"
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.watchdog(120)]
 
 
 def chaos(rig: str, seconds: float, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -25,7 +25,7 @@ def chaos(rig: str, seconds: float, *arguments: str) -> subprocess.CompletedProc
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
-        timeout=55,
+        timeout=100,
     )
 
 

@@ -115,8 +115,8 @@ def test_slow_input_holds_up_neither_results_nor_other_tasks(make: MakePool) -> 
 
     pool = make()
     iterator = pool.imap(square, source())
-    assert iterator.next(timeout=10) == 1
-    assert iterator.next(timeout=10) == 4
+    assert iterator.next(timeout=20) == 1
+    assert iterator.next(timeout=20) == 4
     assert pool.map(square, range(10)) == [x * x for x in range(10)]
     threading.Timer(0.05, gate.set).start()
     assert list(iterator) == [9]

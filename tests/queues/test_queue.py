@@ -13,6 +13,7 @@ import pytest
 
 from queue_children import BreaksOnArrival
 from support import mappings
+from support.waiting import PATIENCE
 from tines.errors import DecodeError, EncodeError, QueueShutDown
 from tines.queues import JoinableQueue, Queue, SimpleQueue
 
@@ -75,7 +76,7 @@ def test_timeouts_are_kept(make_queue: MakeQueue, timeout: float) -> None:
         queue.put(2, timeout=timeout)
     waited_to_put = time.monotonic() - began
     for waited in (waited_to_get, waited_to_put):
-        assert timeout <= waited < timeout + 0.5
+        assert timeout <= waited < timeout + PATIENCE
 
 
 def test_a_waiting_get_wakes_on_put(make_queue: MakeQueue) -> None:
