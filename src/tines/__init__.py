@@ -11,6 +11,7 @@ import os
 from multiprocessing import SUBDEBUG, SUBWARNING  # type: ignore[attr-defined]  # noqa: F401
 
 from tines import _created, context, insight
+from tines._lazy import on_first_use
 from tines.context import (
     AuthenticationError,
     BufferTooShort,
@@ -22,8 +23,6 @@ from tines.process import active_children, current_process, parent_process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from tines.completion import as_completed
     from tines.errors import (
         DecodeError,
@@ -136,35 +135,37 @@ set_executable = _default.set_executable
 set_forkserver_preload = _default.set_forkserver_preload
 set_start_method = _default.set_start_method
 
-_ELSEWHERE = {
-    "JoinableQueue": "tines.queues",
-    "Pool": "tines.pool",
-    "ProcessPoolExecutor": "tines.executor",
-    "Queue": "tines.queues",
-    "SimpleQueue": "tines.queues",
-    "Trace": "tines.tracing",
-    "as_completed": "tines.completion",
-    "trace": "tines.tracing",
-    "wait": "tines.process.waiting",
-}
+_ERRORS = (
+    "DecodeError",
+    "EncodeError",
+    "PoolBrokenError",
+    "ProcessLostError",
+    "QueueShutDown",
+    "ResultEncodeError",
+    "StartError",
+    "TaskCancelledError",
+    "TaskTimeoutError",
+    "TinesError",
+    "TransportError",
+    "WaitTimeout",
+    "WorkerLostError",
+)
 
-
-def __getattr__(name: str) -> Any:
-    from importlib import import_module
-
-    if name in _ELSEWHERE:
-        value = getattr(import_module(_ELSEWHERE[name]), name)
-    elif name in __all__:
-        value = getattr(import_module("tines.errors"), name)
-    else:
-        raise AttributeError(f"module 'tines' has no attribute {name!r}")
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
-
+__getattr__, __dir__ = on_first_use(
+    __name__,
+    {
+        "JoinableQueue": "tines.queues",
+        "Pool": "tines.pool",
+        "ProcessPoolExecutor": "tines.executor",
+        "Queue": "tines.queues",
+        "SimpleQueue": "tines.queues",
+        "Trace": "tines.tracing",
+        "as_completed": "tines.completion",
+        "trace": "tines.tracing",
+        "wait": "tines.process.waiting",
+        **dict.fromkeys(_ERRORS, "tines.errors"),
+    },
+)
 
 if "TINES_TRACE" in os.environ:
     from tines.tracing.session import from_environment

@@ -11,10 +11,10 @@ awaited in a loop is delivered to that loop. Cancelling a task that awaits a cal
 
 from __future__ import annotations
 
+from tines._lazy import on_first_use
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from tines.aio.pool import Pool, outcome
     from tines.aio.processes import Process
     from tines.aio.queues import Queue
@@ -22,24 +22,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Pool", "Process", "Queue", "ResultIterator", "outcome"]
 
-_HOMES = {
-    "Pool": "pool",
-    "Process": "processes",
-    "Queue": "queues",
-    "ResultIterator": "stream",
-    "outcome": "pool",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = on_first_use(
+    __name__,
+    {
+        "Pool": "tines.aio.pool",
+        "Process": "tines.aio.processes",
+        "Queue": "tines.aio.queues",
+        "ResultIterator": "tines.aio.stream",
+        "outcome": "tines.aio.pool",
+    },
+)

@@ -6,6 +6,8 @@ package too, and needs next to none of it.
 
 from __future__ import annotations
 
+from tines._lazy import on_first_use
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from multiprocessing.pool import ThreadPool
@@ -37,21 +39,24 @@ __all__ = [
     "watch",
 ]
 
-_HOMES = {
-    "ApplyResult": "tines.pool.results",
-    "AsyncResult": "tines.pool.results",
-    "IMapIterator": "tines.pool.iterators",
-    "IMapUnorderedIterator": "tines.pool.iterators",
-    "MapResult": "tines.pool.maps",
-    "MaybeEncodingError": "tines.pool.failures",
-    "Pool": "tines.pool.facade",
-    "PoolOptions": "tines.pool.options",
-    "PoolStatistics": "tines.pool.statistics",
-    "RemoteTraceback": "tines.wire.tracebacks",
-    "TaskOptions": "tines.pool.options",
-    "WorkerStatistics": "tines.pool.statistics",
-    "watch": "tines.pool.shown",
-}
+_ours, __dir__ = on_first_use(
+    __name__,
+    {
+        "ApplyResult": "tines.pool.results",
+        "AsyncResult": "tines.pool.results",
+        "IMapIterator": "tines.pool.iterators",
+        "IMapUnorderedIterator": "tines.pool.iterators",
+        "MapResult": "tines.pool.maps",
+        "MaybeEncodingError": "tines.pool.failures",
+        "Pool": "tines.pool.facade",
+        "PoolOptions": "tines.pool.options",
+        "PoolStatistics": "tines.pool.statistics",
+        "RemoteTraceback": "tines.wire.tracebacks",
+        "TaskOptions": "tines.pool.options",
+        "WorkerStatistics": "tines.pool.statistics",
+        "watch": "tines.pool.shown",
+    },
+)
 
 _STANDARD = frozenset(("ThreadPool", "TimeoutError"))
 
@@ -62,19 +67,9 @@ def needed_by_workers(transport: Transport) -> tuple[str, ...]:
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        from importlib import import_module
+    if name not in _STANDARD:
+        return _ours(name)
+    from tines._std import standard
 
-        value = getattr(import_module(_HOMES[name]), name)
-    elif name in _STANDARD:
-        from tines._std import standard
-
-        value = getattr(standard("pool"), name)
-    else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = value
+    value = globals()[name] = getattr(standard("pool"), name)
     return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})

@@ -8,27 +8,19 @@ it is and hands what to show to a display. Nothing is added to what the pool doe
 
 from __future__ import annotations
 
+from tines._lazy import on_first_use
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from tines.progress.contract import Counts, Display, Line, Source
     from tines.progress.options import ProgressArgument, ProgressOptions
 
 __all__ = ["Counts", "Display", "Line", "ProgressArgument", "ProgressOptions", "Source"]
 
-_HOMES = {"ProgressArgument": "options", "ProgressOptions": "options"}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    value = getattr(import_module(f"{__name__}.{_HOMES.get(name, 'contract')}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = on_first_use(
+    __name__,
+    {
+        **dict.fromkeys(("Counts", "Display", "Line", "Source"), "tines.progress.contract"),
+        **dict.fromkeys(("ProgressArgument", "ProgressOptions"), "tines.progress.options"),
+    },
+)
