@@ -26,7 +26,7 @@ ARGS ?=
 
 bin := $(VENV)/bin
 native := $(wildcard native/core/*.[ch] native/binding/*.[ch])
-c_files := $(wildcard native/*/*.[ch] chaos/*.c)
+c_files := $(wildcard native/*/*.[ch] benchmarks/*.c chaos/*.c)
 strict_cc = $(CC) -std=c11 -O2 -Wall -Wextra -Werror -pthread -c -o /dev/null \
     -Inative/core -Inative/binding -I$(shell $(bin)/python -c '$(include_dir)')
 include_dir = import sysconfig; print(sysconfig.get_path("include"))

@@ -4,7 +4,8 @@ How data flows::
 
     cli -> plan        which subjects, variants and peers; how many rounds
         -> runner      one fresh process for each case, A B C A B C, with a time limit; other load
-                       on the machine is measured beside it
+                       on the machine is measured beside it, and before it how far the cores are
+                       from each other
         -> results     every single run, as JSON, in ``benchmarks/results/``
     report             tables and charts for the documentation, from that JSON only
 

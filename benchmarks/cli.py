@@ -15,6 +15,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from benchmarks import goals, limits, load, machine, peers, runner, subjects
+from benchmarks.cache_line import CacheLine
 from benchmarks.model import Run, Status
 from benchmarks.plan import Case, Plan, make_plan, seconds_of
 from benchmarks.report import documents, figures, tables
@@ -34,7 +35,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("subjects", nargs="*", help="beginnings of names; all if none is given")
     parser.add_argument("--peers", default="", help="names or patterns, with commas between")
     parser.add_argument("--variant", default="*", help="a pattern for the variants' names")
-    parser.add_argument("--rounds", type=int, help=f"{ROUNDS}, or {QUICK_ROUNDS} with --quick")
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        help=f"{ROUNDS}, or {QUICK_ROUNDS} with --quick; fewer for peers that neither a bar nor "
+        "--peers names",
+    )
     parser.add_argument("--quick", action="store_true", help="under two minutes; is not reported")
     parser.add_argument("--goals", action="store_true", help="only the peers that the bars name")
     parser.add_argument("--resume", type=Path, metavar="FILE", help="add to a results file")
@@ -65,7 +71,8 @@ def _describe_run(run: Run, case: Case) -> str:
         for metric in case.variant.metrics
         if metric.name in run.metrics
     )
-    return f"{where}: {shown}{noise}"
+    line = "" if run.cache_line_ns is None else f"  [cache line: {run.cache_line_ns:.0f} ns]"
+    return f"{where}: {shown}{line}{noise}"
 
 
 def _probe(plan: Plan, results: Results) -> Plan:
@@ -96,14 +103,15 @@ def _measure(plan: Plan, results: Results, limit: float | None, out: Path) -> No
     known = {(item.subject, item.name) for item in results.variants}
     done = {(run.subject, run.variant, run.peer, run.round): run for run in results.runs}
     current: list[Case] = []
-    for run in runner.run_plan(plan, limit, current.append, done):
-        key = (run.subject, run.variant)
-        if key not in known:
-            known.add(key)
-            results.variants.append(info[key])
-        results.runs.append(run)
-        results.save(out)  # so that whatever ends the program loses nothing
-        _say(_describe_run(run, current[-1]))
+    with CacheLine() as line:
+        for run in runner.run_plan(plan, limit, current.append, done, line.nanoseconds):
+            key = (run.subject, run.variant)
+            if key not in known:
+                known.add(key)
+                results.variants.append(info[key])
+            results.runs.append(run)
+            results.save(out)  # so that whatever ends the program loses nothing
+            _say(_describe_run(run, current[-1]))
 
 
 def _new_results(options: argparse.Namespace, plan: Plan) -> Results:
@@ -141,9 +149,9 @@ def _say_duration(plan: Plan) -> int:
             known[run.subject, run.variant, run.peer] = run.seconds
     total = 0.0
     for group in plan.groups():
-        seconds = plan.rounds * sum(seconds_of(case, known) for case in group)
+        seconds = sum(case.rounds * seconds_of(case, known) for case in group)
         guessed = sum((case.subject, case.variant.name, case.peer) not in known for case in group)
-        who = ", ".join(case.peer for case in group)
+        who = ", ".join(f"{case.peer} x{case.rounds}" for case in group)
         _say(
             f"{group[0].subject} {group[0].variant.name}: {seconds / 60:.1f} min, "
             f"{guessed} of {len(group)} guessed: {who}"

@@ -25,6 +25,7 @@ __all__ = ["LIMITS", "Limit"]
 Measure = Callable[[Params], float]
 
 SECONDS = 0.3
+LONGEST = 1.0
 
 
 class Limit:
@@ -35,7 +36,7 @@ class Limit:
 
 
 def _seconds(params: Params) -> float:
-    return float(params.get("seconds", SECONDS))
+    return min(LONGEST, float(params.get("seconds", SECONDS)))
 
 
 def _rate(action: Callable[[int], object], seconds: float) -> float:

@@ -105,6 +105,9 @@ class Variant:
         quick: What ``--quick`` changes in ``params``; ``None`` leaves the variant out of it.
         limits: Names in :mod:`benchmarks.limits` that are measured beside the peers.
         seconds: Time limit of one run.
+        leave_out: Patterns of peers about which it says nothing that another variant does not say;
+            those that a bar names, or the user, take part all the same.
+        rounds: Of peers that neither a bar nor the user names; the others have all rounds.
     """
 
     name: str
@@ -115,6 +118,8 @@ class Variant:
     quick: Params | None = None
     limits: tuple[str, ...] = ()
     seconds: float = 60.0
+    leave_out: tuple[str, ...] = ()
+    rounds: int = 3
 
 
 @dataclass(frozen=True)
@@ -141,6 +146,8 @@ class Run:
         other_load: Cores that were busy with something else meanwhile (1.0 is one whole core);
             ``None`` if unknown.
         left_behind: Processes that the case left running; the rig ended them.
+        cache_line_ns: Round trip of a cache line between two cores, measured just before; ``None``
+            if unknown.
     """
 
     subject: str
@@ -153,3 +160,4 @@ class Run:
     seconds: float = 0.0
     other_load: float | None = None
     left_behind: int = 0
+    cache_line_ns: float | None = None

@@ -1,4 +1,10 @@
-"""What is run: all variants of the chosen subjects, with all peers that offer what these need."""
+"""What is run: the variants of the chosen subjects, with the peers that offer what these need.
+
+A full run has to fit into less than an hour. So only what matters has all rounds: the limits, tines,
+the standard library, and the peers that a bar or the user names. The rest has fewer
+(``Variant.rounds``), and is left out of variants that would only repeat what another says
+(``Variant.leave_out``). The tables show how many rounds each row has.
+"""
 
 from __future__ import annotations
 
@@ -23,23 +29,33 @@ QUICK_PEERS = (
 )
 """Who takes part in ``--quick`` unless ``--peers`` says otherwise."""
 
-START_METHODS = ("*_spawn", "*_forkserver")
-"""In a quick run these are compared where they differ: in start-up."""
-
 
 @dataclass(frozen=True)
 class Case:
-    """One variant with one peer, or with one limit (``limit:memcpy``)."""
+    """One variant with one peer, or with one limit (``limit:memcpy``).
+
+    Attributes:
+        rounds: How often it is run.
+        matters: It is not given up for being slow.
+    """
 
     subject: str
     variant: Variant
     peer: str
     params: Params
+    rounds: int = 1
+    matters: bool = True
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Cases in the order of the report; each subject's variants stay together."""
+    """Cases in the order of the report; each subject's variants stay together.
+
+    Attributes:
+        rounds: Of limits, and of peers that a bar or the user names.
+        goals_only: Only those peers of each variant that a bar names.
+        named: Peers that the user asked for, not by a pattern.
+    """
 
     subjects: tuple[Subject, ...]
     peers: tuple[str, ...]
@@ -47,7 +63,7 @@ class Plan:
     rounds: int
     quick: bool
     goals_only: bool = False
-    """Only those peers of each variant that a bar names."""
+    named: frozenset[str] = frozenset()
 
     def groups(self) -> Iterator[list[Case]]:
         """The cases of each variant: its limits first, then its peers. Empty ones are left out."""
@@ -61,13 +77,23 @@ class Plan:
                 able = [name for name in self.peers if self._takes_part(name, subject, variant)]
                 if able:
                     names = [f"limit:{limit}" for limit in variant.limits] + able
-                    yield [Case(subject.name, variant, name, params) for name in names]
+                    yield [self._case(subject, variant, name, params) for name in names]
+
+    def _case(self, subject: Subject, variant: Variant, name: str, params: Params) -> Case:
+        if name.startswith("limit:") or self._matters(name, subject, variant):
+            return Case(subject.name, variant, name, params, self.rounds)
+        rounds = min(self.rounds, variant.rounds)
+        return Case(subject.name, variant, name, params, rounds, matters=False)
+
+    def _matters(self, peer: str, subject: Subject, variant: Variant) -> bool:
+        always = peer in self.named or peer in ("tines", peers.BASELINE)
+        return always or peer in goals.peers_of(subject.name, variant.name)
 
     def _takes_part(self, peer: str, subject: Subject, variant: Variant) -> bool:
-        same = self.quick and subject.name != "startup"
-        if same and any(fnmatch.fnmatch(peer, pattern) for pattern in START_METHODS):
-            return False
         if self.goals_only and peer not in goals.peers_of(subject.name, variant.name):
+            return False
+        left_out = any(fnmatch.fnmatch(peer, pattern) for pattern in variant.leave_out)
+        if left_out and not self._matters(peer, subject, variant):
             return False
         return variant.needs <= peers.find(peer).offers
 
@@ -75,7 +101,7 @@ class Plan:
 def seconds_of(case: Case, known: dict[tuple[str, str, str], float]) -> float:
     """How long one run of a case will take: as it did before, or a guess from what it is told to do."""
     before = known.get((case.subject, case.variant.name, case.peer))
-    return before if before is not None else 2.0 + 2.0 * float(case.params.get("seconds", 1.0))
+    return before if before is not None else 1.5 + 1.2 * float(case.params.get("seconds", 1.0))
 
 
 def make_plan(
@@ -97,11 +123,13 @@ def make_plan(
     for term in terms or subjects.MODULES:
         names += [name for name in subjects.matching(term) if name not in names]
     default = QUICK_PEERS if quick else ("*",)
+    chosen = peers.select(peer_terms or default)
     return Plan(
         subjects=tuple(subjects.find(name) for name in names),
-        peers=tuple(peers.select(peer_terms or default)),
+        peers=tuple(chosen),
         variants=variants,
         rounds=rounds,
         quick=quick,
         goals_only=goals_only,
+        named=frozenset(chosen).intersection(peer_terms),
     )

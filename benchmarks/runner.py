@@ -1,7 +1,8 @@
 """Runs cases: each in a fresh process with a time limit, the peers of a variant taking turns.
 
 For each variant the rounds go A B C, A B C, so that a disturbance or a drift of the machine meets
-all peers alike. A case that hangs twice in a row is not run again.
+all peers alike. A case that hangs twice in a row is not run again; one that matters for no bar is not
+run again after it has hung once, or has taken long.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ __all__ = ["ROOT", "compile_sources", "probe", "run_case", "run_plan"]
 ROOT = Path(__file__).resolve().parent.parent
 PROBE_SECONDS = 60.0
 HANGS = 2
+LONG = 8.0
+"""Seconds of one run: a peer that takes longer is slower by so much that one round shows it."""
 GRACE = 2.0
 """Seconds that processes of a case may outlive it without being counted as left behind."""
 
@@ -135,11 +138,19 @@ def run_case(case: Case, round_number: int, limit: float | None = None) -> Run:
     return run if run.status is Status.OK else replace(run, metrics={})
 
 
+def _is_enough(case: Case, run: Run, hangs: int) -> bool:
+    """Whether a case need not be run again; ``hangs`` is how many of its last runs hung."""
+    if run.status is Status.UNSUPPORTED or hangs == HANGS:
+        return True
+    return not case.matters and (hangs > 0 or run.seconds > LONG)
+
+
 def run_plan(
     plan: Plan,
     limit: float | None = None,
     before: Callable[[Case], None] = lambda case: None,
     done: Mapping[tuple[str, str, str, int], Run] = MappingProxyType({}),
+    cache_line: Callable[[], float | None] = lambda: None,
 ) -> Iterator[Run]:
     """Run everything, yielding each run as it ends.
 
@@ -149,6 +160,7 @@ def run_plan(
         before: Called before each case.
         done: Runs by subject, variant, peer and round that there are already: they count, and are
             not made again.
+        cache_line: Measures a cache line's round trip, before each run.
     """
     load.become_subreaper()
     for group in plan.groups():
@@ -156,14 +168,15 @@ def run_plan(
         hangs: dict[str, int] = {}
         for round_number in range(plan.rounds):
             for case in group:
-                if case.peer in given_up:
+                if round_number >= case.rounds or case.peer in given_up:
                     continue
-                there = done.get((case.subject, case.variant.name, case.peer, round_number))
-                if there is None:
+                run = done.get((case.subject, case.variant.name, case.peer, round_number))
+                if is_new := run is None:
                     before(case)
-                run = there or run_case(case, round_number, limit)
+                    nanoseconds = cache_line()
+                    run = replace(run_case(case, round_number, limit), cache_line_ns=nanoseconds)
                 hangs[case.peer] = hangs.get(case.peer, 0) + 1 if run.status is Status.HANG else 0
-                if hangs[case.peer] == HANGS or run.status is Status.UNSUPPORTED:
+                if _is_enough(case, run, hangs[case.peer]):
                     given_up.add(case.peer)
-                if there is None:
+                if is_new:
                     yield run

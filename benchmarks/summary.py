@@ -33,6 +33,7 @@ class Row:
         estimates: By metric; empty if no run was good.
         ratio: Times better than the standard library in the first metric.
         notes: What went wrong, for people.
+        runs: How many rounds it took part in, whatever came of them.
         disturbed: How many runs had other load beside them.
     """
 

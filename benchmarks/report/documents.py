@@ -6,18 +6,22 @@ is used; quick runs never are.
 
 from __future__ import annotations
 
+import statistics
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks import goals, subjects
+from benchmarks.model import Run
+from benchmarks.numbers import percentile
 from benchmarks.peers import BASELINE
 from benchmarks.report import figures, svg, tables
 from benchmarks.results import Results
 from benchmarks.summary import NOISE, Row, Table
 from benchmarks.summary import tables as summarise
 
-__all__ = ["END", "START", "newest_per_subject", "replace_between", "write"]
+__all__ = ["END", "START", "machine_line", "newest_per_subject", "replace_between", "write"]
 
 START, END = "<!-- benchmarks:start -->", "<!-- benchmarks:end -->"
 CHARTS = Path("docs", "benchmarks")
@@ -106,7 +110,26 @@ def headline_chart(chosen: dict[str, Source]) -> str:
     return svg.bar_chart("tines beside multiprocessing and the best of its peers", groups)
 
 
-def _machine(one: Results) -> str:
+def _rounds(runs: Sequence[Run]) -> str:
+    """``5 rounds``, or ``3 to 5 rounds`` where not all cases had the same number."""
+    often = Counter((run.subject, run.variant, run.peer) for run in runs).values()
+    least, most = min(often, default=0), max(often, default=0)
+    return f"{most} rounds" if least == most else f"{least} to {most} rounds"
+
+
+def _cache_line(runs: Iterable[Run]) -> str:
+    """How far apart the cores were: the median over the runs, and the range of nine tenths of them."""
+    known = [run.cache_line_ns for run in runs if run.cache_line_ns is not None]
+    if not known:
+        return ""
+    low, high = percentile(known, 0.05), percentile(known, 0.95)
+    return (
+        f", a cache line from core to core and back in {statistics.median(known):.0f} ns "
+        f"({low:.0f} to {high:.0f})"
+    )
+
+
+def machine_line(one: Results, runs: Sequence[Run]) -> str:
     machine: dict[str, Any] = one.machine
     source = one.source.get("commit", "")[:12] or "no commit"
     changed = " with changes" if one.source.get("changed") else ""
@@ -116,7 +139,7 @@ def _machine(one: Results) -> str:
         f"{machine.get('memory_gb', '?')} GB, {machine.get('system', '?')} "
         f"{machine.get('kernel', '?')}, {machine.get('implementation', 'Python')} "
         f"{machine.get('python', '?')}, commit {source}{changed}, {one.started[:10]}, "
-        f"{one.rounds} rounds"
+        f"{_rounds(runs)}{_cache_line(runs)}"
     )
 
 
@@ -150,7 +173,8 @@ def page(chosen: dict[str, Source]) -> str:
         parts.append(f"## {info.subject_title}\n\n{info.subject_text}\n")
         parts.append(f"![{info.subject_title}](benchmarks/{name}.svg)\n")
         parts += [f"### {table.info.title}\n\n{tables.variant_table(table)}" for table in made]
-        parts.append(f"{_machine(one)}. {_noise(one, made)}\n")
+        runs = [run for run in one.runs if run.subject == name]
+        parts.append(f"{machine_line(one, runs)}. {_noise(one, made)}\n")
     everything = [table for _, made in chosen.values() for table in made]
     parts.append(f"## Bars\n\n{tables.goal_table(goals.check(everything))}")
     parts.append(f"## Versions\n\n{_versions(chosen.values())}")
@@ -160,7 +184,8 @@ def page(chosen: dict[str, Source]) -> str:
 def headlines(chosen: dict[str, Source]) -> str:
     """The generated part of the README."""
     made = [table for name in README_SUBJECTS if name in chosen for table in chosen[name][1]]
-    runs = list({_machine(chosen[name][0]): None for name in README_SUBJECTS if name in chosen})
+    sources = [chosen[name][0] for name in README_SUBJECTS if name in chosen]
+    runs = list({machine_line(one, one.runs): None for one in sources})
     chart = f"![tines and its peers]({(CHARTS / HEADLINE).as_posix()})"
     return f"{chart}\n\n{tables.headline_table(made)}\nMedians; {'; '.join(runs)}."
 

@@ -45,7 +45,7 @@ def _variant_row(row: Row, table: Table) -> list[str]:
     cells = [name]
     for metric in table.info.metrics:
         cells += _figure(row, metric)
-    cells.append("" if row.is_limit else figures.ratio(row.ratio))
+    cells += ["" if row.is_limit else figures.ratio(row.ratio), str(row.runs)]
     notes = [_short(note) for note in row.notes]
     if row.disturbed:
         notes.append(f"other load in {row.disturbed} of {row.runs}")
@@ -58,7 +58,7 @@ def variant_table(table: Table) -> str:
     for metric in table.info.metrics:
         name = "" if metric is table.primary else f"{metric.name}, "
         head += [f"{name}{metric.unit}", "spread"]
-    head += ["vs standard library", "notes"]
+    head += ["vs standard library", "rounds", "notes"]
     rows = [_variant_row(row, table) for row in (*table.limits, *table.rows)]
     return markdown(head, rows, notes=1)
 

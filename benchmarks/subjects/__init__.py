@@ -6,7 +6,10 @@ import importlib
 
 from benchmarks.model import Subject
 
-__all__ = ["MODULES", "find", "matching"]
+__all__ = ["MODULES", "SAME_POOLS", "find", "matching"]
+
+SAME_POOLS = ("*_spawn", "*_forkserver", "torch")
+"""Pools that differ from another peer's in how their workers start, or in what tensors cost."""
 
 MODULES = (
     "queue_small",

@@ -110,6 +110,7 @@ SUBJECT = Subject(
             metrics=(Metric("cpu", "ms", "lower"),),
             needs=NEEDS,
             params={"idle": True, "seconds": 10.0},
+            rounds=1,
         ),
     ),
     measure=measure,

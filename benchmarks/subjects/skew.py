@@ -11,6 +11,7 @@ import random
 from benchmarks.calibrate import clock
 from benchmarks.model import Feature, Metric, Metrics, Params, Subject, Variant, expect
 from benchmarks.peers.contract import Peer
+from benchmarks.subjects import SAME_POOLS
 from benchmarks.workloads import identity, nap
 
 __all__ = ["SUBJECT", "durations"]
@@ -54,6 +55,7 @@ def _variant(name: str, title: str, ascending: bool) -> Variant:
         needs=frozenset({Feature.POOL}),
         params={"ascending": ascending, "count": 400, "total": 4.0, "workers": 2},
         quick={"count": 200, "total": 1.0},
+        leave_out=SAME_POOLS,
     )
 
 

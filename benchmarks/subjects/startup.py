@@ -51,7 +51,9 @@ def measure(peer: Peer, params: Params) -> Metrics:
 TIMES = (Metric("median", "ms", "lower"), Metric("first", "ms", "lower"))
 
 
-def _variant(name: str, title: str, what: str, parent_bytes: int, quick: bool) -> Variant:
+def _variant(
+    name: str, title: str, what: str, parent_bytes: int, quick: bool, *leave_out: str
+) -> Variant:
     return Variant(
         name=name,
         title=title,
@@ -61,6 +63,7 @@ def _variant(name: str, title: str, what: str, parent_bytes: int, quick: bool) -
         quick={"seconds": 0.2} if quick else None,
         limits=("fork", "interpreter") if what == "process" else (),
         seconds=120,
+        leave_out=leave_out,
     )
 
 
@@ -70,7 +73,15 @@ SUBJECT = Subject(
     text="`Process` start and join with a target that does nothing; `Pool(2)` to its first result.",
     variants=(
         _variant("process", "`Process`, from a small parent", "process", 0, True),
-        _variant("process 2 GB", "`Process`, from a parent with 2 GB", "process", 2 * GB, False),
+        _variant(
+            "process 2 GB",
+            "`Process`, from a parent with 2 GB",
+            "process",
+            2 * GB,
+            False,
+            # They fork as the standard library does.
+            *("tines_pipe", "billiard", "multiprocess", "torch"),
+        ),
         _variant("pool", "`Pool(2)` to the first result", "pool", 0, True),
     ),
     measure=measure,

@@ -130,11 +130,14 @@ def test_a_peer_that_is_not_installed_is_left_out_with_the_reason() -> None:
 
 
 @pytest.mark.slow
-def test_a_case_that_keeps_hanging_is_given_up() -> None:
+@pytest.mark.parametrize(("named", "wanted"), [(True, 2), (False, 1)])
+def test_a_case_that_keeps_hanging_is_given_up(named: bool, wanted: int) -> None:
     from benchmarks.plan import Plan
 
+    name = "faulty_peers:hanging"
     subject = subjects.find("queue_small")
     only = replace(subject.variants[0], limits=(), params={**subject.variants[0].params})
-    plan = Plan((replace(subject, variants=(only,)),), ("faulty_peers:hanging",), "*", 4, False)
+    subject = replace(subject, variants=(only,))
+    plan = Plan((subject,), (name,), "*", 4, False, named=frozenset({name} if named else ()))
     runs = list(runner.run_plan(plan, limit=1.5))
-    assert [item.status for item in runs] == [Status.HANG] * runner.HANGS
+    assert [item.status for item in runs] == [Status.HANG] * wanted

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from benchmarks.cli import main
-from benchmarks.plan import make_plan
+from benchmarks.model import Run, Status
+from benchmarks.plan import Case, make_plan
 from benchmarks.results import Results
 
-from benchmarks import runner
+from benchmarks import goals, runner
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the queue subjects fork")
 
@@ -99,3 +101,46 @@ def test_what_is_measured_is_compiled_as_if_it_were_installed(
     monkeypatch.setattr(runner, "ROOT", tmp_path)
     runner.compile_sources()
     assert list((package / "__pycache__").glob("__init__.*.pyc"))
+
+
+def test_only_what_matters_has_all_rounds() -> None:
+    plan = make_plan(["queue_bulk", "memory"], [], "*", 5, quick=False)
+    rounds = {
+        (case.variant.name, case.peer): case.rounds for group in plan.groups() for case in group
+    }
+    for peer in ("tines", "stdlib", "torch", "limit:memcpy"):
+        assert rounds["numpy 64 MB", peer] == 5
+    assert rounds["numpy 64 MB", "billiard"] == 3
+    assert rounds["imap", "billiard"] == 1
+    assert ("numpy 1 MB", "billiard") not in rounds, "left out: what 64 MB says is enough"
+    named = make_plan(["queue_bulk"], ["billiard"], "numpy 1 MB", 5, quick=False)
+    assert [case.rounds for group in named.groups() for case in group] == [5, 5, 5]
+    by_pattern = make_plan(["queue_bulk"], ["billiar*"], "numpy 1 MB", 5, quick=False)
+    assert list(by_pattern.groups()) == []
+
+
+def test_no_bar_is_without_its_rounds() -> None:
+    plan = make_plan([], [], "*", 5, quick=False)
+    rounds = {
+        (case.subject, case.variant.name, case.peer): case.rounds
+        for group in plan.groups()
+        for case in group
+    }
+    for goal in goals.GOALS:
+        for variant in filter(None, (goal.variant, goal.against)):
+            for peer in filter(None, (goal.peer, goal.versus)):
+                assert rounds[goal.subject, variant, peer] == 5, goal
+
+
+def test_a_peer_that_takes_long_is_not_run_again_unless_it_matters(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def slow(case: Case, number: int, limit: float | None) -> Run:
+        status, metrics = Status.OK, {"rate": 1.0}
+        took = runner.LONG + 1
+        return Run(case.subject, case.variant.name, case.peer, number, status, metrics, "", took)
+
+    monkeypatch.setattr(runner, "run_case", slow)
+    plan = make_plan(["queue_small"], [], "1-1", 5, quick=False)
+    often = Counter(run.peer for run in runner.run_plan(plan, cache_line=lambda: 100.0))
+    assert (often["tines"], often["faster_fifo"], often["torch"]) == (5, 5, 1)
