@@ -161,6 +161,23 @@ def leaver(*_: Any) -> Leaver:
     return Leaver()
 
 
+def leaver_at(which: int, x: int) -> Any:
+    return Leaver() if x == which else x
+
+
+class Arrival:
+    """Counts in ``made`` how many of its kind were unpickled in this process."""
+
+    made = 0
+
+    def __init__(self, size: int) -> None:
+        self.body = bytes(size)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        Arrival.made += 1
+
+
 def unloadable_slowly(x: int) -> Any:
     time.sleep(0.06)
     return NoReturn() if x == 0 else x

@@ -9,15 +9,19 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from pool_tasks import square
+from pool_tasks import Arrival, square
 from pool_tools import MakePool, outcomes
 from support.waiting import wait_for
 from tines.pool.chunks import TARGET, Guide
-from tines.pool.iterators import LARGEST_WINDOW
+from tines.pool.iterators import SMALL
+from tines.pool.options import PoolOptions
+from tines.pool.state import PoolState
+from tines.pool.window import GLANCE, HORIZON, LARGEST_WINDOW, Window
 
 
 class Counted:
@@ -53,6 +57,90 @@ def test_a_window_ahead_of_the_consumer_and_no_more(
         assert source.read <= taken + LARGEST_WINDOW + 2
 
 
+@pytest.mark.parametrize("ordered", [True, False])
+@pytest.mark.parametrize(("size", "ahead"), [(1, 5), (2 * SMALL, 1)])
+def test_only_small_results_are_decoded_ahead_of_the_consumer_and_only_a_few(
+    make: MakePool, ordered: bool, size: int, ahead: int
+) -> None:
+    pool = make()
+    imap = pool.imap if ordered else pool.imap_unordered
+    iterator = imap(Arrival, [size] * 60, buffersize=20)
+    before = Arrival.made
+    for taken in range(1, 61):
+        wait_for(lambda: not pool._core.state.pending)
+        assert len(next(iterator).body) == size
+        assert taken <= Arrival.made - before < taken + ahead
+    assert list(iterator) == []
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+@pytest.mark.parametrize("source", [list, iter])
+def test_consumers_in_several_threads_share_the_results(
+    make: MakePool, ordered: bool, source: Any
+) -> None:
+    pool = make()
+    imap = pool.imap if ordered else pool.imap_unordered
+    iterator = imap(square, source(range(3000)))
+    found: list[list[int]] = [[] for _ in range(4)]
+    threads = [threading.Thread(target=each.extend, args=(iterator,)) for each in found]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert sorted(x for each in found for x in each) == [x * x for x in range(3000)]
+    if ordered:
+        assert all(each == sorted(each) for each in found)
+
+
+def test_the_window_follows_the_consumer(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("tines.pool.window.time.monotonic", lambda: now)
+    state = PoolState(PoolOptions(processes=2))
+    pressure: Any = SimpleNamespace(total=0, has_room=lambda more: more < 1000)
+    window = Window(state, pressure, 1, None)
+    assert window.size == 8 and window.is_due(4) and not window.is_due(5)
+    now += GLANCE / 2
+    window.move(7)  # quick, and too early to tell
+    assert window.size == 8
+    now += GLANCE
+    window.move(60)  # 60 in 1.5 ms
+    assert window.size == 399
+    now += GLANCE * 2
+    window.move(160)  # slower than before, which only all of the horizon tells
+    assert window.size == 399
+    now += HORIZON
+    window.move(190)
+    assert window.size == 108
+    now += 10
+    window.move(181)
+    assert window.size == 8
+    now += HORIZON * 2
+    window.move(1_000_000)
+    assert window.size == LARGEST_WINDOW
+    assert window.has_room(LARGEST_WINDOW - 1) and not window.has_room(LARGEST_WINDOW)
+
+
+def test_the_window_in_bytes() -> None:
+    state = PoolState(PoolOptions(processes=2))
+    pressure: Any = SimpleNamespace(total=0, has_room=lambda more: more < 1000)
+    window = Window(state, pressure, 1, 10)
+    window.result_size = 400
+    assert window.has_room(2) and not window.has_room(3)
+    assert window.is_due(9)  # it was held back for bytes
+    window.move(5)
+    assert not window.is_due(9) and window.size == 10
+    window.result_size = 2000
+    assert window.has_room(0) and not window.has_room(1)
+    window.open()
+    window.result_size = 0
+    assert window.has_room(10**9)
+
+
 @pytest.mark.slow
 @pytest.mark.watchdog(120)
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -77,7 +165,7 @@ def test_the_parent_does_not_grow_with_the_input(make: MakePool, ordered: bool) 
 def test_tasks_begin_before_the_first_next(make: MakePool) -> None:
     pool = make()
     iterator = pool.imap(square, (x for x in range(3)))
-    wait_for(lambda: sum(pool._core.done) == 3 or len(iterator._ready) == 3)
+    wait_for(lambda: sum(pool._core.done) == 3 or len(iterator.store) == 3)
     assert list(iterator) == [0, 1, 4]
 
 
@@ -150,7 +238,7 @@ def test_what_is_read_when_the_iterator_is_abandoned_is_part_of_the_rest(
     wait_for(lambda: iterator not in pool._core.state.jobs)
     (error,) = outcomes(iterator)
     assert isinstance(error, LookupError)
-    assert pool.apply(square, (3,)) == 9 and not iterator._ready
+    assert pool.apply(square, (3,)) == 9 and not iterator.store
 
 
 def test_an_abandoned_iterator_is_not_over_before_its_error_is_there(
@@ -164,14 +252,14 @@ def test_an_abandoned_iterator_is_not_over_before_its_error_is_there(
 
     iterator = make().imap(square, source())
     assert iterator.next(timeout=20) == 4
-    put = iterator._put
+    put = iterator.store.put
     over = []
 
     def look_and_put(first: int, entry: Any) -> None:
         over.append(iterator._over())
         put(first, entry)
 
-    monkeypatch.setattr(iterator, "_put", look_and_put)
+    monkeypatch.setattr(iterator.store, "put", look_and_put)
     iterator.abandon(LookupError("abandoned"))
     go_on.set()
     assert over == [False] and isinstance(outcomes(iterator)[0], LookupError)

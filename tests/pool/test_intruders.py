@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from pool_tasks import (
     Mute,
     leaver,
+    leaver_at,
     nap,
     raise_mute,
     square,
@@ -32,6 +34,26 @@ def test_a_result_of_a_map_that_exits_where_it_is_unpickled(make: MakePool) -> N
         with pytest.raises(SystemExit):
             pool.map_async(leaver, range(4), chunksize).get(PATIENCE)
     assert pool.map_async(square, range(4)).get(PATIENCE) == [0, 1, 4, 9]
+
+
+@pytest.mark.parametrize("chunksize", [1, 2])
+@pytest.mark.parametrize("ordered", [True, False])
+def test_a_result_of_an_iterator_that_exits_where_it_is_unpickled(
+    make: MakePool, ordered: bool, chunksize: int
+) -> None:
+    pool = make(1)
+    imap = pool.imap if ordered else pool.imap_unordered
+    iterator = imap(partial(leaver_at, 5), range(10), chunksize)
+    found: list[Any] = []
+    for _ in range(10):
+        try:
+            found.append(iterator.next(PATIENCE))
+        except SystemExit:
+            found.append(None)
+    with pytest.raises(StopIteration):
+        iterator.next(PATIENCE)
+    # Of a chunk, nothing is to be had.
+    assert found == [0, 1, 2, 3, *([4, None] if chunksize == 1 else [None, None]), 6, 7, 8, 9]
 
 
 def test_a_part_of_a_chunk_that_does_not_unpickle(make: MakePool) -> None:

@@ -20,12 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 from tines.aio.bridge import Bridge, wake
 from tines.pool.chunk import Chunk, encode_items
-from tines.pool.iterators import opened
+from tines.pool.entries import LOCAL, Entry, Outcome, entry_of, note, outcomes_of, size_of, tally
 from tines.pool.options import TaskOptions
-from tines.pool.pressure import weight
-from tines.pool.results import decoded
 from tines.progress.contract import Counts
-from tines.wire import messages, pickling
+from tines.wire import messages
 
 if TYPE_CHECKING:
     from tines.pool import Pool
@@ -38,12 +36,6 @@ AHEAD = 16
 
 BATCH = 64
 """Chunks that are sent before other tasks of the loop get their turn."""
-
-_LOCAL = -1
-"""In place of a kind: the data is an exception that was made here."""
-
-# How many items, then kind, data and buffers of a message.
-Entry = tuple[int, int, Any, Any]
 
 
 class _Part(Chunk):
@@ -91,7 +83,7 @@ class Stream:
         self._exhausted = self.closed = False
         self._ready: dict[int, Entry] = {}
         self._arrival = 0
-        self._current: deque[tuple[bool, Any]] = deque()
+        self._current: deque[Outcome] = deque()
         self._waiting: set[asyncio.Future[None]] = set()
         self._room: asyncio.Future[None] | None = None
         reference, self._shared = core.functions.refer_many(func)
@@ -123,26 +115,13 @@ class Stream:
         """Hand results to the loop. What is posted twice is dropped there."""
         if chunk.settled:
             return
-        begin = chunk.reported
-        if kind == messages.PART:
-            try:
-                count = len(pickling.decode(pickling.PICKLED, data, buffers)[1])
-            except BaseException as error:
-                # How many items it is about is not known: it stands for all that are left.
-                self.failed(chunk, error)
-                return
-        else:
-            count = chunk.stop - chunk.start - begin
-        entry = (count, kind, data, buffers)
-        self._bridge.post(functools.partial(self._land, chunk, begin, entry))
-        if kind == messages.PART:
-            chunk.reported += count
-        else:
-            chunk.settled = True
+        entry = entry_of(chunk, kind, data, buffers)
+        self._bridge.post(functools.partial(self._land, chunk, chunk.reported, entry))
+        note(chunk, entry)
 
     def failed(self, chunk: Any, error: BaseException) -> None:
         """Hand an error for every unreported item to the loop."""
-        self.arrived(chunk, _LOCAL, error, ())
+        self.arrived(chunk, LOCAL, error, ())
 
     def abandon(self, error: BaseException) -> None:
         """The pool has ended: the rest of the input becomes this error."""
@@ -150,13 +129,9 @@ class Stream:
 
     def counts(self) -> Counts:
         """Return how many items are over, for a display."""
-        done, failed = self._consumed, self._failed
-        for good, _ in self._current.copy():
-            done += 1
-            failed += not good
-        for count, kind, _, _ in list(self._ready.copy().values()):
-            done += count
-            failed += count * (kind in (_LOCAL, messages.ERROR))
+        done, failed = tally(self._current.copy(), list(self._ready.copy().values()))
+        done += self._consumed
+        failed += self._failed
         return Counts(done, failed, self.retried, self._pulled if self._exhausted else None)
 
     # Input.
@@ -231,7 +206,7 @@ class Stream:
         self._source = None
         self._exhausted = True
         if error is not None and not self.closed:
-            self._put(self._pulled, (1, _LOCAL, error, ()))
+            self._put(self._pulled, (1, LOCAL, error, ()))
             self._pulled += 1
         if self._feeder is not None and self._feeder is not asyncio.current_task():
             self._feeder.cancel()
@@ -271,18 +246,10 @@ class Stream:
             entry = self._ready.pop(next(iter(self._ready), -1), None)
         if entry is None:
             return
-        count, kind, data, buffers = entry
-        self._result_size = 0
-        if kind != _LOCAL and (buffers or len(data) > self.pressure.heavy):
-            self._result_size = weight(data, buffers) // count
-        if kind == _LOCAL:
-            self._current.extend([(False, data)] * count)
-        elif kind <= messages.LAST_PLAIN:
-            self._current.extend([decoded(kind, data, buffers)] * count)
-        else:
-            self._current.extend(opened(count, data, buffers))
+        self._result_size = size_of(entry, self.pressure.heavy)
+        self._current.extend(outcomes_of(entry))
 
-    async def next(self) -> tuple[bool, Any]:
+    async def next(self) -> Outcome:
         """Return the next outcome: whether it is good, and the value or exception.
 
         Raises:

@@ -13,7 +13,7 @@ from tines.wire import messages
 if TYPE_CHECKING:
     from tines.pool.pressure import Pressure
 
-__all__ = ["Chunk", "ExpressChunk", "Job", "encode_items"]
+__all__ = ["Chunk", "Job", "encode_items"]
 
 
 class Job(Protocol):
@@ -50,7 +50,7 @@ class Chunk(Task):
 
     settled = False
     """Its job takes nothing more for it, nor for its parts."""
-    items: list[Any] | None = None
+    items: Sequence[Any] | None = None
     """The items themselves, where the job does not keep them."""
 
     def __init__(self, job: Any, start: int, stop: int, options: TaskOptions) -> None:
@@ -64,7 +64,6 @@ class Chunk(Task):
         if (start, stop) == (self.start, self.stop) and not self.reported:
             return self
         part = type(self)(self.job, start, stop, self.options)
-        part.express = self.express
         part.settled = self.settled
         if self.items is not None:
             part.items = self.items[start - self.start : stop - self.start]
@@ -91,12 +90,6 @@ class Chunk(Task):
         """It is over, or its parts go on without it."""
         if self.heavy:
             self.job.pressure.done(id(self))
-
-
-class ExpressChunk(Chunk):
-    """A chunk whose outcome any thread may deliver: a single item of a plain ``imap``."""
-
-    express = True
 
 
 def encode_items(

@@ -35,7 +35,7 @@ from tines._arguments import deadline_after
 from tines.errors import QueueShutDown, TransportError
 from tines.pool.failures import logger
 from tines.pool.phase import Phase
-from tines.wire import messages
+from tines.wire.messages import ERROR, EVENT, LAST_PLAIN, SLOT_SHIFT, TAG_MASK, VALUES
 
 if TYPE_CHECKING:
     from tines.pool.core import Core
@@ -160,10 +160,10 @@ class Collector:
         done = core.done
         while inbox:
             kind, tag, data, buffers = inbox[0]
-            if kind > messages.LAST_PLAIN:
+            if kind > LAST_PLAIN:
                 self._summon()
                 return False
-            dispatch = tag & messages.TAG_MASK
+            dispatch = tag & TAG_MASK
             task: Any = pending.get(dispatch)
             if task is None:
                 if core.state.stops:
@@ -173,11 +173,11 @@ class Collector:
                 self._summon()
                 return False
             else:
-                if kind == messages.ERROR:
+                if kind == ERROR:
                     core.raised += 1
                 task.settle(kind, data, buffers)
                 pending.pop(dispatch, None)
-                done[tag >> messages.SLOT_SHIFT] += 1
+                done[tag >> SLOT_SHIFT] += 1
             inbox.popleft()
         return True
 
@@ -252,7 +252,7 @@ class Collector:
         """Have the collector thread handle an event after everything that is in the channel now."""
         self._events.append(event)
         try:
-            self._results.send(b"", (), messages.EVENT)
+            self._results.send(b"", (), EVENT)
         except (QueueShutDown, TransportError, ValueError):
             pass  # the end has come; who waits for it looks at that
         self._hasty = True
@@ -365,10 +365,10 @@ class Collector:
         while inbox:
             kind, tag, data, buffers = inbox[0]
             try:
-                if kind == messages.EVENT:
+                if kind == EVENT:
                     if self._events:
                         self._events.popleft()()
-                elif kind == messages.VALUES or kind <= messages.LAST_PLAIN:
+                elif kind == VALUES or kind <= LAST_PLAIN:
                     arrivals.outcome(kind, tag, data, buffers)
                 else:
                     arrivals.notice(kind, tag, data, buffers)

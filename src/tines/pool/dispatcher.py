@@ -14,7 +14,6 @@ so a sender looks at the phase *after* its task is pending, and takes out again 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from tines._arguments import check_function
@@ -141,11 +140,12 @@ class Dispatcher:
     def _send_burst(self, chunks: list[Chunk], position: int) -> int:
         """Send some chunks under one hold of the channel's lock; return how many were dealt with."""
         encode_chunk = chunks[position].job.encode
+        heavy = self._pressure.heavy
+        submit = self._state.submit
         burst: list[Chunk] = []
         outgoing = []
         dealt_with = size = 0
-        numbers = self._state.numbers
-        for chunk in islice(chunks, position, position + BURST):
+        for chunk in chunks[position : position + BURST]:
             dealt_with += 1
             try:
                 kind, data, buffers = encode_chunk(chunk)
@@ -153,14 +153,14 @@ class Dispatcher:
                 chunk.tag = -1
                 chunk.settle_error(error)
                 continue
-            if buffers or len(data) > self._pressure.heavy:
-                self._pressure.sent(chunk, data, buffers)
             burst.append(chunk)
-            outgoing.append((kind, next(numbers), data, buffers))
-            size += len(data)
+            outgoing.append((kind, submit(chunk), data, buffers))
+            length = len(data)
+            size += length
+            if buffers or length > heavy:
+                self._pressure.sent(chunk, data, buffers)
             if buffers or size > BURST_BYTES:
                 break
-        self._state.submit_many(burst, [message[1] for message in outgoing])
         tickets: list[int] = []
         try:
             self._tasks.send_many(outgoing, None, tickets)

@@ -2,11 +2,11 @@
 
 Who reads the input: where reading cannot block (lists, ranges and the like), the consumer in
 ``next()``; otherwise one thread of the iterator's own, so that a slow generator holds up neither the
-consumer nor anything else. Either way reading stops where the consumer stops. Results wait undecoded
-in ``_ready`` until they are asked for.
+consumer nor anything else. Either way reading stops where the consumer stops.
 
-How far ahead: ``buffersize`` items, or as many as the consumer lately took in ``HORIZON`` seconds, so
-that quick tasks keep the workers busy and a slow consumer holds little.
+Results wait undecoded in ``store`` until they are asked for. Who asks finds many there where tasks are
+quick: then some small ones are decoded at once, into ``_current``, from where a consumer takes the
+next at the cost of a ``popleft``, without the lock.
 """
 
 from __future__ import annotations
@@ -20,35 +20,40 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from tines._arguments import deadline_after
 from tines.errors import WaitTimeout
-from tines.pool.chunk import Chunk, ExpressChunk, encode_items
+from tines.pool.chunk import Chunk, encode_items
+from tines.pool.entries import (
+    LOCAL,
+    Outcome,
+    entry_of,
+    note,
+    outcome_of,
+    outcomes_of,
+    size_of,
+    tally,
+)
 from tines.pool.options import DEFAULT, TaskOptions
-from tines.pool.pressure import weight
-from tines.pool.results import Waitable, decoded
+from tines.pool.results import Waitable
+from tines.pool.stores import AsTheyCome, InOrder
+from tines.pool.window import Window
 from tines.progress.contract import Counts
-from tines.wire import messages, pickling
+from tines.wire import messages
 from tines.wire.pickling import encode
 
 if TYPE_CHECKING:
     from tines.pool.facade import Pool
 
-__all__ = ["IMapIterator", "IMapUnorderedIterator", "opened"]
+__all__ = ["IMapIterator", "IMapUnorderedIterator"]
 
 T = TypeVar("T")
 
-HORIZON = 0.01
-LARGEST_WINDOW = 1024
 BATCH = 32
-SMALLEST_WINDOW = 4
-"""Per worker: one item running, and enough waiting to bridge the consumer's turn."""
+"""How many chunks are read and sent, and how many results are decoded, in one go."""
 
-_LOCAL = -1
-"""In place of a kind: the data is an exception that was made here."""
+SMALL = 1024
+"""Bytes of a result that may be decoded before it is asked for."""
 
 # Reading these runs no code of the user's and cannot block.
 _IMMEDIATE = (list, tuple, range, str, bytes, dict, set, frozenset, deque)
-
-# How many items, then kind, data and buffers of a message.
-Entry = tuple[int, int, Any, Any]
 
 
 class IMapIterator(Waitable, Generic[T]):
@@ -76,13 +81,11 @@ class IMapIterator(Waitable, Generic[T]):
         self.item_size = 0
         self.options = options
         self._input: Iterator[Any] | None = iter(iterable)
-        self._chunksize = chunksize
-        self._buffersize = buffersize
-        self._window = buffersize or SMALLEST_WINDOW * core.state.target * chunksize
         if options.timeout is not None or options.retry_on:
-            self._chunksize = chunksize = 1
+            chunksize = 1
+        self._chunksize = chunksize
+        self._window = Window(core.state, core.pressure, chunksize, buffersize)
         self.express = options is DEFAULT and chunksize == 1
-        self._new_chunk = ExpressChunk if self.express else Chunk
         self._lock = threading.Lock()
         # Guards what follows. Reentrant, as a signal handler may terminate the pool anywhere.
         self._counting = threading.RLock()
@@ -90,16 +93,13 @@ class IMapIterator(Waitable, Generic[T]):
         self._abandoned: BaseException | None = None
         self._filled_up = threading.Lock()  # taken once, by whoever does it
         self._pulled = 0
-        self._consumed = 0
-        self._since = (time.monotonic(), 0)
-        # Reading stopped for bytes, not for items.
-        self._held_back = False
-        # Bytes of a result, going by the last one that was taken; 0 if that was small.
-        self._result_size = 0
         self._room: threading.Event | None = None
-        self._ready: Any = self._new_ready()
-        # Decoded items, each (whether good, value or exception), that are next in line.
-        self._current: deque[tuple[bool, Any]] = deque()
+        self.store: InOrder | AsTheyCome = self._new_store()
+        # Decoded items that are next in line, and how many ever came in there. First it comes in, then
+        # it is counted: who looks in between takes the consumer to be further behind than it is.
+        self._current: deque[Outcome] = deque()
+        self._decoded = 0
+        self._waiting = 0  # so many consumers
         self._reference, self._shared = core.functions.refer_many(func)
         if type(iterable) not in _IMMEDIATE:
             self._room = threading.Event()
@@ -108,7 +108,19 @@ class IMapIterator(Waitable, Generic[T]):
         return self
 
     def __next__(self) -> T:
-        return self.next()
+        try:
+            outcome = self._current.popleft()
+        except IndexError:
+            outcome = None
+        if outcome is None:
+            return self.next()
+        good, value = outcome
+        if good:
+            return value  # type: ignore[no-any-return]
+        try:
+            raise value
+        finally:
+            del outcome, value, self  # the traceback refers to this frame
 
     def next(self, timeout: float | None = None) -> T:
         """Return the next result, or raise what its task raised.
@@ -118,46 +130,69 @@ class IMapIterator(Waitable, Generic[T]):
             multiprocessing.TimeoutError: it is not there after ``timeout`` seconds.
         """
         deadline = deadline_after(timeout)
-        while True:
-            with self._lock:
-                if self._input is not None and (
-                    self._held_back or 2 * (self._pulled - self._consumed) <= self._window
-                ):
-                    self._make_room()
-                found = self._current.popleft() if self._current else self._advance()
-                if found is not None:
-                    good, value = found
-                    self._consumed += 1
-                    break
-                if self._over():
-                    self._close()
-                    raise StopIteration
-            remaining = None if deadline is None else deadline - time.monotonic()
-            if not self._core.collector.wait(self, remaining):
+        while (outcome := self._look()) is None:
+            if not self._wait(None if deadline is None else deadline - time.monotonic()):
                 raise WaitTimeout(f"the next result was not there within {timeout} s")
+        good, value = outcome
         if good:
             return value  # type: ignore[no-any-return]
         try:
             raise value
         finally:
-            del value, self
+            del outcome, value, self
+
+    def _look(self) -> Outcome | None:
+        """Return what is next in line, if it is there; see that more is read where that is due."""
+        if not self._current:
+            with self._lock:
+                if self._input is not None and self._window.is_due(self._ahead):
+                    self._make_room()
+                if not self._current:
+                    self._advance()
+                no_more = self._input is None and self._decoded >= self._pulled
+                if over := no_more and not self._current:
+                    self._close()
+            if no_more and self._waiting:
+                # They may have looked while the last results were on their way from here to there.
+                self.wake()
+                self._core.collector.nudge()
+            if over:
+                raise StopIteration
+        try:
+            return self._current.popleft()
+        except IndexError:  # there was none, or a consumer in another thread was faster
+            return None
+
+    def _wait(self, timeout: float | None) -> bool:
+        """Wait until a look is worthwhile; ``False``: it is not, after so long."""
+        with self._lock:
+            self._waiting += 1
+        try:
+            return self._core.collector.wait(self, timeout)
+        finally:
+            with self._lock:
+                self._waiting -= 1
+
+    @property
+    def _consumed(self) -> int:
+        """How many items the consumer has taken."""
+        return self._decoded - len(self._current)
+
+    @property
+    def _ahead(self) -> int:
+        """How many items were read that the consumer has not taken."""
+        return self._pulled - self._decoded + len(self._current)
 
     @property
     def settled(self) -> bool:
         """Whether :meth:`next` has something to do."""
-        return bool(self._current) or self._is_ready() or self._over()
+        # In the order in which results pass through.
+        return self.store.is_ready(self._decoded) or bool(self._current) or self._over()
 
     def counts(self) -> Counts:
         """Return how many items are over, for a display; of failures those not yet consumed."""
-        done = self._consumed
-        failed = 0
-        for good, _ in self._current.copy():
-            done += 1
-            failed += not good
-        for count, kind, _, _ in self._arrived():
-            done += count
-            if kind in (_LOCAL, messages.ERROR):
-                failed += count
+        done, failed = tally(self._current.copy(), self.store.entries())
+        done += self._consumed
         total = self._pulled if self._input is None else None
         return Counts(done, failed, self.retried, total)
 
@@ -178,7 +213,7 @@ class IMapIterator(Waitable, Generic[T]):
     def feed_all(self) -> None:
         """Read all of the input, however long: a closed pool that is joined has to finish it."""
         with self._lock:
-            self._buffersize = self._window = 1 << 62
+            self._window.open()
             if self._input is not None:
                 self._make_room()
 
@@ -186,7 +221,7 @@ class IMapIterator(Waitable, Generic[T]):
         """Encode a chunk."""
         assert chunk.items is not None
         if self.express:
-            _, data, buffers = encode((chunk.items[0],))
+            _, data, buffers = encode(chunk.items)
             if type(data) is bytes:
                 return messages.CALL, data + self._reference.trailer, buffers
         timed = self.options.timeout is not None
@@ -196,25 +231,15 @@ class IMapIterator(Waitable, Generic[T]):
         """Keep results as they came. Idempotent for whole outcomes."""
         if chunk.settled:
             return
-        first = chunk.start + chunk.reported
-        if kind == messages.PART:
-            try:
-                count = len(pickling.decode(pickling.PICKLED, data, buffers)[1])
-            except BaseException as error:
-                # How many items it is about is not known: it stands for all that are left.
-                self.failed(chunk, error)
-                return
-            chunk.reported += count
-            self._put(first, (count, kind, data, buffers))
-        else:
-            self._put(first, (chunk.stop - first, kind, data, buffers))
-            chunk.settled = True
+        entry = entry_of(chunk, kind, data, buffers)
+        self.store.put(chunk.start + chunk.reported, entry)
+        note(chunk, entry)
         if self._waiters:
             self.wake()
 
     def failed(self, chunk: Chunk, error: BaseException) -> None:
         """Keep an error for every unreported item."""
-        self.arrived(chunk, _LOCAL, error, ())
+        self.arrived(chunk, LOCAL, error, ())
 
     def abandon(self, error: BaseException) -> None:
         """The pool has ended: the rest of the input becomes this error, also what is being read."""
@@ -235,52 +260,36 @@ class IMapIterator(Waitable, Generic[T]):
             and self._filled_up.acquire(blocking=False)
         ):
             # In this order: a consumer that sees no more input must find the error counted.
-            self._put(self._pulled, (1, _LOCAL, self._abandoned, ()))
+            self.store.put(self._pulled, (1, LOCAL, self._abandoned, ()))
             self._pulled += 1
             self._input = None
 
-    # The order of the results; the unordered iterator differs here.
-
-    def _new_ready(self) -> Any:
-        return {}
-
-    def _put(self, first: int, entry: Entry) -> None:
-        self._ready[first] = entry
-
-    def _arrived(self) -> list[Entry]:
-        # Copied first: the collector adds to it meanwhile.
-        return list(self._ready.copy().values())
-
-    def _is_ready(self) -> bool:
-        return self._consumed in self._ready
-
-    def _take(self) -> Entry | None:
-        entry: Entry | None = self._ready.pop(self._consumed, None)
-        return entry
+    def _new_store(self) -> InOrder | AsTheyCome:
+        return InOrder()
 
     # Consuming; under the lock.
 
     def _over(self) -> bool:
         return self._input is None and self._consumed >= self._pulled
 
-    def _advance(self) -> tuple[bool, Any] | None:
-        """Decode the entry that is next in line, if it is there; return its first item."""
-        entry = self._take()
-        if entry is None:
-            return None
-        count, kind, data, buffers = entry
-        self._result_size = 0
-        if kind != _LOCAL and (buffers or len(data) > self.pressure.heavy):
-            self._result_size = weight(data, buffers) // count
-        if kind == _LOCAL:
-            self._current.extend([(False, data)] * count)
-        elif kind > messages.LAST_PLAIN:
-            self._current.extend(opened(count, data, buffers))
-        elif count == 1:
-            return decoded(kind, data, buffers)
-        else:
-            self._current.extend([decoded(kind, data, buffers)] * count)
-        return self._current.popleft()
+    def _advance(self) -> None:
+        """Decode what is next in line, if it is there; of what is small, several at once."""
+        current = self._current
+        window = self._window
+        most = min(BATCH, window.size // 4)
+        for entry in self.store.in_line(self._decoded):
+            count, kind, data, buffers = entry
+            if kind == messages.VALUE and count == 1 and len(data) <= SMALL and not buffers:
+                current.append(outcome_of(kind, data, buffers))
+                self._decoded += 1
+                window.result_size = 0
+                if len(current) < most:
+                    continue
+            else:
+                window.result_size = size_of(entry, self.pressure.heavy)
+                current.extend(outcomes_of(entry))
+                self._decoded += count
+            break
 
     def _close(self) -> None:
         self._pool = None
@@ -292,41 +301,22 @@ class IMapIterator(Waitable, Generic[T]):
 
     def _make_room(self) -> None:
         """The consumer has come halfway through the window: have more read. Under the lock."""
-        self._held_back = False
-        if self._buffersize is None:
-            self._measure()
+        self._window.move(self._consumed)
         if self._room is None:
             self._fill()
         elif not self._room.is_set():
             self._room.set()
 
-    def _measure(self) -> None:
-        """Work out the window from how fast the consumer takes items."""
-        now = time.monotonic()
-        then, before = self._since
-        if now - then > HORIZON:
-            wanted = int((self._consumed - before) / (now - then) * HORIZON)
-            smallest = SMALLEST_WINDOW * self._core.state.target
-            self._window = min(max(wanted, smallest), LARGEST_WINDOW) * self._chunksize
-            self._since = (now, self._consumed)
-
     def _may_pull(self) -> bool:
-        """Whether there is room for one more chunk, in items and in bytes."""
-        if self._input is None or self._pulled - self._consumed >= self._window:
-            return False
-        if not (self.pressure.total or self._result_size):
-            return True
-        # First the mark, then the look: a consumer that comes in between sees the mark.
-        self._held_back = True
-        ahead = self._pulled - self._consumed
-        return not ahead or self.pressure.has_room(ahead * self._result_size)
+        return self._input is not None and self._window.has_room(self._ahead)
 
     def _fill(self) -> None:
         """Read and send as far as the window goes. Under the lock; reading cannot block."""
         while self._may_pull():
-            room = self._window - self._pulled + self._consumed
+            room = self._window.size - self._ahead
             # One by one where items are heavy, which only their sending shows.
-            most = 1 if self.item_size or self._result_size else min(BATCH, self._pulled // 2 + 1)
+            heavy = self.item_size or self._window.result_size
+            most = 1 if heavy else min(BATCH, self._pulled // 2 + 1)
             self._dispatcher.send_chunks(self._pull(min(-(-room // self._chunksize), most)))
         if self._input is None:
             self._core.exhausted(self)
@@ -379,17 +369,21 @@ class IMapIterator(Waitable, Generic[T]):
 
     def _accept(self, items: list[Any], failure: Exception | None, over: bool) -> list[Chunk]:
         """Number what was read. While counting."""
-        size = self._chunksize
-        chunks = []
         first = self._pulled
-        for start in range(0, len(items), size):
-            part = items[start : start + size]
-            chunk = self._new_chunk(self, first + start, first + start + len(part), self.options)
-            chunk.items = part
-            chunks.append(chunk)
+        chunks: list[Chunk]
+        if self.express:
+            single = self.store.single
+            chunks = [single(self, start, each) for start, each in enumerate(zip(items), first)]
+        else:
+            chunks = []
+            for start in range(0, len(items), self._chunksize):
+                part = items[start : start + self._chunksize]
+                chunk = Chunk(self, first + start, first + start + len(part), self.options)
+                chunk.items = part
+                chunks.append(chunk)
         self._pulled += len(items)
         if failure is not None:
-            self._put(self._pulled, (1, _LOCAL, failure, ()))
+            self.store.put(self._pulled, (1, LOCAL, failure, ()))
             self._pulled += 1
         if over:
             self._input = None
@@ -399,29 +393,5 @@ class IMapIterator(Waitable, Generic[T]):
 class IMapUnorderedIterator(IMapIterator[T]):
     """The results of ``imap_unordered``, as they come. Made by the pool."""
 
-    def _new_ready(self) -> Any:
-        return deque()
-
-    def _put(self, first: int, entry: Entry) -> None:
-        self._ready.append(entry)
-
-    def _arrived(self) -> list[Entry]:
-        return list(self._ready.copy())
-
-    def _is_ready(self) -> bool:
-        return bool(self._ready)
-
-    def _take(self) -> Entry | None:
-        return self._ready.popleft() if self._ready else None
-
-
-def opened(count: int, data: Any, buffers: Any) -> list[tuple[bool, Any]]:
-    """Decode the results of several items."""
-    try:
-        _, values, errors = pickling.decode(pickling.PICKLED, data, buffers)
-    except Exception as error:
-        return [(False, error)] * count
-    items = [(True, value) for value in values]
-    for index, remote in (errors or {}).items():
-        items[index] = (False, remote.revive())
-    return items
+    def _new_store(self) -> InOrder | AsTheyCome:
+        return AsTheyCome()

@@ -106,7 +106,6 @@ class PoolState:
         jobs: Maps and iterators that have not yet sent all of their input.
         workers: Workers that were started and have not been seen to end, by slot.
         stops: Dispatches that are timed, or being stopped.
-        numbers: The dispatch numbers not yet used; each is drawn once.
         phase: Where the pool stands.
         target: How many workers there are to be.
     """
@@ -124,7 +123,7 @@ class PoolState:
         self._options = options
         self._intensity = RestartIntensity(options.restarts)
         self._random = rng or random.Random()
-        self.numbers = itertools.count(1)
+        self._numbers = itertools.count(1)
         self._timers: Timers[Task | _Stop] = Timers(self._holds)
         self.stops: dict[int, _Stop] = {}
 
@@ -134,15 +133,9 @@ class PoolState:
         The caller looks at ``phase`` afterwards: where the pool has meanwhile been ended, it takes
         the task out again with :meth:`finished`, unless whoever ended the pool was faster.
         """
-        task.tag = tag = next(self.numbers)
+        task.tag = tag = next(self._numbers)
         self.pending[tag] = task
         return tag
-
-    def submit_many(self, tasks: Iterable[Task], tags: Iterable[int]) -> None:
-        """The same for several, under dispatch numbers that were drawn from ``numbers``."""
-        for task, tag in zip(tasks, tags):
-            task.tag = tag
-            self.pending[tag] = task
 
     def finished(self, tag: int) -> Task | None:
         """Take out the task whose outcome arrived; ``None``: nobody waits for it any more."""

@@ -1,0 +1,106 @@
+"""Results that wait for their consumer, as they came: *entries*.
+
+Jobs that hand out their results one by one keep them undecoded until they are asked for. A message
+may be about several items, and a part of a chunk says only inside how many they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from tines.pool.pressure import weight
+from tines.pool.results import decoded
+from tines.wire import messages, pickling
+
+if TYPE_CHECKING:
+    from tines.pool.chunk import Chunk
+
+__all__ = [
+    "LOCAL",
+    "Entry",
+    "Outcome",
+    "entry_of",
+    "note",
+    "outcome_of",
+    "outcomes_of",
+    "size_of",
+    "tally",
+]
+
+LOCAL = -1
+"""In place of a kind: the data is an exception that was made here."""
+
+Entry = tuple[int, int, Any, Any]
+"""How many items it is about, then kind, data and buffers of the message."""
+
+Outcome = tuple[bool, Any]
+"""Whether it is good, and the value or exception."""
+
+
+def entry_of(chunk: Chunk, kind: int, data: Any, buffers: Any) -> Entry:
+    """Return the entry for a message about a chunk, from its first unreported item on.
+
+    A part that does not unpickle does not say how many items it is about: its entry is the error, and
+    stands for all that are left.
+    """
+    left = chunk.stop - chunk.start - chunk.reported
+    if kind != messages.PART:
+        return left, kind, data, buffers
+    try:
+        return len(pickling.decode(pickling.PICKLED, data, buffers)[1]), kind, data, buffers
+    except BaseException as error:
+        return left, LOCAL, error, ()
+
+
+def note(chunk: Chunk, entry: Entry) -> None:
+    """Its job has an entry: what the chunk still waits for is what comes after that."""
+    if entry[1] == messages.PART:
+        chunk.reported += entry[0]
+    else:
+        chunk.settled = True
+
+
+def size_of(entry: Entry, heavy: int) -> int:
+    """Return the bytes of each result of an entry; 0 if the entry has less than ``heavy``."""
+    count, kind, data, buffers = entry
+    if kind != LOCAL and (buffers or len(data) > heavy):
+        return weight(data, buffers) // count
+    return 0
+
+
+def outcome_of(kind: int, data: Any, buffers: Any) -> Outcome:
+    """Decode the outcome of a single item. One that exits as it is unpickled is for who takes it."""
+    try:
+        return decoded(kind, data, buffers)
+    except SystemExit as error:
+        return False, error
+
+
+def outcomes_of(entry: Entry) -> list[Outcome]:
+    """Decode an entry."""
+    count, kind, data, buffers = entry
+    if kind == LOCAL:
+        return [(False, data)] * count
+    if kind <= messages.LAST_PLAIN:
+        return [outcome_of(kind, data, buffers)] * count
+    try:
+        _, values, errors = pickling.decode(pickling.PICKLED, data, buffers)
+    except (Exception, SystemExit) as error:
+        return [(False, error)] * count
+    outcomes = [(True, value) for value in values]
+    for index, remote in (errors or {}).items():
+        outcomes[index] = (False, remote.revive())
+    return outcomes
+
+
+def tally(outcomes: Iterable[Outcome], entries: Iterable[Entry]) -> tuple[int, int]:
+    """Return how many items these are, and how many of them are known to have failed."""
+    done = failed = 0
+    for good, _ in outcomes:
+        done += 1
+        failed += not good
+    for count, kind, _, _ in entries:
+        done += count
+        failed += count * (kind in (LOCAL, messages.ERROR))
+    return done, failed

@@ -1,0 +1,107 @@
+"""Where an iterator keeps what has arrived until its consumer asks for it: in order, or as it comes.
+
+Who delivers puts, the consumer takes out, each in a thread of its own; every step is one operation
+on a container of C. The single items of a plain ``imap``, which are most of what ever arrives, know
+their store and go there themselves.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+from tines.pool.chunk import Chunk
+from tines.pool.entries import Entry
+
+__all__ = ["AsTheyCome", "InOrder"]
+
+
+class _Single(Chunk):
+    """One item of a plain ``imap``. Any thread may deliver its outcome: all there is to do is here.
+
+    Its items are a tuple, which is also the arguments of the call that it travels as.
+    """
+
+    express = True
+
+    def __init__(self, job: Any, start: int, items: tuple[Any]) -> None:
+        self.job = job
+        self.start = start
+        self.stop = start + 1
+        self.items = items
+
+    def split(self, start: int, stop: int) -> Chunk:
+        """Return itself: one item is not divisible."""
+        return self
+
+    def settle(self, kind: int, data: Any, buffers: Any) -> None:
+        """Put the outcome in its place."""
+        job = self.job
+        if not self.settled:
+            job.store[self.start] = 1, kind, data, buffers
+            self.settled = True
+        if job._waiters:
+            job.wake()
+        if self.heavy:
+            self._weigh_no_more()
+
+
+class _UnorderedSingle(_Single):
+    def settle(self, kind: int, data: Any, buffers: Any) -> None:
+        """Put the outcome behind those that came before."""
+        job = self.job
+        if not self.settled:
+            job.store.append((1, kind, data, buffers))
+            self.settled = True
+        if job._waiters:
+            job.wake()
+        if self.heavy:
+            self._weigh_no_more()
+
+
+class InOrder(dict[int, Entry]):
+    """Entries by their first item."""
+
+    single = _Single
+
+    def put(self, first: int, entry: Entry) -> None:
+        """Keep an entry that begins with this item."""
+        self[first] = entry
+
+    def is_ready(self, position: int) -> bool:
+        """Whether there is one to take for a consumer that has had so many items."""
+        return position in self
+
+    def in_line(self, position: int) -> Iterator[Entry]:
+        """Take out what such a consumer is to have next, and so on, as far as it is there."""
+        while (entry := self.pop(position, None)) is not None:
+            yield entry
+            position += entry[0]
+
+    def entries(self) -> list[Entry]:
+        """Return what is there, in any thread."""
+        return list(self.copy().values())
+
+
+class AsTheyCome(deque[Entry]):
+    """The same for a consumer that takes them in the order in which they were put."""
+
+    single = _UnorderedSingle
+
+    def put(self, first: int, entry: Entry) -> None:
+        """See :meth:`InOrder.put`."""
+        self.append(entry)
+
+    def is_ready(self, position: int) -> bool:
+        """See :meth:`InOrder.is_ready`."""
+        return bool(self)
+
+    def in_line(self, position: int) -> Iterator[Entry]:
+        """See :meth:`InOrder.in_line`."""
+        while self:
+            yield self.popleft()
+
+    def entries(self) -> list[Entry]:
+        """See :meth:`InOrder.entries`."""
+        return list(self.copy())
