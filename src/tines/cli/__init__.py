@@ -57,7 +57,7 @@ def _run_program(given: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     from tines import __version__
-    from tines.cli.arguments import Parser, seconds
+    from tines.cli.arguments import Parser
     from tines.runner.command import USAGE
 
     parser = Parser(
@@ -71,6 +71,12 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND")
     parser.set_defaults(run=None)
 
+    for add in (_add_doctor, _add_report, _add_stacks, _add_top):
+        add(commands)
+    return parser
+
+
+def _add_doctor(commands: Any) -> None:
     doctor = commands.add_parser(
         "doctor",
         help="say what tines finds here: interpreter, transport, cores, limits, extras",
@@ -79,6 +85,8 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--json", action="store_true", help="print it as JSON")
     doctor.set_defaults(run=_doctor)
 
+
+def _add_report(commands: Any) -> None:
     report = commands.add_parser(
         "report",
         help="say where the time of a traced run went, and what to change",
@@ -98,6 +106,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     report.set_defaults(run=_report)
 
+
+def _count(text: str) -> int:
+    count = int(text) if text.isdecimal() else 0
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above zero")
+    return count
+
+
+def _add_stacks(commands: Any) -> None:
+    from tines.cli.arguments import seconds
+
     stacks = commands.add_parser(
         "stacks",
         help="print the stacks of running processes, which go on",
@@ -113,16 +132,6 @@ def _parser() -> argparse.ArgumentParser:
         help="how long to wait for an answer (default: 5)",
     )
     stacks.set_defaults(run=_stacks)
-
-    _add_top(commands)
-    return parser
-
-
-def _count(text: str) -> int:
-    count = int(text) if text.isdecimal() else 0
-    if count < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above zero")
-    return count
 
 
 def _add_top(commands: Any) -> None:
