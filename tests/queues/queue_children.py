@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from typing import Any
 
 from tines.queues import JoinableQueue, Queue
@@ -34,19 +33,10 @@ def put_large(queue: Queue[Any], size: int) -> None:
     queue.put(bytearray(size))
 
 
-def put_one(queue: Queue[Any], item: Any) -> None:
-    queue.put(item)
-
-
 def work_through(queue: JoinableQueue[Any], done: Queue[Any]) -> None:
     for item in queue:
         done.put(item)
         queue.task_done()
-
-
-def get_after(queue: Queue[Any], delay: float) -> None:
-    time.sleep(delay)  # the time is what the parent measures
-    queue.get()
 
 
 def change_in_place(queue: Queue[Any], replies: Queue[Any]) -> None:
