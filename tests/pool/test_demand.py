@@ -17,9 +17,9 @@ import pytest
 from pool_tasks import Arrival, square
 from pool_tools import MakePool, outcomes
 from support.waiting import wait_for
-from tines.pool.chunks import TARGET, Guide
 from tines.pool.iterators import SMALL
 from tines.pool.options import PoolOptions
+from tines.pool.sizing import TARGET, Guide
 from tines.pool.state import PoolState
 from tines.pool.window import GLANCE, HORIZON, LARGEST_WINDOW, Window
 

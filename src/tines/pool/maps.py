@@ -1,8 +1,8 @@
 """``MapResult``: what ``map``, ``starmap`` and their asynchronous forms return.
 
-The input is a list here, as in the standard library. It is sent a few chunks at a time: when a
-chunk comes back, the collector thread calls ``feed``, which sends the next, sized by what was
-measured so far (``chunks.py``).
+The input is there as a whole, as in the standard library. It is sent a few chunks at a time: when some
+have come back, the collector thread calls ``refill``, which sends the next, sized by what was measured
+so far (``sizing.py``).
 
 As in the standard library, the map is over when all chunks are, and raises the first exception that
 arrived; a chunk ends at its first exception.
@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tines.pool.chunk import Chunk, encode_items
-from tines.pool.chunks import Guide
 from tines.pool.options import TaskOptions
 from tines.pool.results import ApplyResult, Callbacks, decoded
+from tines.pool.sizing import Guide
 from tines.progress.contract import Counts
 from tines.wire import messages, pickling
 from tines.wire.pickling import encode
@@ -31,7 +31,6 @@ T = TypeVar("T")
 
 AHEAD = 512
 """How many chunks of a size the caller chose are on their way at once."""
-
 
 SHARES = 8
 """A chunk of heavy items takes at most this part of the bytes that may be under way."""

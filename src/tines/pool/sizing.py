@@ -17,7 +17,9 @@ SHARES = 3
 
 
 class Guide:
-    """Sizes the chunks of one map. Called under the lock of that map.
+    """Sizes the chunks of one map.
+
+    ``size`` is called under the lock of that map, ``measured`` by the collector thread alone.
 
     Args:
         workers: How many workers the pool has.
