@@ -4,7 +4,7 @@ The process that makes a channel owns it: a broker, one daemon thread, serves it
 processes, and the owner's own threads use it directly. ``docs/design/pipe-transport.md`` says why,
 and what is guaranteed when either side is killed.
 
-    state       what a channel is, made of ``parcel``: pure logic, no I/O
+    state       what a channel is, made of ``parcel`` and ``waiters``: pure logic, no I/O
     protocol    frames between processes, authentication
     broker      the owner's side: sockets, lifetimes; ``peer`` is one connection of it
     connection  the other end of such a connection
