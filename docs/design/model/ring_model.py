@@ -103,7 +103,7 @@ class Model:
         starts = [sum(size.messages[:n]) for n in range(self.producers + 1)]
         self.tags = [range(a, b) for a, b in itertools.pairwise(starts)]
 
-    # -- the protocol: each of these changes shared memory once
+    # The protocol: each of these changes shared memory once.
 
     def step(self, w: World, me: int) -> str | None:
         """Do the next step of one process in ``w``; return its name, or None if it has to wait."""
@@ -229,7 +229,7 @@ class Model:
         w.local[me] = (0, 0)
         return self._go(w, me, "start")
 
-    # -- locks, deaths and what is done about them
+    # Locks, deaths and what is done about them.
 
     def _half_of(self, seq: int) -> int:
         return 0 if self.fault == "one-tail" else seq & 1
@@ -289,7 +289,7 @@ class Model:
         if w.orphans:
             self.collect(w)
 
-    # -- the promises
+    # The promises.
 
     def check(self, w: World) -> None:
         """Check what must hold in every state."""
