@@ -32,7 +32,7 @@ def kill(process: Any) -> None:
     assert process.exitcode == -signal.SIGKILL
 
 
-# -- children
+# Children.
 
 
 def send_for_ever(channel: Channel, sent: Channel, size: int, batch: int) -> None:
@@ -102,7 +102,7 @@ def fork_again(channel: Channel, answers: Channel) -> None:
     answers.send(b"", tag=must(channel.recv(WAIT))[1])
 
 
-# -- killed senders
+# Killed senders.
 
 
 @pytest.mark.parametrize("size", [0, 1000, 300_000])
@@ -143,7 +143,7 @@ def test_a_killed_blocked_sender_is_forgotten(transport: Transport, fork: Start)
     assert must(channel.recv(0))[1] == 2
 
 
-# -- killed receivers
+# Killed receivers.
 
 
 @pytest.mark.parametrize("lease", [-1, 0])
@@ -245,7 +245,7 @@ def test_killed_receivers_lose_at_most_what_they_took(transport: Transport, fork
     assert len(tags) >= count - kills, "each victim had at most one"
 
 
-# -- stopped peers
+# Stopped peers.
 
 
 def test_a_stopped_receiver_blocks_nobody_else(
@@ -316,7 +316,7 @@ def test_a_dead_receivers_own_child_hides_nothing(transport: Transport, fork: St
         os.kill(grandchild, signal.SIGKILL)
 
 
-# -- forks
+# Forks.
 
 
 def test_fork_of_a_parent_with_busy_threads(

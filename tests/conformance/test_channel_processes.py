@@ -23,7 +23,7 @@ from tines.wire.pickling import decode, encode
 MEGABYTE = 1024 * 1024
 
 
-# -- children
+# Children.
 
 
 def echo(inbox: Channel, outbox: Channel) -> None:
@@ -196,7 +196,7 @@ def bothered_echo(inbox: Channel, outbox: Channel) -> None:
         thread.join()
 
 
-# -- tests
+# Tests.
 
 
 def test_there_and_back(transport: Transport, start: Start, finish: Finish) -> None:

@@ -227,7 +227,7 @@ def test_what_is_shared_lives_as_long_as_anybody_reads_it(segment: Any) -> None:
     assert segment.census()["held"] == 0
 
 
-# -- garbage
+# Garbage.
 
 PAGE = mmap.PAGESIZE
 SLOTS = 16_384 * 16

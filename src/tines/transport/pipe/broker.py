@@ -140,7 +140,7 @@ class Broker:
         except (OSError, RuntimeError) as error:
             raise TransportError(f"this process cannot serve channels: {error}") from error
 
-    # -- for the owner's threads
+    # For the owner's threads.
 
     def wake(self) -> None:
         """Let the thread look again. Takes no lock: finalizers call it."""
@@ -192,7 +192,7 @@ class Broker:
         if threading.get_ident() != self.thread.ident:
             self.wake()
 
-    # -- fork
+    # Fork.
 
     def lifeline(self, descriptor: int) -> None:
         """Let a forked child, at the other end of ``descriptor``, hold what ``LOCAL`` holds."""
@@ -215,7 +215,7 @@ class Broker:
             os.close(line.descriptor)
         self.selector.close()
 
-    # -- the thread
+    # The thread.
 
     def _run(self) -> None:
         try:

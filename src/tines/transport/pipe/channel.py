@@ -65,7 +65,7 @@ class PipeChannel:
         endpoint = self._endpoint = registry.endpoint(self._key)
         return endpoint
 
-    # -- sending
+    # Sending.
 
     def send(
         self,
@@ -106,7 +106,7 @@ class PipeChannel:
         """Take a sent message back; see the contract."""
         return self._reach().revoke(ticket)
 
-    # -- receiving
+    # Receiving.
 
     def recv(self, timeout: float | None = None, lease: int = -1) -> Message | None:
         """Take the oldest message; see the contract."""
@@ -127,7 +127,7 @@ class PipeChannel:
             self._watch.settle()
         return parcels
 
-    # -- leases
+    # Leases.
 
     def lease(self, index: int) -> Lease | None:
         """Return what the holder of a slot has taken; see the contract."""
@@ -155,7 +155,7 @@ class PipeChannel:
                 f"lease slot {index!r} does not exist: the channel has leases={self._leases}"
             )
 
-    # -- counting, looking
+    # Counting, looking.
 
     def qsize(self) -> int:
         """Return how many messages are queued."""
@@ -184,7 +184,7 @@ class PipeChannel:
             self._watch = endpoint.watch()
         return self._watch.fileno()
 
-    # -- the end
+    # The end.
 
     def shutdown(self, immediate: bool = False) -> None:
         """End sending; see the contract."""

@@ -73,7 +73,7 @@ class Peer:
         self._held: set[ChannelState] = set()
         self._watch: tuple[ChannelState, _Watch] | None = None
 
-    # -- the connection
+    # The connection.
 
     def greet(self) -> None:
         """Write the first frame."""
@@ -140,7 +140,7 @@ class Peer:
         while self._held:
             self._broker.drop(self._held.pop(), self)
 
-    # -- requests
+    # Requests.
 
     def _handle(self, frame: Frame) -> None:
         # The client had read all of the last reply before it wrote this: any frame acknowledges.
@@ -260,7 +260,7 @@ class Peer:
     def _statistics(self, state: ChannelState, frame: Frame) -> Frame:
         return Frame(Op.DONE, number=state.full, parts=[pack_statistics(state.statistics())])
 
-    # -- one way
+    # One way.
 
     def _ack(self, state: ChannelState, frame: Frame) -> None:
         """Nothing more: see :meth:`_handle`."""
@@ -295,7 +295,7 @@ class Peer:
             if state.readable:
                 self._watch[1].show()
 
-    # -- waiting
+    # Waiting.
 
     def _park(self, state: ChannelState, waiter: Waiter, timeout: float) -> None:
         self._state, self._waiter = state, waiter

@@ -71,7 +71,7 @@ class Registry:
             raise closed()
         return Local(self._broker, state)
 
-    # -- holds
+    # Holds.
 
     def made(self, key: Key) -> None:
         """Count the first handle of a channel made here."""
@@ -160,7 +160,7 @@ class Registry:
                 session = self._sessions[address] = Connection(address, pid, 0.0)
             session.tell_soon(frame)
 
-    # -- shared payloads, the dead
+    # Shared payloads, the dead.
 
     def is_own(self, key: Key) -> bool:
         """Whether this process made it."""
@@ -185,7 +185,7 @@ class Registry:
             with self._broker.lock:
                 self._broker.drain(pid)
 
-    # -- fork
+    # Fork.
 
     def before_fork(self) -> tuple[int, int] | None:
         """Open the pipe by which the child holds what this process owns."""

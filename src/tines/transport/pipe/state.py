@@ -66,7 +66,7 @@ class ChannelState:
         self.number = 0
         self.holders: set[object] = set()
 
-    # -- sending
+    # Sending.
 
     def send(self, sender: Sender) -> bool:
         """Admit what fits now; whether that was all. The caller parks the sender if it was not.
@@ -121,7 +121,7 @@ class ChannelState:
         self._settle()
         return True
 
-    # -- receiving
+    # Receiving.
 
     def receive(self, limit: int, lease: int, pid: int = 0) -> list[Parcel]:
         """Take up to ``limit`` parcels, none if none is there.
@@ -183,7 +183,7 @@ class ChannelState:
             pending[each.ticket] = each
             pending.move_to_end(each.ticket, last=False)
 
-    # -- both
+    # Both.
 
     def _settle(self) -> None:
         """Serve parked receivers and senders until nobody moves; then correct the hints."""
@@ -239,7 +239,7 @@ class ChannelState:
         for waiter in waiters:
             waiter.end(Ended.GONE)
 
-    # -- counting
+    # Counting.
 
     def task_done(self) -> None:
         """Count one message as dealt with.
@@ -266,7 +266,7 @@ class ChannelState:
         """Queue somebody until :attr:`finished`."""
         self._joiners[joiner] = None
 
-    # -- leases
+    # Leases.
 
     def lease(self, index: int) -> Lease | None:
         """Return what the holder of a slot took and did not release."""
@@ -294,7 +294,7 @@ class ChannelState:
         if slot is not None:
             slot.progress = progress
 
-    # -- looking
+    # Looking.
 
     def add_hint(self, hint: Hint) -> None:
         """Keep somebody's descriptor right from now on."""
