@@ -143,7 +143,8 @@ def test_no_terminal_means_lines() -> None:
     )
     found = _run(code)
     assert found.stdout == ""
-    assert found.stderr.startswith("abs: 1,000/1,000, ")
+    # The last line; there are others before it where this takes more than two seconds.
+    assert found.stderr.splitlines()[-1].startswith("abs: 1,000/1,000, ")
     assert "\x1b" not in found.stderr
 
 
@@ -157,7 +158,7 @@ def test_plain_where_rich_is_absent(tmp_path: Path) -> None:
         "    pool.map(abs, range(1000), progress=True)\n"
     )
     _, written = _on_a_terminal(program)
-    assert written.startswith("abs: 1,000/1,000, "), written
+    assert "abs: 1,000/1,000, " in written
     assert "\x1b" not in written
 
 
