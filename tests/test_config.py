@@ -78,6 +78,17 @@ def test_insight(monkeypatch):
         _config.insight()
 
 
+def test_spares(monkeypatch):
+    monkeypatch.delenv("TINES_SPARES", raising=False)
+    assert _config.spares() is _config.Spares.ON
+    for given, expected in (("", "ON"), ("1", "ON"), ("0", "OFF"), (" 0", "OFF")):
+        monkeypatch.setenv("TINES_SPARES", given)
+        assert _config.spares() is _config.Spares[expected]
+    monkeypatch.setenv("TINES_SPARES", "no")
+    with pytest.raises(ValueError, match=r"TINES_SPARES='no'.*'[01]' or '[01]'"):
+        _config.spares()
+
+
 @pytest.fixture
 def machine(monkeypatch):
     """A machine with these cores and these files."""

@@ -1,4 +1,4 @@
-"""What the environment says: ``TINES_NATIVE``, ``TINES_INSIGHT``, and how many cores there really are."""
+"""What the environment says: ``TINES_*``, and how many cores and how much memory there really are."""
 
 from __future__ import annotations
 
@@ -9,9 +9,18 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TypeVar
 
-    _Choice = TypeVar("_Choice", bound="Native | Insight")
+    _Choice = TypeVar("_Choice", bound="Native | Insight | Spares")
 
-__all__ = ["Insight", "Native", "available_cpus", "available_memory", "insight", "native"]
+__all__ = [
+    "Insight",
+    "Native",
+    "Spares",
+    "available_cpus",
+    "available_memory",
+    "insight",
+    "native",
+    "spares",
+]
 
 
 class Native(enum.Enum):
@@ -33,6 +42,14 @@ class Insight(enum.Enum):
     """No entry, no thread: nobody can see it."""
 
 
+class Spares(enum.Enum):
+    """``TINES_SPARES``: whether interpreters are started in advance, under ``spawn``."""
+
+    ON = "1"
+    OFF = "0"
+    """Each child's interpreter is started when the child is."""
+
+
 def insight() -> Insight:
     """Read ``TINES_INSIGHT``.
 
@@ -49,6 +66,15 @@ def native() -> Native:
         ValueError: it is set to something else than ``auto``, ``require`` or ``off``.
     """
     return _read_choice("TINES_NATIVE", Native.AUTO)
+
+
+def spares() -> Spares:
+    """Read ``TINES_SPARES``.
+
+    Raises:
+        ValueError: it is set to something else than ``0`` or ``1``.
+    """
+    return _read_choice("TINES_SPARES", Spares.ON)
 
 
 def _read_choice(variable: str, default: _Choice) -> _Choice:

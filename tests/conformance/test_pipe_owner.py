@@ -206,3 +206,50 @@ def test_a_receiver_without_memory_takes_nothing(fork: Start, finish: Finish) ->
     finish(child)
     message = must(channel.recv(WAIT))
     assert (message[1], len(message[3][0])) == (7, LARGE)
+
+
+AT_EXIT = """
+import os, time, tines
+from tines.transport.pipe import registry
+
+queue = tines.Queue()
+broker = registry.current().broker()
+
+class Last:
+    # Collected when the interpreter ends. Its modules are torn down by then: it keeps what it needs.
+    def __init__(self):
+        self.wake, self.thread = broker._wake_out.send, f"/proc/self/task/{broker.thread.native_id}"
+        self.dup, self.stat, self.sleep = os.dup, os.stat, time.sleep
+
+    def __del__(self):
+        try:
+            while True:
+                self.dup(0)
+        except OSError:
+            pass
+        self.wake(b"x")
+        try:
+            while True:
+                self.stat(self.thread)
+                self.sleep(0.001)
+        except FileNotFoundError:
+            print("the thread has ended", flush=True)
+
+last = Last()
+"""
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or sys.version_info >= (3, 14),
+    reason="there, threads do not end by pthread_exit when the interpreter does",
+)
+def test_the_thread_can_end_without_a_descriptor() -> None:
+    program = f"import resource\nresource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))\n{AT_EXIT}"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "TINES_NATIVE": "off", "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=WAIT,
+    )
+    assert (done.returncode, done.stdout) == (0, "the thread has ended\n"), done.stderr

@@ -235,6 +235,31 @@ def test_a_program_has_some_only_when_it_starts_several(tmp_path, starts, variab
         popen_is_gone(each)
 
 
+@pytest.mark.parametrize("start", ["Process(target=print)", "Pool(1)"])
+def test_a_wrong_value_is_told_before_anything_is_started(start):
+    program = f"""
+import multiprocessing
+import tines
+try:
+    started = tines.get_context("spawn").{start}
+    started.start()
+except ValueError as error:
+    print(error)
+print(multiprocessing.active_children())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"TINES_SPARES": "off", "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stderr == ""
+    told, left = done.stdout.splitlines()
+    assert told.startswith("the environment variable TINES_SPARES='off' is not understood")
+    assert "'0'" in told and "'1'" in told and left == "[]"
+
+
 def popen_is_gone(pid_of_spare):
     """Wait for a process that is not ours; at once if it has ended already."""
     try:

@@ -54,6 +54,7 @@ def examine() -> Report:
             "path": str(Path(tines.__file__).parent),
             "TINES_NATIVE": os.environ.get("TINES_NATIVE") or None,
             "TINES_INSIGHT": os.environ.get("TINES_INSIGHT") or None,
+            "TINES_SPARES": os.environ.get("TINES_SPARES") or None,
         },
         "interpreter": {
             "version": f"{platform.python_implementation()} {platform.python_version()}",

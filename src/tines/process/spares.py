@@ -116,8 +116,13 @@ _wanted: bool | None = None
 
 
 def take() -> Spare | None:
-    """Return a spare that is as a new interpreter would be now; the caller gives it a job."""
+    """Return a spare that is as a new interpreter would be now; the caller gives it a job.
+
+    Raises:
+        ValueError: ``TINES_SPARES`` is neither ``0`` nor ``1``.
+    """
     with _lock:
+        _decide()  # a wrong value is told before a child is started, not after
         if not _spares:
             return None
         now = _fingerprint()
@@ -144,11 +149,7 @@ def replenish() -> None:
         _starts += 1
         if _starts < _STARTS_BEFORE:
             return
-        if _wanted is None:
-            _wanted = _is_wanted()
-            if _wanted:
-                # At exit, when the children were joined.
-                util.Finalize(None, stop, exitpriority=-100)
+        _decide()
         while _wanted and len(_spares) < LIMIT:
             fingerprint = _fingerprint()
             if fingerprint is None:
@@ -157,10 +158,18 @@ def replenish() -> None:
                 _spares.append(Spare(fingerprint))
 
 
-def _is_wanted() -> bool:
-    from tines._config import available_cpus
+def _decide() -> None:
+    """Find out whether there should be any. Under the lock."""
+    global _wanted
+    if _wanted is not None:
+        return
+    from tines._config import Spares, available_cpus, spares
 
-    return popen.HAVE_PIDFD and os.environ.get("TINES_SPARES") != "0" and available_cpus() > 1
+    asked_for = spares() is Spares.ON  # first, as a wrong value is an error on every machine
+    _wanted = asked_for and popen.HAVE_PIDFD and available_cpus() > 1
+    if _wanted:
+        # At exit, when the children were joined.
+        util.Finalize(None, stop, exitpriority=-100)
 
 
 def stop() -> None:

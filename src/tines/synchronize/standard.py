@@ -6,6 +6,8 @@ programs that ask run on both transports.
 
 from __future__ import annotations
 
+import errno
+
 from tines._std import standard
 
 TYPE_CHECKING = False
@@ -32,6 +34,21 @@ Event = _std.Event
 class _Unrecovered:
     recovered = False
     deaths = 0
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        try:
+            super().__init__(*arguments, **options)
+        except OSError as error:
+            if error.errno != errno.EFBIG:
+                raise
+            import resource
+
+            raise OSError(
+                errno.EFBIG,
+                "on the pipe transport a lock or semaphore is a small file in memory, and this process "
+                f"may make files of {resource.getrlimit(resource.RLIMIT_FSIZE)[0]:,} bytes at most "
+                "(RLIMIT_FSIZE): run it under `ulimit -f unlimited`",
+            ) from None
 
 
 class Lock(_Unrecovered, _std.Lock):
@@ -63,7 +80,3 @@ class Semaphore(_Unrecovered, _std.Semaphore):
 
 class BoundedSemaphore(Semaphore, _std.BoundedSemaphore):
     """See :class:`tines.synchronize.native.BoundedSemaphore`."""
-
-    def __init__(self, value: int = 1, *, owned: bool = False, ctx: Any = None) -> None:
-        _refuse_owned(owned)
-        _std.BoundedSemaphore.__init__(self, value, ctx=ctx)

@@ -128,6 +128,7 @@ class Broker:
         self._changed: set[Peer] = set()
         self._arrived: list[_Lifeline] = []
         try:
+            _load_what_ends_threads()
             self.selector = selectors.DefaultSelector()
             self._listener, self.address = _listen()
             self._wake_in, self._wake_out = socket.socketpair()
@@ -293,6 +294,20 @@ class Broker:
         with contextlib.suppress(BlockingIOError):
             while self._wake_in.recv(4096):
                 pass
+
+
+def _load_what_ends_threads() -> None:
+    """Have libgcc loaded before it is needed.
+
+    The interpreter ends with daemon threads still there, which end by ``pthread_exit`` (up to
+    Python 3.13). glibc loads libgcc for that, and aborts the program if no descriptor is left to
+    do so. Where there is no libgcc, it is not needed; without a descriptor now, there is no broker.
+    """
+    if sys.platform == "linux" and sys.version_info < (3, 14):
+        with contextlib.suppress(OSError, ImportError):
+            import ctypes
+
+            ctypes.CDLL("libgcc_s.so.1")
 
 
 def _listen() -> tuple[socket.socket, Address]:

@@ -1,0 +1,34 @@
+"""On the pipe transport: what the standard library's primitives do not say by themselves."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a semaphore is no file")
+@pytest.mark.parametrize(
+    "made", ["Lock()", "RLock()", "Semaphore(2)", "BoundedSemaphore(2)", "Condition()", "Event()"]
+)
+def test_a_limit_that_forbids_a_lock_is_named(made: str) -> None:
+    program = f"""
+import resource, tines
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+try:
+    tines.{made}
+except OSError as error:
+    print(error.errno, error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "TINES_NATIVE": "off", "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("27 ") and "RLIMIT_FSIZE" in done.stdout
+    assert "0 bytes" in done.stdout and "ulimit -f unlimited" in done.stdout
