@@ -25,7 +25,7 @@ __all__ = ["LIMITS", "Limit"]
 Measure = Callable[[Params], float]
 
 SECONDS = 0.3
-LONGEST = 1.0
+LONGEST = 0.5
 
 
 class Limit:

@@ -30,8 +30,8 @@ __all__ = ["ROOT", "compile_sources", "probe", "run_case", "run_plan"]
 ROOT = Path(__file__).resolve().parent.parent
 PROBE_SECONDS = 60.0
 HANGS = 2
-LONG = 8.0
-"""Seconds of one run: a peer that takes longer is slower by so much that one round shows it."""
+LONG = 5.0
+"""Seconds of one run: where a peer takes longer, and no bar needs it, one round has to do."""
 GRACE = 2.0
 """Seconds that processes of a case may outlive it without being counted as left behind."""
 

@@ -6,10 +6,13 @@ import importlib
 
 from benchmarks.model import Subject
 
-__all__ = ["MODULES", "SAME_POOLS", "find", "matching"]
+__all__ = ["MODULES", "SAME_CORE", "SAME_POOLS", "find", "matching"]
 
 SAME_POOLS = ("*_spawn", "*_forkserver", "torch")
 """Pools that differ from another peer's in how their workers start, or in what tensors cost."""
+
+SAME_CORE = ("billiard", "multiprocess")
+"""Made from the standard library's source; what they changed shows where tasks are small."""
 
 MODULES = (
     "queue_small",

@@ -8,7 +8,7 @@ from typing import Any
 from benchmarks.calibrate import timed, until
 from benchmarks.model import Feature, Metric, Metrics, Params, Subject, Variant, expect
 from benchmarks.peers.contract import Peer, Pool
-from benchmarks.subjects import SAME_POOLS
+from benchmarks.subjects import SAME_CORE, SAME_POOLS
 from benchmarks.workloads import ARRAY_LENGTH, STRIDE, add_up, identity, make_array
 
 __all__ = ["SUBJECT"]
@@ -64,7 +64,7 @@ def _variant(way: str, title: str) -> Variant:
         quick={"count": 16, "seconds": 0.2},
         limits=("memcpy", "memcpy_fresh"),
         seconds=90,
-        leave_out=SAME_POOLS,
+        leave_out=SAME_POOLS + SAME_CORE,
     )
 
 

@@ -10,6 +10,7 @@ from benchmarks.crew import Crew
 from benchmarks.model import Feature, Metric, Metrics, Params, Subject, Variant, expect
 from benchmarks.numbers import percentile
 from benchmarks.peers.contract import Peer
+from benchmarks.subjects import SAME_CORE
 
 __all__ = ["SUBJECT"]
 
@@ -110,6 +111,7 @@ SUBJECT = Subject(
             metrics=(Metric("cpu", "ms", "lower"),),
             needs=NEEDS,
             params={"idle": True, "seconds": 10.0},
+            leave_out=("stdlib_simple", "torch", *SAME_CORE),
             rounds=1,
         ),
     ),

@@ -19,7 +19,7 @@ from benchmarks.calibrate import clock
 from benchmarks.crew import Crew
 from benchmarks.model import Feature, Metric, Metrics, Params, Subject, Unsupported, Variant, expect
 from benchmarks.peers.contract import Peer
-from benchmarks.subjects import SAME_POOLS
+from benchmarks.subjects import SAME_CORE, SAME_POOLS
 from benchmarks.workloads import identity
 
 __all__ = ["SUBJECT"]
@@ -149,7 +149,7 @@ SUBJECT = Subject(
             needs=frozenset({Feature.POOL}),
             params={"what": "imap", "items": 2_000_000, "seconds": 10.0, "pause": 0.001},
             seconds=60,
-            leave_out=SAME_POOLS,
+            leave_out=SAME_POOLS + SAME_CORE,
             rounds=1,
         ),
         Variant(

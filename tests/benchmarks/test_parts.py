@@ -111,7 +111,7 @@ def test_only_what_matters_has_all_rounds() -> None:
     for peer in ("tines", "stdlib", "torch", "limit:memcpy"):
         assert rounds["numpy 64 MB", peer] == 5
     assert rounds["numpy 64 MB", "billiard"] == 3
-    assert rounds["imap", "billiard"] == 1
+    assert rounds["imap", "pebble"] == 1
     assert ("numpy 1 MB", "billiard") not in rounds, "left out: what 64 MB says is enough"
     named = make_plan(["queue_bulk"], ["billiard"], "numpy 1 MB", 5, quick=False)
     assert [case.rounds for group in named.groups() for case in group] == [5, 5, 5]
