@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from tines._arguments import check_function
 from tines.errors import EncodeError, QueueShutDown, TransportError
 from tines.pool.functions import SHARED_FROM, encode_unnumbered
-from tines.pool.phase import Phase
+from tines.pool.phase import ENDED, Phase
 from tines.wire import messages
 from tines.wire.pickling import encode
 
@@ -36,8 +36,6 @@ CHANNEL_ENDED = (QueueShutDown, TransportError, ValueError)
 BURST = 32
 """How many chunks of a job are encoded before they are sent; fewer if they are large:"""
 BURST_BYTES = 64 * 1024
-
-ENDED = (Phase.TERMINATED, Phase.BROKEN, Phase.FORKED)
 
 
 class Dispatcher:

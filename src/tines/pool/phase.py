@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 
-__all__ = ["Phase"]
+__all__ = ["ENDED", "Phase"]
 
 
 class Phase(enum.Enum):
@@ -27,4 +27,8 @@ class Phase(enum.Enum):
     @property
     def working(self) -> bool:
         """Whether what was accepted is still being done."""
-        return self in (Phase.OPEN, Phase.CLOSED, Phase.DRAINED)
+        return self not in ENDED
+
+
+ENDED = (Phase.TERMINATED, Phase.BROKEN, Phase.FORKED)
+"""Those that are not ``working``; a constant for those who ask with each task."""

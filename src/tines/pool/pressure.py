@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tines._config import available_memory
-from tines.pool.phase import Phase
+from tines.pool.phase import ENDED, Phase
 from tines.pool.results import Waitable
 
 if TYPE_CHECKING:
@@ -41,8 +41,6 @@ CALLS_SHARE = 4
 """Calls may take up to this part of the memory, unless told otherwise."""
 
 HEAVY = 64 << 10
-
-_ENDED = (Phase.TERMINATED, Phase.BROKEN, Phase.FORKED)
 
 
 def weight(data: Any, buffers: Sequence[Any]) -> int:
@@ -119,13 +117,13 @@ class Pressure:
         return (
             not self.total
             or self.total + size <= self._limit_of_calls
-            or self._core.state.phase in _ENDED
+            or self._core.state.phase in ENDED
         )
 
     @property
     def full(self) -> bool:
         """Whether calls, of whatever size, would have to wait."""
-        return self.total >= self._limit_of_calls and self._core.state.phase not in _ENDED
+        return self.total >= self._limit_of_calls and self._core.state.phase not in ENDED
 
     def watch(self, turn: Any) -> None:
         """Have ``turn.wake()`` called, in any thread, whenever something is over."""

@@ -30,7 +30,7 @@ __all__ = ["Supervisor"]
 KILL_AFTER = 2.0
 """Seconds that the workers of an ended pool have before they are killed."""
 
-_ENDED = (Phase.DRAINED, Phase.TERMINATED, Phase.BROKEN)
+_LEAVING = (Phase.DRAINED, Phase.TERMINATED, Phase.BROKEN)
 _STOPPED = (Phase.TERMINATED, Phase.BROKEN)
 
 
@@ -121,7 +121,7 @@ class Supervisor:
                     # Once: it gives orders, and this thread does not wait while there are any.
                     self._abandoned = False
                     core.terminate()
-                if not self.workers and not self._orders and core.state.phase in _ENDED:
+                if not self.workers and not self._orders and core.state.phase in _LEAVING:
                     break
                 self._wait(self._next_deadline())
         except Exception as error:
