@@ -189,10 +189,10 @@ class Pool:
         )
         pool._core.begin(stream)
         if shown is not None:
-            from tines.pool.shown import length, name_of
+            from tines.pool.shown import label_of, length
             from tines.progress.live import show
 
-            stream.bar = show(stream, shown, name_of(func), length(iterable), consumed=True)
+            stream.bar = show(stream, shown, label_of(func), length(iterable), consumed=True)
             pool._displays.add(stream.bar)
         return ResultIterator(stream, bridge)
 

@@ -48,10 +48,10 @@ class Displays:
 
     def map(self, shown: ProgressOptions, pool: Pool, func: Any, *arguments: Any) -> MapResult[Any]:
         """Return the result of a map that is shown."""
-        from tines.pool.shown import ShownMapResult, name_of
+        from tines.pool.shown import ShownMapResult, label_of
 
         result = ShownMapResult(pool, func, *arguments)
-        self.add(result.show(shown, name_of(func)))
+        self.add(result.show(shown, label_of(func)))
         return result
 
     def iterator(
@@ -62,9 +62,9 @@ class Displays:
         iterable: Iterable[Any],
     ) -> IMapIterator[Any]:
         """Return what stands before an iterator that is shown."""
-        from tines.pool.shown import ShownIterator, length, name_of
+        from tines.pool.shown import ShownIterator, label_of, length
 
-        shown_iterator = ShownIterator(iterator, shown, name_of(func), length(iterable))
+        shown_iterator = ShownIterator(iterator, shown, label_of(func), length(iterable))
         self.add(shown_iterator.bar)
         return shown_iterator  # type: ignore[return-value]
 

@@ -22,10 +22,10 @@ from tines.progress.options import ProgressOptions, choose
 if TYPE_CHECKING:
     from tines.pool.iterators import IMapIterator
 
-__all__ = ["Group", "ShownIterator", "ShownMapResult", "length", "name_of", "watch"]
+__all__ = ["Group", "ShownIterator", "ShownMapResult", "label_of", "length", "watch"]
 
 
-def name_of(func: Any) -> str:
+def label_of(func: Any) -> str:
     """Return what a function is called on the display."""
     inner = func
     while hasattr(inner, "func"):  # functools.partial

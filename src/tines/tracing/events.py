@@ -22,7 +22,7 @@ from tines.tracing.records import (
     flags_of,
     items_of,
     kind_of,
-    name_of,
+    name_number,
 )
 
 __all__ = ["EventMaker", "Part", "micro", "outcome_of"]
@@ -145,7 +145,7 @@ class EventMaker:
             args["open"] = True
             end = self._sources.delivered.get(process.key_of(record), process.life.end)
         args["outcome"] = self._outcome_of(process, record)
-        name = process.text(name_of(record)) or "task"
+        name = process.text(name_number(record)) or "task"
         return self._slice_event(process.track(), name, "run", record[4], end, **args)
 
     def _outcome_of(self, process: Process, record: Record) -> str:
@@ -192,7 +192,7 @@ class EventMaker:
             }
             return self._slice_event(track, "result", "result", record[1], record[7], **args)
         if kind == Kind.START:
-            name = f"start {process.text(name_of(record))}"
+            name = f"start {process.text(name_number(record))}"
             return self._slice_event(track, name, "start", record[1], record[7], pid=record[0])
         if kind == Kind.PART:
             args = {"task": record[0], "items": items_of(record)}

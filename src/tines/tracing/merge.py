@@ -24,7 +24,7 @@ from tines.tracing.records import (
     flags_of,
     kind_of,
     latest,
-    name_of,
+    name_number,
     ran_since,
 )
 from tines.tracing.spool import Role, SpoolReader
@@ -312,7 +312,7 @@ def _read_starts(sources: Sources, starts: list[tuple[Process, Record]]) -> None
             process = min(found, key=lambda each: each.opened)
             process.started_in_trace = record[1] >= sources.window[0]
             # What a forked child is called is not known to itself when it opens its spool.
-            process.name = parent.text(name_of(record)) or process.name
+            process.name = parent.text(name_number(record)) or process.name
             if process.started_in_trace:
                 sources._starts[process.identity] = record[1]
 

@@ -44,7 +44,7 @@ __all__ = [
     "kind_of",
     "latest",
     "meta",
-    "name_of",
+    "name_number",
     "ran_since",
 ]
 
@@ -107,7 +107,7 @@ def flags_of(record: Record) -> int:
     return record[3] >> FLAGS_SHIFT & 0xFF
 
 
-def name_of(record: Record) -> int:
+def name_number(record: Record) -> int:
     """Return the number of a record's name; 0 for none."""
     return record[3] >> NAME_SHIFT & 0xFFFF
 
