@@ -75,10 +75,6 @@ class _ChannelQueue(Generic[T]):
         state = " closed" if self._closed else f" holding {self._channel.qsize()}"
         return f"<{type(self).__name__}{state} in process {os.getpid()}>"
 
-    def _put(self, obj: T, timeout: float | None) -> bool:
-        kind, data, buffers = encode(obj)
-        return self._send(data, buffers, kind, 0, timeout) >= 0
-
     def _check_open(self) -> None:
         if self._closed:
             raise QueueClosedError(f"Queue {self!r} is closed")
@@ -303,7 +299,8 @@ class SimpleQueue(_ChannelQueue[T]):
     def put(self, obj: T) -> None:
         """Put an object; return once the transport has it."""
         self._check_open()
-        self._put(obj, None)
+        kind, data, buffers = encode(obj)
+        self._send(data, buffers, kind)
 
     def get(self) -> T:
         """Wait for the oldest object and return it."""
