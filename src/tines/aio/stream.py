@@ -22,6 +22,7 @@ from tines.aio.bridge import Bridge, wake
 from tines.pool.chunk import Chunk, encode_items
 from tines.pool.entries import LOCAL, Entry, Outcome, entry_of, note, outcomes_of, size_of, tally
 from tines.pool.options import TaskOptions
+from tines.pool.stores import AsTheyCome, InOrder
 from tines.progress.contract import Counts
 from tines.wire import messages
 
@@ -70,7 +71,6 @@ class Stream:
         self._result_size = 0
         self.options = options
         self._bridge = bridge
-        self._ordered = ordered
         timed = options.timeout is not None
         self._chunksize = 1 if timed or options.retry_on else chunksize
         self._window = buffersize or AHEAD * core.state.target * self._chunksize
@@ -81,8 +81,7 @@ class Stream:
         self._asynchronous = isinstance(source, AsyncIterable)
         self._pulled = self._consumed = self._failed = 0
         self._exhausted = self.closed = False
-        self._ready: dict[int, Entry] = {}
-        self._arrival = 0
+        self._store: InOrder | AsTheyCome = InOrder() if ordered else AsTheyCome()
         self._current: deque[Outcome] = deque()
         self._waiting: set[asyncio.Future[None]] = set()
         self._room: asyncio.Future[None] | None = None
@@ -129,7 +128,7 @@ class Stream:
 
     def counts(self) -> Counts:
         """Return how many items are over, for a display."""
-        done, failed = tally(self._current.copy(), list(self._ready.copy().values()))
+        done, failed = tally(self._current.copy(), self._store.entries())
         done += self._consumed
         failed += self._failed
         return Counts(done, failed, self.retried, self._pulled if self._exhausted else None)
@@ -206,7 +205,7 @@ class Stream:
         self._source = None
         self._exhausted = True
         if error is not None and not self.closed:
-            self._put(self._pulled, (1, LOCAL, error, ()))
+            self._store.put(self._pulled, (1, LOCAL, error, ()))
             self._pulled += 1
         if self._feeder is not None and self._feeder is not asyncio.current_task():
             self._feeder.cancel()
@@ -225,14 +224,9 @@ class Stream:
         if self.closed or begin < chunk.landed:
             return
         chunk.landed += entry[0]
-        self._put(chunk.start + begin, entry)
+        self._store.put(chunk.start + begin, entry)
         self._wake()
         self._look_for_room()
-
-    def _put(self, first: int, entry: Entry) -> None:
-        if not self._ordered:
-            first, self._arrival = self._arrival, self._arrival + 1
-        self._ready[first] = entry
 
     def _wake(self) -> None:
         for future in self._waiting:
@@ -240,14 +234,10 @@ class Stream:
 
     def _advance(self) -> None:
         """Decode the entry that is next in line, if it is there."""
-        if self._ordered:
-            entry = self._ready.pop(self._consumed, None)
-        else:
-            entry = self._ready.pop(next(iter(self._ready), -1), None)
-        if entry is None:
-            return
-        self._result_size = size_of(entry, self.pressure.heavy)
-        self._current.extend(outcomes_of(entry))
+        entry = next(self._store.in_line(self._consumed), None)
+        if entry is not None:
+            self._result_size = size_of(entry, self.pressure.heavy)
+            self._current.extend(outcomes_of(entry))
 
     async def next(self) -> Outcome:
         """Return the next outcome: whether it is good, and the value or exception.
@@ -288,7 +278,7 @@ class Stream:
         self._end_input(None)
         if under_way:
             self._core.cancel_job(self)
-        self._ready.clear()
+        self._store.clear()
         self._current.clear()
         if self._shared is not None:
             self._shared.close()

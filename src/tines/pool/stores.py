@@ -1,4 +1,4 @@
-"""Where an iterator keeps what has arrived until its consumer asks for it: in order, or as it comes.
+"""Where iterators and streams keep what has arrived until it is asked for: in order, or as it comes.
 
 Who delivers puts, the consumer takes out, each in a thread of its own; every step is one operation
 on a container of C. The single items of a plain ``imap``, which are most of what ever arrives, know
