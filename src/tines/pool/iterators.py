@@ -99,7 +99,7 @@ class IMapIterator(Waitable, Generic[T]):
         # it is counted: who looks in between takes the consumer to be further behind than it is.
         self._current: deque[Outcome] = deque()
         self._decoded = 0
-        self._waiting = 0  # so many consumers
+        self._waiting: list[int] = []  # threads of consumers
         self._reference, self._shared = core.functions.refer_many(func)
         if type(iterable) not in _IMMEDIATE:
             self._room = threading.Event()
@@ -109,8 +109,8 @@ class IMapIterator(Waitable, Generic[T]):
 
     def __next__(self) -> T:
         try:
-            outcome = self._current.popleft()
-        except IndexError:
+            outcome = self._current.popleft() if self._current else None
+        except IndexError:  # a consumer in another thread was faster
             outcome = None
         if outcome is None:
             return self.next()
@@ -147,7 +147,7 @@ class IMapIterator(Waitable, Generic[T]):
             with self._lock:
                 if self._input is not None and self._window.is_due(self._ahead):
                     self._make_room()
-                if not self._current:
+                if self.store and not self._current:
                     self._advance()
                 no_more = self._input is None and self._decoded >= self._pulled
                 if over := no_more and not self._current:
@@ -159,19 +159,18 @@ class IMapIterator(Waitable, Generic[T]):
             if over:
                 raise StopIteration
         try:
-            return self._current.popleft()
-        except IndexError:  # there was none, or a consumer in another thread was faster
+            return self._current.popleft() if self._current else None
+        except IndexError:
             return None
 
     def _wait(self, timeout: float | None) -> bool:
         """Wait until a look is worthwhile; ``False``: it is not, after so long."""
-        with self._lock:
-            self._waiting += 1
+        me = threading.get_ident()
+        self._waiting.append(me)
         try:
             return self._core.collector.wait(self, timeout)
         finally:
-            with self._lock:
-                self._waiting -= 1
+            self._waiting.remove(me)
 
     @property
     def _consumed(self) -> int:
@@ -270,7 +269,7 @@ class IMapIterator(Waitable, Generic[T]):
     # Consuming; under the lock.
 
     def _over(self) -> bool:
-        return self._input is None and self._consumed >= self._pulled
+        return self._input is None and self._decoded >= self._pulled and not self._current
 
     def _advance(self) -> None:
         """Decode what is next in line, if it is there; of what is small, several at once."""

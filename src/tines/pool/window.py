@@ -32,6 +32,10 @@ class Window:
         result_size: Bytes of a result, going by the last one that was taken; 0 if that was small.
     """
 
+    result_size = 0
+    # Reading stopped for bytes, not for items.
+    _held_back = False
+
     def __init__(
         self, state: PoolState, pressure: Pressure, chunksize: int, buffersize: int | None
     ) -> None:
@@ -40,9 +44,6 @@ class Window:
         self._chunksize = chunksize
         self._fixed = buffersize is not None
         self.size = buffersize or SMALLEST_WINDOW * state.target * chunksize
-        self.result_size = 0
-        # Reading stopped for bytes, not for items.
-        self._held_back = False
         self._since = (time.monotonic(), 0)
 
     def is_due(self, ahead: int) -> bool:
