@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import psutil
+
 from tines.pool import Pool
 
 MakePool = Callable[..., Pool]
@@ -21,3 +23,11 @@ def outcomes(iterator: Iterable[Any]) -> list[Any]:
             return found
         except Exception as error:
             found.append(error)
+
+
+def lives(pid: int) -> bool:
+    """Whether a process is there and not merely waiting to be reaped, which init may take its time for."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

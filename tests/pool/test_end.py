@@ -1,41 +1,27 @@
-"""How pools end: in order, at once, forgotten, with the interpreter, with Ctrl-C, and in forks."""
+"""How pools end: in order, at once, forgotten, in forks, and when their start is interrupted."""
 
 from __future__ import annotations
 
 import gc
 import multiprocessing
 import os
-import re
 import signal
-import subprocess
 import sys
-import textwrap
 import threading
 import time
 import warnings
-from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
 from pool_tasks import nap, pid, square, stubborn
-from pool_tools import MakePool
+from pool_tools import MakePool, lives
 from support.waiting import PATIENCE, wait_for
 from tines.engines.local import LocalEngine
 from tines.errors import TaskCancelledError
 from tines.pool import Pool
 from tines.transport.contract import Transport
-
-HERE = Path(__file__).parent
-
-
-def lives(pid: int) -> bool:
-    """Whether a process is there and not merely waiting to be reaped, which init may take its time for."""
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def test_terminate_resolves_everything(make: MakePool) -> None:
@@ -100,112 +86,6 @@ def test_a_worker_is_asked_to_end_only_once(make: MakePool, method: str) -> None
         pool.terminate()  # which asks all workers
         pool.join()
         assert not reader.poll()
-
-
-@pytest.mark.parametrize("how", ["apply", "map", "error", "done"])
-def test_terminate_in_a_callback(make: MakePool, how: str) -> None:
-    pool = make()
-    rest = [pool.apply_async(nap, (30,)) for _ in range(1)]
-    called = threading.Event()
-
-    def callback(_: Any) -> None:
-        pool.terminate()
-        pool.join()
-        called.set()
-
-    if how == "apply":
-        pool.apply_async(square, (2,), callback=callback)
-    elif how == "map":
-        pool.map_async(square, range(10), callback=callback)
-    elif how == "error":
-        pool.apply_async(square, ("x",), error_callback=callback)
-    else:
-        pool.apply_async(nap, (0.05,)).add_done_callback(callback)
-    assert called.wait(20)
-    for result in rest:
-        with pytest.raises(TaskCancelledError):
-            result.get(timeout=20)
-    pool.join()
-
-
-def test_callbacks_may_use_the_pool(make: MakePool) -> None:
-    pool = make()
-    found: list[Any] = []
-    done = threading.Event()
-
-    def callback(value: int) -> None:
-        found.append(pool.apply(square, (value,)))
-        found.append(pool.map(square, range(3)))
-        done.set()
-
-    result = pool.apply_async(square, (2,), callback=callback)
-    assert result.get(timeout=20) == 4
-    assert done.is_set()
-    assert found == [16, [0, 1, 4]]
-
-
-def test_exploding_callbacks_are_logged_and_harm_nobody(
-    make: MakePool, caplog: pytest.LogCaptureFixture
-) -> None:
-    pool = make()
-
-    def explode(_: Any) -> None:
-        raise RuntimeError("bang")
-
-    for _ in range(3):
-        assert pool.apply_async(square, (2,), callback=explode).get(timeout=20) == 4
-    result = pool.apply_async(square, (3,))
-    result.add_done_callback(explode)
-    assert result.get(timeout=20) == 9
-    result.add_done_callback(explode)
-    assert pool.map(square, range(3)) == [0, 1, 4]
-    wait_for(lambda: len([r for r in caplog.records if "callback" in r.getMessage()]) == 5)
-    assert "bang" in caplog.text
-
-
-def test_a_done_callback_that_is_added_while_others_are_called(make: MakePool) -> None:
-    """The result is settled, and its callbacks called, between two steps of the adding thread."""
-    pool = make(1)
-    result = pool.apply_async(square, (3,))
-    assert result.get() == 9
-    called = []
-
-    class Interleaved(list[Any]):
-        def append(self, fn: Any) -> None:
-            result._run_done_callbacks()
-            super().append(fn)
-
-    result._done_callbacks = Interleaved([lambda _: called.append("first")])
-    result.add_done_callback(lambda _: called.append("second"))
-    assert called == ["first", "second"]
-
-
-def test_a_call_that_the_collector_thread_no_longer_sees_is_not_lost(
-    make: MakePool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pool = make()
-    pool.close()
-    pool.join()
-    collector = pool._core.collector
-    called: list[int] = []
-    # Whoever calls looks before the thread has quite ended, whoever joins looks afterwards.
-    monkeypatch.setattr(collector._thread, "is_alive", iter([True, False]).__next__)
-    collector.call_later(lambda: called.append(1))
-    collector.join()
-    assert called == [1]
-
-
-def test_done_callbacks(make: MakePool) -> None:
-    pool = make()
-    found: list[Any] = []
-    result = pool.apply_async(nap, (0.05,))
-    result.add_done_callback(found.append)
-    result.add_done_callback(found.append)
-    wait_for(lambda: len(found) == 2)
-    assert found == [result, result]
-    assert result.done()
-    result.add_done_callback(found.append)
-    assert len(found) == 3
 
 
 def test_a_pool_that_is_forgotten_warns_and_ends(transport: Transport) -> None:
@@ -283,172 +163,6 @@ def _use(pool: Pool, writer: Any) -> None:
             found.append("no error")
     pool.terminate()
     writer.send(found)
-
-
-# Programs of their own: what happens at the end of an interpreter, and to its terminal.
-
-
-def run(tmp_path: Path, transport: Transport, code: str, **options: Any) -> subprocess.Popen[str]:
-    program = tmp_path / "program.py"
-    program.write_text(
-        "import os, signal, sys, time\n"
-        "import tines as mp\n"
-        "from tines.pool import Pool\n"
-        "from tines.transport import named\n"
-        "from pool_tasks import *\n" + textwrap.dedent(code)
-    )
-    source = HERE.parent.parent / "src"
-    path = os.pathsep.join([str(source), str(HERE)])
-    environment = {**os.environ, "PYTHONPATH": path, "TRANSPORT": transport.name}
-    return subprocess.Popen(
-        [sys.executable, "-W", "default", str(program)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-        start_new_session=True,
-        **options,
-    )
-
-
-def test_a_pool_that_is_never_closed_does_not_hang_the_interpreter(
-    tmp_path: Path, transport: Transport, method: str
-) -> None:
-    code = f"""
-    if __name__ == "__main__":
-        pool = mp.get_context({method!r}).Pool(2, transport=named(os.environ["TRANSPORT"]))
-        print(pool.map(square, range(3)))
-        print(*sorted(set(pool.map(pid, range(40), chunksize=1))))
-        pool.apply_async(nap, (60,))
-        pool.map_async(nap, [60] * 10)
-        iterator = pool.imap(nap, (60 for _ in range(1000)))
-    """
-    program = run(tmp_path, transport, code)
-    out, err = program.communicate(timeout=40)
-    assert program.returncode == 0, err
-    first, second = out.splitlines()
-    assert first == "[0, 1, 4]"
-    assert "Traceback" not in err
-    wait_for(lambda: not any(lives(int(worker)) for worker in second.split()))
-
-
-INTERRUPTED = {
-    "get": "pool.apply_async(nap, (60,)).get()",
-    "apply": "pool.apply(nap, (60,))",
-    "map": "pool.map(nap, [60] * 10)",
-    "imap": "list(pool.imap(nap, [60] * 10))",
-    "imap of a generator": "list(pool.imap_unordered(nap, (60 for _ in range(10))))",
-    "join": "pool.apply_async(nap, (60,)); pool.close(); pool.join()",
-}
-
-
-@pytest.mark.parametrize("where", INTERRUPTED)
-@pytest.mark.parametrize("managed", [True, False])
-def test_ctrl_c(tmp_path: Path, transport: Transport, where: str, managed: bool) -> None:
-    body = f"with pool:\n            {INTERRUPTED[where]}" if managed else f"{INTERRUPTED[where]}"
-    code = f"""
-    if __name__ == "__main__":
-        pool = Pool(2, transport=named(os.environ["TRANSPORT"]))
-        print(*sorted(set(pool.map(pid, range(40), chunksize=1))), flush=True)
-        {body}
-    """
-    program = run(tmp_path, transport, code)
-    assert program.stdout is not None
-    workers = [int(worker) for worker in program.stdout.readline().split()]
-    assert workers
-    time.sleep(0.3)
-    os.killpg(program.pid, signal.SIGINT)
-    _, err = program.communicate(timeout=45)  # the naps take longer
-    assert program.returncode == -signal.SIGINT
-    assert err.count("Traceback") == 1, err
-    assert len(re.findall(r"^KeyboardInterrupt", err, re.MULTILINE)) == 1
-    wait_for(lambda: not any(lives(worker) for worker in workers))
-
-
-@pytest.mark.parametrize("where", ["get", "imap", "join"])
-def test_ctrl_c_under_every_start_method(
-    tmp_path: Path, transport: Transport, method: str, where: str
-) -> None:
-    code = f"""
-    if __name__ == "__main__":
-        pool = mp.get_context({method!r}).Pool(2, transport=named(os.environ["TRANSPORT"]))
-        print(*sorted(set(pool.map(pid, range(40), chunksize=1))), flush=True)
-        {INTERRUPTED[where]}
-    """
-    program = run(tmp_path, transport, code)
-    assert program.stdout is not None
-    workers = [int(worker) for worker in program.stdout.readline().split()]
-    assert workers
-    time.sleep(0.3)
-    os.killpg(program.pid, signal.SIGINT)
-    _, err = program.communicate(timeout=30)
-    assert program.returncode == -signal.SIGINT
-    assert err.count("Traceback") == 1, err
-    wait_for(lambda: not any(lives(worker) for worker in workers))
-
-
-def test_after_ctrl_c_the_pool_goes_on(tmp_path: Path, transport: Transport) -> None:
-    if transport.name == "pipe":
-        pytest.skip("an interrupt in the midst of the pipe transport's own code can break it")
-    code = """
-    if __name__ == "__main__":
-        pool = Pool(2, transport=named(os.environ["TRANSPORT"]))
-        rounds = 0
-        interrupted = 0
-        armed = False
-        def raise_where_it_is_caught(*_):
-            global armed
-            if armed:
-                armed = False
-                raise KeyboardInterrupt
-        signal.signal(signal.SIGINT, raise_where_it_is_caught)
-        import threading
-        stop = threading.Event()
-        def interrupt():
-            while not stop.wait(0.01):
-                os.kill(os.getpid(), signal.SIGINT)
-        thread = threading.Thread(target=interrupt)
-        results = []
-        thread.start()
-        until = time.monotonic() + 2
-        while time.monotonic() < until or interrupted <= 10 or rounds <= 10:
-            try:
-                armed = True
-                while True:
-                    results.append((pool.apply_async(square, (rounds,)), rounds * rounds))
-                    rounds += 1
-                    assert pool.apply(square, (7,)) == 49
-                    assert pool.map(square, range(5)) == [0, 1, 4, 9, 16]
-            except KeyboardInterrupt:
-                interrupted += 1
-        stop.set()
-        thread.join()
-        assert all(result.get(timeout=30) == value for result, value in results), "lost"
-        assert pool.map(square, range(5)) == [0, 1, 4, 9, 16]
-        pool.close()
-        pool.join()
-        print("done")
-    """
-    program = run(tmp_path, transport, code)
-    out, err = program.communicate(timeout=55)
-    assert out.split() == ["done"], err
-
-
-def test_workers_go_when_their_parent_is_killed(
-    tmp_path: Path, transport: Transport, method: str
-) -> None:
-    code = f"""
-    if __name__ == "__main__":
-        pool = mp.get_context({method!r}).Pool(2, transport=named(os.environ["TRANSPORT"]))
-        print(*sorted(set(pool.map(pid, range(40), chunksize=1))), flush=True)
-        pool.map(nap, [60] * 10)
-    """
-    program = run(tmp_path, transport, code)
-    assert program.stdout is not None
-    workers = [int(worker) for worker in program.stdout.readline().split()]
-    program.kill()
-    wait_for(lambda: not any(lives(worker) for worker in workers))
-    program.communicate()
 
 
 @pytest.mark.parametrize("end", [KeyboardInterrupt, RuntimeError])
