@@ -8,7 +8,7 @@ import struct
 import threading
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tines.insight import model, page
@@ -184,7 +184,12 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+# A machine that is busy is no defect of the strategies.
+SETTINGS = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@pytest.mark.watchdog(200)
+@SETTINGS
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys(GOOD, JSON)))
 @example({"things": [{"number": 1, "kind": "Pool", "statistics": {"workers": [None, 1]}}]})
 def test_whatever_is_in_it_ends_in_a_program_or_unreadable(changes):
@@ -196,7 +201,8 @@ def test_whatever_is_in_it_ends_in_a_program_or_unreadable(changes):
         assert thing.workers is None or all(isinstance(each, dict) for each in thing.workers)
 
 
-@settings(max_examples=200, deadline=None)
+@pytest.mark.watchdog(200)
+@SETTINGS
 @given(st.binary(max_size=200))
 def test_whatever_bytes_are_in_it_end_in_unreadable(data):
     with pytest.raises(Unreadable):
