@@ -106,9 +106,9 @@ def test_a_pool_that_is_forgotten_when_it_breaks_ends(make: MakePool) -> None:
     core = pool._core
     supervisor = core.supervisor
     supervisor._abandoned = True  # it will know of both at once
-    core.unstartable(-1, OSError("on purpose"))
-    supervisor._thread.join(20)
-    assert not supervisor._thread.is_alive() and not supervisor.workers
+    core.breaks("it is to", OSError("on purpose"))
+    supervisor.join()
+    assert not supervisor.workers
 
 
 def test_an_idle_pool_uses_no_processor(make: MakePool, method: str) -> None:

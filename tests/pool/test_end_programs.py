@@ -16,6 +16,7 @@ import pytest
 
 from pool_tools import lives
 from support.waiting import wait_for
+from tines.transport import choice
 from tines.transport.contract import Transport
 
 HERE = Path(__file__).parent
@@ -182,3 +183,22 @@ def test_workers_go_when_their_parent_is_killed(
     program.kill()
     wait_for(lambda: not any(lives(worker) for worker in workers))
     program.communicate()
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="this interpreter does not mind threads")
+@pytest.mark.skipif(choice().name != "ring", reason="the pipe has a thread of its own")
+def test_pools_fork_a_program_with_one_thread(tmp_path: Path) -> None:
+    program = """
+    import tines as mp
+
+    if __name__ == "__main__":
+        for _ in range(5):
+            with mp.get_context("fork").Pool(2) as pool:
+                print(pool.map(abs, [-1, -2]))
+    """
+    path = tmp_path / "program.py"
+    path.write_text(textwrap.dedent(program))
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(path)], capture_output=True, text=True, timeout=60
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("[1, 2]\n" * 5, "", 0)

@@ -27,4 +27,8 @@ def ending() -> Iterator[list[Pool]]:
 
 
 def _threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name.startswith("tines pool")]
+    return [
+        thread
+        for thread in threading.enumerate()
+        if thread.name.startswith(("tines pool", "Dummy"))
+    ]

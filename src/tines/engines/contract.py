@@ -58,6 +58,9 @@ class Running(Protocol):
 class Engine(Protocol):
     """A maker of workers."""
 
+    def watch(self) -> None:
+        """Whoever watches over the workers begins to, when the first have been started. Once."""
+
     def start(
         self,
         name: str,

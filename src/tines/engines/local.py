@@ -14,7 +14,6 @@ import contextlib
 import functools
 import os
 import sys
-import weakref
 from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection, Pipe
 from types import TracebackType
@@ -42,11 +41,17 @@ class LocalEngine:
 
     Args:
         context: Has the class ``Process``; one of tines' contexts, or of ``multiprocessing``'s.
+        method: How it starts processes.
     """
 
-    def __init__(self, context: Any) -> None:
+    def __init__(self, context: Any, method: str) -> None:
         self._context = context
+        self._forks = method == "fork"
         self._kills = _Kills()
+
+    def watch(self) -> None:
+        """Begin to watch over workers; see the contract."""
+        self._kills.begin()
 
     def start(
         self,
@@ -57,13 +62,17 @@ class LocalEngine:
     ) -> LocalWorker:
         """Start a process; see the contract."""
         reader, writer = (None, None) if sys.platform == "win32" else Pipe(duplex=False)
-        process = self._context.Process(target=child.run, args=(target, reader, *args), daemon=True)
+        args = (reader, *args)
+        if not self._forks:
+            environment = {**environment, child.STARTING: "1"}
+            target, args = child.run, (target, *args)
+        process = self._context.Process(target=target, args=args, daemon=True)
         process.name = process.name.replace("Process", name)
         # tines' own processes lead a group, so that what a task started ends with it, and keep the
         # stacks of a crash for the error that reports it. The standard library's know neither, nor
         # the environment, which the worker then sets itself, a little later.
         process.own_group = process.keep_dump = True
-        process.environment = {**environment, child.STARTING: "1"}
+        process.environment = environment
         try:
             process.start()
         except BaseException as error:
@@ -146,24 +155,26 @@ class LocalWorker:
             dump = self._process.dump()
         if self._control is not None:
             self._control.close()
+            _controls.discard(self._control)
         self._process.close()
         return Exit(
             pid=self.pid,
             exitcode=exitcode,
             dump=dump,
-            out_of_memory=exitcode == -9 and self._kills.look() > self._kills_before,
+            out_of_memory=exitcode == -9 and self._kills.since(self._kills_before),
             never_starts=_GUARD if exitcode == _UNGUARDED else None,
             description=describe_exit(exitcode),
         )
 
 
 # Write ends of control pipes: forked children have no use for them.
-_controls: weakref.WeakSet[Connection] = weakref.WeakSet()
+_controls: set[Connection] = set()
 
 
 def _close_controls() -> None:
-    for control in list(_controls):
+    for control in _controls:
         control.close()
+    _controls.clear()
 
 
 if hasattr(os, "register_at_fork"):
@@ -173,11 +184,20 @@ if hasattr(os, "register_at_fork"):
 class _Kills:
     """How many processes the kernel has killed for memory, as of the last look.
 
-    It takes long to look, compared with starting a process: only a death is worth it.
+    It takes long to look, compared with starting a process: only a death is worth it, and the first
+    workers do not wait for the first look.
     """
 
     def __init__(self) -> None:
-        self.known = _out_of_memory_kills()
+        self.first = self.known = -1
+
+    def begin(self) -> None:
+        """Look for the first time."""
+        self.first = self.look()
+
+    def since(self, known: int) -> bool:
+        """Whether there were more, since the time when so many were known."""
+        return self.look() > (self.first if known < 0 else known)
 
     def look(self) -> int:
         """Return how many they are now."""

@@ -4,10 +4,11 @@ The thread sleeps in ``poll`` at the door. A poke is a reader's ticket, 16 hexad
 feed. Whatever pokes have come, the page is written once, then each reader is told. A page that is
 younger than :data:`FRESH` is not written again, so readers in any number cost no more than that.
 
-A fork waits until no answer is under way, so the child inherits no lock that the thread holds. Where
-only the main thread is there besides, the thread is even stopped before the fork and started again
-behind it: such a program forks as what it is, one with a single thread. The child lets go of the
-door at once; if it makes pools or queues, it has an entry of its own.
+A fork waits until no answer is under way, so the child inherits no lock that the thread holds. From
+Python 3.12 on, which warns of forks in programs with threads, the thread is even stopped before the fork
+and started again behind it, if only the main thread is there besides: such a program forks as what
+it is, one with a single thread. The child lets go of the door at once; if it makes pools or queues,
+it has an entry of its own.
 
 Lock order: ``_lock`` guards the one publisher of this process, across forks too; under it the
 publisher's ``_answering``, which the thread holds while it answers.
@@ -27,6 +28,7 @@ import weakref
 from multiprocessing import current_process
 from multiprocessing.util import Finalize
 
+from tines._threads import PlainThread
 from tines.insight import page, places
 from tines.insight.plain import plain
 
@@ -46,6 +48,9 @@ _PATIENCE = 1.0
 goes on without: some ``statistics()`` is stuck, perhaps on what the forking thread holds."""
 
 _ATTEMPTS = 10
+
+_WARNED_OF = sys.version_info >= (3, 12)
+"""Whether the interpreter warns of forks in programs with threads."""
 
 # Reentrant: a queue may be made by a finalizer, at any allocation.
 _lock = threading.RLock()
@@ -86,7 +91,7 @@ class Publisher:
         self._sequence = 0
         self._written = float("-inf")
         self._spent = 0.0
-        self._thread: _Thread | None = None
+        self._thread: _Answers | None = None
         self._answering = threading.Lock()
         self._held = False
 
@@ -173,7 +178,7 @@ class Publisher:
         """Start the thread."""
         if self._door >= 0:
             try:
-                self._thread = _Thread(self._door, self.answer)
+                self._thread = _Answers(self._door, self.answer)
                 self._thread.start()
             except RuntimeError:  # no more threads, or the interpreter is ending
                 self._thread = None
@@ -181,17 +186,11 @@ class Publisher:
     def park(self) -> bool:
         """Stop the thread; whether it has ended."""
         thread, self._thread = self._thread, None
-        if thread is None or thread is threading.current_thread():
-            return thread is None
-        thread.leaving = True
-        with contextlib.suppress(OSError):
-            os.write(self._door, b"\n")
-        thread.join(_PATIENCE)
-        return not thread.is_alive()
+        return thread is None or thread.end()
 
     def before_fork(self) -> None:
         """Have the thread do nothing until :meth:`after_fork`."""
-        if threading.active_count() <= 2:
+        if _WARNED_OF and _alone():
             self.park()
         else:
             self._held = self._answering.acquire(timeout=_PATIENCE)
@@ -247,19 +246,28 @@ class Publisher:
         page.write(os.path.join(self._base, self.name, places.PAGE), self._sequence, payload)
 
 
-class _Thread(threading.Thread):
+class _Answers(PlainThread):
     """One run of the thread, from a start or fork to the next."""
 
     def __init__(self, door: int, answer: Any) -> None:
-        super().__init__(name="tines insight", daemon=True)
-        self.leaving = False
+        super().__init__(self._listen)
+        self._leaving = False
         self._door = door
         self._answer = answer
 
-    def run(self) -> None:
+    def end(self) -> bool:
+        """Have it end; whether it has."""
+        if self.is_current:
+            return False
+        self._leaving = True
+        with contextlib.suppress(OSError):
+            os.write(self._door, b"\n")
+        return self.join(_PATIENCE)
+
+    def _listen(self) -> None:
         poll = select.poll()
         poll.register(self._door, select.POLLIN)
-        while not self.leaving:
+        while not self._leaving:
             poll.poll()
             try:
                 said = os.read(self._door, 65536).decode("ascii", "replace").split()
@@ -268,6 +276,14 @@ class _Thread(threading.Thread):
             except Exception:
                 # No descriptors, no memory, a full disk: the reader sees that nobody answers.
                 pass
+
+
+def _alone() -> bool:
+    """Whether there is only the main thread besides."""
+    try:
+        return len(os.listdir("/proc/self/task")) == 2
+    except OSError:
+        return threading.active_count() == 1
 
 
 def _pictures() -> list[dict[str, Plain]]:

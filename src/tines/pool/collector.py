@@ -35,7 +35,7 @@ from tines._arguments import deadline_after
 from tines.errors import QueueShutDown, TransportError
 from tines.pool.failures import logger
 from tines.pool.phase import Phase
-from tines.wire.messages import ERROR, EVENT, LAST_PLAIN, SLOT_SHIFT, TAG_MASK, VALUES
+from tines.wire.messages import ERROR, EVENT, LAST_PLAIN, READY, SLOT_SHIFT, TAG_MASK, VALUES
 
 if TYPE_CHECKING:
     from tines.pool.core import Core
@@ -86,11 +86,21 @@ class Collector:
         self._hasty = False
         self._stopped = False
         self._ident = -1
-        self._thread = threading.Thread(target=self._run, name="tines pool collector", daemon=True)
+        # Held from the start of the thread until it has nothing more to do.
+        self._working = threading.Lock()
+        self._thread: threading.Thread | None = threading.Thread(
+            target=self._run, name="tines pool collector", daemon=True
+        )
 
     def start(self) -> None:
         """Start the collector thread."""
-        self._thread.start()
+        assert self._thread is not None
+        self._working.acquire()
+        try:
+            self._thread.start()
+        except RuntimeError:
+            self._working.release()
+            raise
 
     @property
     def is_current(self) -> bool:
@@ -160,6 +170,10 @@ class Collector:
         done = core.done
         while inbox:
             kind, tag, data, buffers = inbox[0]
+            if kind == READY:  # so the first caller need not wait for the thread
+                self._arrivals.notice(kind, tag, data, buffers)
+                inbox.popleft()
+                continue
             if kind > LAST_PLAIN:
                 self._summon()
                 return False
@@ -243,7 +257,7 @@ class Collector:
     def call_later(self, function: Callable[[], object]) -> None:
         """Have the collector thread call something, outside the seat."""
         self._calls.append(function)
-        if self._stopped and not self._thread.is_alive():
+        if self._stopped and not self._runs():
             self._run_calls()
         elif not self.is_current:
             self.post(_nothing)
@@ -274,13 +288,24 @@ class Collector:
             except RuntimeError:
                 pass
 
+    def await_end(self) -> None:
+        """Wait until the collector thread has nothing more to do: for a plain thread."""
+        with self._working:
+            pass
+
     def join(self) -> None:
         """Wait for the end of the collector thread, unless this is it."""
         if not self.is_current:
-            if self._thread.is_alive():
-                self._thread.join()
+            thread = self._thread
+            if thread is not None and thread.is_alive():
+                thread.join()
+            self._thread = None  # each fork has something to do for a thread that is referred to
             # Whoever found the thread alive has left a call to it that it may not have seen.
             self._run_calls()
+
+    def _runs(self) -> bool:
+        thread = self._thread
+        return thread is not None and thread.is_alive()
 
     def _summon(self) -> None:
         self._urgent = True
@@ -301,15 +326,18 @@ class Collector:
         try:
             callback(value)
         except Exception:
-            logger.exception("a callback of the pool raised")
+            logger().exception("a callback of the pool raised")
         except BaseException:
-            logger.exception("a callback of the pool raised; it cannot end the pool from here")
+            logger().exception("a callback of the pool raised; it cannot end the pool from here")
 
     def _run(self) -> None:
         self._ident = threading.get_ident()
-        while self._take_seat():
-            self._collect(None)
-        self._run_calls()
+        try:
+            while self._take_seat():
+                self._collect(None)
+            self._run_calls()
+        finally:
+            self._working.release()
 
     def _serve(self, target: Waitable, deadline: float | None) -> bool:
         """Wait in the collector thread itself: a callback uses the pool."""
@@ -325,7 +353,7 @@ class Collector:
                 self._receive(None if deadline is None else _left(deadline))
             self._handle_all()
         except BaseException:  # nothing may end this thread: all that wait depend on it
-            logger.exception("the pool could not handle a message")
+            logger().exception("the pool could not handle a message")
         finally:
             self._seat.release()
         self._leave()

@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterable
 from multiprocessing.util import Finalize
 from typing import TYPE_CHECKING, Any
@@ -105,25 +104,27 @@ class Core:
         self.meter = None if limit is None else MemoryMeter(self, limit)
         self.dispatcher = Dispatcher(self)
         self._setup = setup
-        _cores.add(self)
 
     def start(self) -> None:
-        """Start threads and workers.
+        """Start workers and threads.
 
         Raises:
-            Exception: a worker cannot be started.
+            Exception: a worker or thread cannot be started.
         """
         self._exit = Finalize(None, _end, (self,), exitpriority=15)
-        self.collector.start()
+        _cores.add(self)
         try:
             self.event(self.state.start)
-            error = self.supervisor.start()
+            error = self.supervisor.start_workers()
+            self.supervisor.start()
         except BaseException:
-            # No thread is there to end the other one, which would be waited for at exit.
-            self.finish()
-            self.collector.join()
-            self.supervisor.disown()
-            self.release()
+            if self.supervisor.has_begun:  # Ctrl-C
+                self.terminate()
+                self.join()
+            else:
+                self.supervisor.give_up()
+                self.finish()
+                self.release()
             raise
         if error is not None:
             self.terminate()
@@ -228,10 +229,14 @@ class Core:
         """A worker cannot be started."""
         self.event(self.state.unstartable, slot, error)
 
+    def breaks(self, reason: str, error: BaseException) -> None:
+        """Something of the pool's own cannot go on."""
+        self.event(self.state.breaks, f"{reason}: {error}", error)
+
     def transport_lost(self, error: BaseException) -> None:
         """A channel failed under us: nothing, if that is because the pool has ended."""
         if self.state.phase.working:
-            self.event(self.state.unstartable, -1, error)
+            self.breaks("the way to its workers failed", error)
 
     # Cancelling: any thread.
 
@@ -342,7 +347,8 @@ def _end(core: Core) -> None:
     core.log_unfetched()
 
 
-_cores: weakref.WeakSet[Core] = weakref.WeakSet()
+# Those that were started and have not ended.
+_cores: set[Core] = set()
 
 
 def _disown() -> None:
@@ -350,10 +356,11 @@ def _disown() -> None:
 
     Nor have they threads, one of which may have held a lock: the copy can be closed and collected.
     """
-    for core in list(_cores):
+    for core in _cores:
         core.lock = threading.Lock()
         core.state.phase = Phase.FORKED
         core.supervisor.disown()
+    _cores.clear()
 
 
 if hasattr(os, "register_at_fork"):

@@ -111,7 +111,7 @@ class Pool:
         self._options = chosen
         self._task_options = chosen.task
         make_core = _tracing.make_core or Core
-        self._core: Core = make_core(chosen, setup, carrier, LocalEngine(context))
+        self._core: Core = make_core(chosen, setup, carrier, LocalEngine(context, method))
         self._submit = self._core.dispatcher.submit
         self._core.start()
         self._abandon = weakref.finalize(self, self._core.supervisor.abandon)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import logging
 import pickle
 import traceback
 import weakref
@@ -24,6 +23,7 @@ from tines.pool.task import Task
 from tines.wire import messages, pickling
 
 if TYPE_CHECKING:
+    import logging
     import multiprocessing.pool as std
 
     from tines.pool.functions import Functions
@@ -40,7 +40,15 @@ __all__ = [
     "logger",
 ]
 
-logger = logging.getLogger("tines.pool")
+
+def logger() -> logging.Logger:
+    """Return where the pool says what nobody asked for.
+
+    Most pools have nothing to say, and ``logging`` has something to do in each forked child.
+    """
+    import logging
+
+    return logging.getLogger("tines.pool")
 
 
 class MaybeEncodingError(ResultEncodeError, std.MaybeEncodingError):  # type: ignore[name-defined,misc]
@@ -217,7 +225,7 @@ class Unfetched:
             text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
         else:
             text = pickling.decode(pickling.PICKLED, error, ()).traceback
-        logger.error("a task failed, and nobody asked for its outcome:\n%s", text.rstrip())
+        logger().error("a task failed, and nobody asked for its outcome:\n%s", text.rstrip())
 
     def __del__(self) -> None:
         try:

@@ -19,6 +19,7 @@ The lock is held for a few additions, and nothing is called under it.
 
 from __future__ import annotations
 
+import functools
 import sys
 import threading
 from collections.abc import Sequence
@@ -64,13 +65,18 @@ class Pressure:
     def __init__(self, core: Core, limit: int | None) -> None:
         self._core = core
         self.limit = limit or AHEAD
-        self._limit_of_calls = limit or max(AHEAD, available_memory() // CALLS_SHARE)
+        self._given = limit
         self.heavy = min(HEAVY, max(1, self.limit // 64))
         self.total = 0
         # By the id of a task, which is in ``pending`` as long as it counts.
         self._weights: dict[int, int] = {}
         self._lock = threading.Lock()
         self._turns: list[Any] = []
+
+    @functools.cached_property
+    def _limit_of_calls(self) -> int:
+        """Bytes that calls may have under way: to ask for it takes a while, and most pools never do."""
+        return self._given or max(AHEAD, available_memory() // CALLS_SHARE)
 
     def admit(self, task: Any, data: Any, buffers: Sequence[Any]) -> None:
         """A call is about to be sent: count it; where there is no room, wait. Any thread."""

@@ -258,7 +258,7 @@ class ApplyResult(Task, Waitable, Generic[T]):
                 self._look_at()
                 callback(value)
         except BaseException:
-            logger.exception("a callback of the pool raised")
+            logger().exception("a callback of the pool raised")
 
     def _await(self, pool: Pool, timeout: float | None) -> None:
         if not pool._core.collector.wait(self, timeout):
@@ -289,7 +289,7 @@ class ApplyResult(Task, Waitable, Generic[T]):
             try:
                 callback(self)
             except Exception:
-                logger.exception("a callback of add_done_callback() raised")
+                logger().exception("a callback of add_done_callback() raised")
 
 
 AsyncResult = ApplyResult

@@ -122,7 +122,7 @@ class PoolState:
         self.restarts_of: dict[int, int] = {}
         self._options = options
         self._intensity = RestartIntensity(options.restarts)
-        self._random = rng or random.Random()
+        self._random = rng
         self._numbers = itertools.count(1)
         self._timers: Timers[Task | _Stop] = Timers(self._holds)
         self.stops: dict[int, _Stop] = {}
@@ -273,10 +273,14 @@ class PoolState:
     def unstartable(self, slot: int, cause: BaseException) -> Instructions:
         """A worker could not be started at all; there is no point in trying again."""
         self.workers.pop(slot, None)
+        return self.breaks("a worker could not be started", cause)
+
+    def breaks(self, reason: str, cause: BaseException) -> Instructions:
+        """Something of the pool's own, and not of a task's, cannot go on."""
         if not self.phase.working or self.phase is Phase.DRAINED:
             return NOTHING
         self.phase = Phase.BROKEN
-        broken = Broken("a worker could not be started", cause)
+        broken = Broken(reason, cause)
         return (Break(broken), *self._fail_everything(broken))
 
     def next_deadline(self) -> float | None:
@@ -369,6 +373,8 @@ class PoolState:
         if delay <= 0:
             return (Send(task),)
         self.delayed.add(task)
+        if self._random is None:
+            self._random = random.Random()
         self._timers.add(now + min(delay, LONGEST_BACKOFF) * self._random.uniform(0.5, 1.5), task)
         return NOTHING
 

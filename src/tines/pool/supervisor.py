@@ -2,7 +2,8 @@
 
 It sleeps until a worker's sentinel is ready, an order arrives (through a pipe), or the next deadline
 of the state machine; an idle pool costs nothing. The first workers are started by whoever makes the
-pool, while the thread waits; all others by the thread.
+pool, before the thread is there: a fork of a process with fewer threads is quicker, and safer. All
+others are started by the thread.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections import deque
 from multiprocessing import connection
 from typing import TYPE_CHECKING
 
+from tines._threads import PlainThread
 from tines.pool.failures import logger
 from tines.pool.instructions import StartWorker, Step, StopWorker
 from tines.pool.phase import Phase
@@ -49,28 +51,56 @@ class Supervisor:
         self._awake = False
         self._until: float | None = None
         self._kill_at: float | None = None
-        self._begun = threading.Event()
-        self._start_error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="tines pool supervisor", daemon=True)
+        self._starter = PlainThread(self._begin)
+        self._thread: threading.Thread | None = threading.Thread(
+            target=self._run, name="tines pool supervisor", daemon=True
+        )
 
     # Whoever makes the pool.
 
-    def start(self) -> BaseException | None:
-        """Start the thread and, while it waits, the first workers; return what prevented these.
+    def start_workers(self) -> BaseException | None:
+        """Start the first workers; return what prevented one from it."""
+        try:
+            return self._carry_out()
+        except BaseException as error:  # Ctrl-C
+            return error
+
+    def start(self) -> None:
+        """Start the thread, and that of the collector.
+
+        Whoever makes the pool does not wait for them: that would be for long, as the first workers
+        keep the cores busy.
 
         Raises:
-            RuntimeError: the thread cannot be started.
+            RuntimeError: no thread can be started.
         """
+        self._starter.start()
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether threads are there, or about to be."""
+        return self._starter.was_started
+
+    def give_up(self) -> None:
+        """End the workers: there is no thread to do it."""
+        self._kill_all()
+        for running in self.workers.values():
+            running.outcome()
+        self.workers.clear()
+        self.disown()
+
+    def _begin(self) -> None:
+        core = self._core
         try:
+            core.collector.start()
+            assert self._thread is not None
             self._thread.start()
-            self._carry_out()
-        except BaseException as error:
-            if not self._thread.is_alive():
-                raise
-            self._start_error = error  # Ctrl-C
-        finally:
-            self._begun.set()  # or the thread, and whoever joins it, would wait for ever
-        return self._start_error
+        except RuntimeError as error:
+            core.breaks("one of its threads could not be started", error)
+            self.give_up()
+            core.finish()
+            core.collector.await_end()
+            core.release()
 
     # Any thread.
 
@@ -100,8 +130,13 @@ class Supervisor:
 
     def join(self) -> None:
         """Wait for the end of the thread, unless this is it."""
-        if threading.current_thread() is not self._thread and self._thread.is_alive():
-            self._thread.join()
+        self._starter.join()
+        thread = self._thread
+        if thread is None or thread is threading.current_thread():
+            return
+        if thread.is_alive():
+            thread.join()
+        self._thread = None  # each fork has something to do for a thread that is referred to
 
     def disown(self) -> None:
         """In a forked child: the thread is not here; let go of its descriptors, and of its lock."""
@@ -113,8 +148,8 @@ class Supervisor:
 
     def _run(self) -> None:
         core = self._core
-        self._begun.wait()
         try:
+            self._engine.watch()
             while True:
                 self._carry_out()
                 if self._abandoned:
@@ -125,8 +160,8 @@ class Supervisor:
                     break
                 self._wait(self._next_deadline())
         except Exception as error:
-            logger.exception("the supervisor of a pool failed; the pool ends")
-            core.unstartable(-1, error)
+            logger().exception("the supervisor of a pool failed; the pool ends")
+            core.breaks("its supervisor failed", error)
             self._kill_all()
         finally:
             core.finish()
@@ -165,17 +200,21 @@ class Supervisor:
             if ready is not self._reader:
                 self._bury(by_sentinel[ready])
 
-    def _carry_out(self) -> None:
+    def _carry_out(self) -> BaseException | None:
+        """Do what was ordered; return the first error of starting a worker."""
+        first = None
         while self._orders:
             order = self._orders.popleft()
             if isinstance(order, StartWorker):
-                self._start(order.slot)
+                error = self._start(order.slot)
+                first = first or error
             else:
                 self._stop(order)
+        return first
 
-    def _start(self, slot: int) -> None:
+    def _start(self, slot: int) -> Exception | None:
         if self._core.state.phase in _STOPPED:
-            return
+            return None
         try:
             spec = self._core.spec(slot)
             self._core.activity.starting(slot)
@@ -183,9 +222,9 @@ class Supervisor:
                 "PoolWorker", worker_main, (spec,), spec.environment
             )
         except Exception as error:
-            if not self._begun.is_set():
-                self._start_error = error
             self._core.unstartable(slot, error)
+            return error
+        return None
 
     def _stop(self, order: StopWorker) -> None:
         running = self.workers.get(order.slot)

@@ -11,7 +11,6 @@ received or unpickled is kept until it begins. A stray SIGINT does nothing.
 
 from __future__ import annotations
 
-import contextlib
 import pickle
 import signal
 import threading
@@ -69,9 +68,11 @@ class WorkerSpec(NamedTuple):
 def main(control: Connection | None, spec: WorkerSpec) -> None:
     """Be a worker, until there is nothing left to do. What the process runs."""
     worker = _Worker(control, spec)
-    with contextlib.suppress(QueueShutDown, TransportError):
+    try:
         if worker.prepare():
             worker.serve()
+    except (QueueShutDown, TransportError):
+        pass  # the pool has ended
 
 
 class _Worker:

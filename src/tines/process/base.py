@@ -350,7 +350,8 @@ class ManagedProcess(_process.BaseProcess):
         """Run in the child: make it safe, then let it live; return its exit code."""
         try:
             if self.environment:
-                os.environ.update(self.environment)
+                for name, value in self.environment.items():
+                    os.environ[name] = value
             if _LAUNCHED_BY_STD:
                 # Our own ways of starting have done it already.
                 from tines.process import liveness

@@ -189,6 +189,7 @@ class _Engine:
         self._engine = engine
         self._recorder = recorder
         self._pool = pool
+        self.watch = engine.watch
 
     def start(
         self,
