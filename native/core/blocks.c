@@ -351,9 +351,11 @@ enum { BATCH = 128 };
 
 /* A stream of large messages needs a block now and then that has been idle for a moment. To make its
  * pages again holds the stream up for so long that others become idle meanwhile. So large ones stay
- * longer: half a second for each 64 MB, some ten times as long as it takes to make the pages. */
+ * longer: half a second for each 64 MB, some ten times as long as it takes to make the pages, and half
+ * a minute at most, whatever somebody may have written there. */
 static int64_t longer_for(const tn_block *block) {
-    return (int64_t)(block->touched >> 26) * (TN_SECOND / 2);
+    uint64_t steps = block->touched >> 26;
+    return (int64_t)(steps < 64 ? steps : 64) * (TN_SECOND / 2);
 }
 
 /* Take free blocks that have been idle since `before`, large ones for longer, out of their lists, in

@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +45,13 @@ def test_a_map_is_counted_to_the_end(make: MakePool, shown: Recorder, name: str)
 
 @pytest.mark.parametrize("name", ["imap", "imap_unordered"])
 def test_an_iterator_is_counted_to_the_end(make: MakePool, shown: Recorder, name: str) -> None:
+    def numbers() -> Iterator[int]:
+        yield from range(499)
+        wait_for(lambda: shown.frames)  # one is drawn before anybody knows how many they are
+        yield 499
+
     options = ProgressOptions(display=shown, refresh=0.001)
-    iterator = getattr(make(2), name)(square, (x for x in range(500)), progress=options)
+    iterator = getattr(make(2), name)(square, numbers(), progress=options)
     assert sum(iterator) == sum(x * x for x in range(500))
     assert shown.closed.is_set()
     assert shown.frames[0][0].total is None
