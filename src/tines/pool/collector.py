@@ -88,13 +88,12 @@ class Collector:
         self._ident = -1
         # Held from the start of the thread until it has nothing more to do.
         self._working = threading.Lock()
-        self._thread: threading.Thread | None = threading.Thread(
-            target=self._run, name="tines pool collector", daemon=True
-        )
+        # Only while it may be alive: each fork has something to do for a thread that is referred to.
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Start the collector thread."""
-        assert self._thread is not None
+        self._thread = threading.Thread(target=self._run, name="tines pool collector", daemon=True)
         self._working.acquire()
         try:
             self._thread.start()
@@ -299,7 +298,7 @@ class Collector:
             thread = self._thread
             if thread is not None and thread.is_alive():
                 thread.join()
-            self._thread = None  # each fork has something to do for a thread that is referred to
+            self._thread = None
             # Whoever found the thread alive has left a call to it that it may not have seen.
             self._run_calls()
 

@@ -52,9 +52,8 @@ class Supervisor:
         self._until: float | None = None
         self._kill_at: float | None = None
         self._starter = PlainThread(self._begin)
-        self._thread: threading.Thread | None = threading.Thread(
-            target=self._run, name="tines pool supervisor", daemon=True
-        )
+        # Only while it may be alive: each fork has something to do for a thread that is referred to.
+        self._thread: threading.Thread | None = None
 
     # Whoever makes the pool.
 
@@ -93,8 +92,9 @@ class Supervisor:
         core = self._core
         try:
             core.collector.start()
-            assert self._thread is not None
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name="tines pool supervisor", daemon=True)
+            self._thread = thread
+            thread.start()
         except RuntimeError as error:
             core.breaks("one of its threads could not be started", error)
             self.give_up()
@@ -136,7 +136,7 @@ class Supervisor:
             return
         if thread.is_alive():
             thread.join()
-        self._thread = None  # each fork has something to do for a thread that is referred to
+        self._thread = None
 
     def disown(self) -> None:
         """In a forked child: the thread is not here; let go of its descriptors, and of its lock."""
