@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import pytest
@@ -22,6 +23,21 @@ class Interrupted(Exception):
     """Raised by the handler of these tests."""
 
 
+@contextmanager
+def handling(handler: Callable[..., object]) -> Iterator[None]:
+    """Have SIGUSR1 handled by this."""
+    previous = signal.signal(signal.SIGUSR1, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGUSR1, previous)
+
+
+def shoot() -> None:
+    """Signal the main thread."""
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+
+
 @pytest.fixture
 def interrupt() -> Iterator[Callable[[Callable[[], object]], Callable[[], None]]]:
     """Return a maker of functions that signal the main thread once a condition holds."""
@@ -29,17 +45,15 @@ def interrupt() -> Iterator[Callable[[Callable[[], object]], Callable[[], None]]
     def handler(*_: object) -> None:
         raise Interrupted
 
-    previous = signal.signal(signal.SIGUSR1, handler)
-
     def make(condition: Callable[[], object]) -> Callable[[], None]:
-        def shoot() -> None:
+        def shoot_when_it_holds() -> None:
             wait_for(condition)
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+            shoot()
 
-        return shoot
+        return shoot_when_it_holds
 
-    yield make
-    signal.signal(signal.SIGUSR1, previous)
+    with handling(handler):
+        yield make
 
 
 @needs_signals
@@ -82,16 +96,12 @@ def test_signals_do_not_end_a_wait_by_themselves(transport: Transport) -> None:
     def bother() -> None:
         wait_for(lambda: channel.statistics().waiting_receivers == 1)
         for n in range(20):
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+            shoot()
             wait_for(partial(has_length, handled, n + 1))
         channel.send(b"calm")
 
-    previous = signal.signal(signal.SIGUSR1, handler)
-    try:
-        with running(bother):
-            message = channel.recv(60)
-    finally:
-        signal.signal(signal.SIGUSR1, previous)
+    with handling(handler), running(bother):
+        message = channel.recv(60)
     assert message is not None
     assert bytes(message[2]) == b"calm"
     assert len(handled) == 20
@@ -100,16 +110,12 @@ def test_signals_do_not_end_a_wait_by_themselves(transport: Transport) -> None:
 @needs_signals
 def test_a_signal_handler_may_send(transport: Transport) -> None:
     channel = transport.channel()
-    previous = signal.signal(signal.SIGUSR1, lambda *_: channel.send(b"from the handler"))
 
-    def shoot() -> None:
+    def shoot_at_the_waiting() -> None:
         wait_for(lambda: channel.statistics().waiting_receivers == 1)
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+        shoot()
 
-    try:
-        with running(shoot):
-            message = channel.recv(30)
-    finally:
-        signal.signal(signal.SIGUSR1, previous)
+    with handling(lambda *_: channel.send(b"from the handler")), running(shoot_at_the_waiting):
+        message = channel.recv(30)
     assert message is not None
     assert bytes(message[2]) == b"from the handler"
