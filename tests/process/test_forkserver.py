@@ -82,6 +82,46 @@ def test_a_killed_server_is_replaced(server, ctx):
         assert server.server[0] != pid
 
 
+HELD_BACK = """
+    import os
+
+    forks = 0
+
+    def count():
+        global forks
+        forks += 1
+
+    def hold_back():
+        if forks == 1:
+            open({held!r}, "w").close()
+            open({until!r}).read()
+
+    os.register_at_fork(after_in_parent=count, after_in_child=hold_back)
+"""
+
+
+def test_a_killed_server_is_replaced_even_in_the_middle_of_a_fork(server, ctx, tmp_path, monkeypatch):
+    """Its newest child still has all its descriptors open, as if the server were there to read."""
+    held, until = (str(tmp_path / name) for name in ("held", "until"))
+    os.mkfifo(held)
+    os.mkfifo(until)
+    module = HELD_BACK.format(held=held, until=until)
+    (tmp_path / "held_back.py").write_text(textwrap.dedent(module))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    # Not "r+": a pipe cannot be sought in.
+    with open(os.open(until, os.O_RDWR), "w"):
+        forkserver_client.set_preload(["held_back"], "fail")
+        forkserver_client.ensure_running()
+        forkserver_client.set_preload(["__main__"], "warn")
+        open(held).close()
+        pid, _ = server.server
+        os.kill(pid, signal.SIGKILL)
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        process = start(ctx, int)
+        assert process.result(30) == 0 and process.exitcode == 0
+        assert server.server[0] != pid
+
+
 def test_a_server_killed_at_any_moment_loses_no_start(server, ctx):
     stop = threading.Event()
 

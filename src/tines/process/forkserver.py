@@ -134,6 +134,7 @@ def _start_over(jobs_fd: int, settings_fd: int) -> NoReturn:
 class _Server:
     def __init__(self, jobs: socket.socket) -> None:
         self._jobs = jobs
+        self._pid = os.getpid()
         self.taken_r, self.taken_w = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.taken_r.setblocking(False)
         self._status: dict[int, socket.socket] = {}
@@ -247,10 +248,15 @@ class _Server:
         payload_fd, liveness_fd, status_fd, tracker_fd, client_fd, *inherited = fds
         with socket.socket(fileno=status_fd) as status:
             pid = os.getpid()
+            # If the server was killed, nobody would collect the exit code: another server is to have
+            # the job. Sending alone does not tell, as a child that was forked a moment ago still
+            # holds the other end.
+            if os.getppid() != self._pid:
+                os._exit(1)
             try:
                 socket.send_fds(self.taken_w, [b"%d" % pid], [status_fd])
             except OSError:
-                os._exit(1)  # the server was killed, and nobody would collect the exit code
+                os._exit(1)
             _say_hello(status, pid)
         self.taken_w.close()
         self._jobs.close()
