@@ -100,7 +100,9 @@ HELD_BACK = """
 """
 
 
-def test_a_killed_server_is_replaced_even_in_the_middle_of_a_fork(server, ctx, tmp_path, monkeypatch):
+def test_a_killed_server_is_replaced_even_in_the_middle_of_a_fork(
+    server, ctx, tmp_path, monkeypatch
+):
     """Its newest child still has all its descriptors open, as if the server were there to read."""
     held, until = (str(tmp_path / name) for name in ("held", "until"))
     os.mkfifo(held)

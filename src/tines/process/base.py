@@ -18,6 +18,7 @@ import os
 import sys
 
 from tines import _tracing
+from tines.process import bootstrap
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,6 +51,11 @@ _SET_BY_INIT = frozenset(
 # it is never kept.
 std: Any = _process
 _default_context = std_context._default_context
+
+# The standard library's own, unless somebody has replaced it already.
+_std_bootstrap = std.BaseProcess._bootstrap
+if getattr(_std_bootstrap, "__globals__", None) is not vars(_process):
+    _std_bootstrap = None
 
 _LAUNCHED_BY_STD = sys.platform == "win32" or getattr(sys, "frozen", False)
 
@@ -369,12 +375,10 @@ class ManagedProcess(_process.BaseProcess):
         except BaseException:
             sys.excepthook(*sys.exc_info())
             return 1
-        if getattr(std.BaseProcess._bootstrap, "__globals__", None) is not vars(_process):
+        if std.BaseProcess._bootstrap is not _std_bootstrap:
             # Somebody else's, who measures or traces children: coverage does.
             return super()._bootstrap(parent_sentinel)  # type: ignore[misc,no-any-return]
-        from tines.process.bootstrap import run
-
-        return run(self, parent_sentinel)
+        return bootstrap.run(self, parent_sentinel)
 
     def _listen(self) -> None:
         """Answer in this child when it is asked for its stacks. For those who launch it."""

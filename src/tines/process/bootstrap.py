@@ -25,13 +25,19 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["run"]
+__all__ = ["parent_of", "run"]
 
 # Their private names are what the standard library uses here.
 _context: Any = std_context
+_default_context: Any = std_context._default_context
 _process: Any = std_process
 _util: Any = std_util
 _threading: Any = threading
+
+_BEFORE_3_13 = sys.version_info < (3, 13)
+
+# The last that was made, for children of one parent.
+_parent: Any = None
 
 
 def run(process: Any, parent_sentinel: int | None) -> int:
@@ -44,7 +50,7 @@ def run(process: Any, parent_sentinel: int | None) -> int:
             code = 0
         finally:
             # From Python 3.13 on these are among the ``atexit`` handlers.
-            if sys.version_info < (3, 13) and (_util._finalizer_registry or _process._children):
+            if _BEFORE_3_13 and (_util._finalizer_registry or _process._children):
                 _util._exit_function()
     except SystemExit as error:
         code = _code_of(error)
@@ -62,32 +68,45 @@ def run(process: Any, parent_sentinel: int | None) -> int:
 def _become(process: Any, parent_sentinel: int | None) -> None:
     """Make ``process`` the current one, with no children, and the one before it its parent."""
     if process._start_method is not None:
-        _context._force_start_method(process._start_method)
+        _default_context._actual_context = _context._concrete_contexts[process._start_method]
     _process._process_counter = itertools.count(1)
     _process._children = set()
     stdin.replace()
     # Kept until what the program does after a fork is done.
     before, _process._current_process = _process._current_process, process
-    _process._parent_process = _process._ParentProcess(
-        process._parent_name, process._parent_pid, parent_sentinel
-    )
+    parent = _process._parent_process = parent_of(process)
+    parent._sentinel = parent_sentinel
     if _threading._HAVE_THREAD_NATIVE_ID:
         _threading._main_thread._set_native_id()
     if process._start_method != "spawn":
         # The parent's finalizers are not ours; what was to be called after a fork is.
         _util._finalizer_registry.clear()
-        if _util._afterfork_registry:
+        if _util._afterfork_registry.data:
             _util._run_after_forkers()
     del before
     if _util._logger is not None:
         _util.info("child process calling self.run()")
 
 
+def parent_of(process: Any) -> Any:
+    """Return what stands for the parent of ``process``, as ``parent_process()`` gives it there.
+
+    A parent that calls this before it forks saves each of its children making it.
+    """
+    global _parent
+    if (
+        _parent is None
+        or _parent._pid != process._parent_pid
+        or _parent._name != process._parent_name
+    ):
+        _parent = _process._ParentProcess(process._parent_name, process._parent_pid, None)
+    return _parent
+
+
 def _has_threads() -> bool:
     """Whether there may be threads to wait for, or handlers that go before that."""
-    if sys.version_info >= (3, 13):
-        return True  # to look takes as long
-    return bool(_threading._shutdown_locks or _threading._threading_atexits)
+    # From Python 3.13 on to look takes as long as to wait for none.
+    return not _BEFORE_3_13 or bool(_threading._shutdown_locks or _threading._threading_atexits)
 
 
 def _code_of(error: SystemExit) -> int:

@@ -7,7 +7,7 @@ import multiprocessing.util as util
 import os
 import sys
 
-from tines.process import bootstrap, liveness, popen, stacks, stdin  # noqa: F401  (for the child)
+from tines.process import bootstrap, liveness, popen, stacks, stdin
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class Popen(popen.Popen):
 
             pickling.track_session_classes()
         stdin.prepare()
+        bootstrap.parent_of(process_obj)
         listen = None if stacks.inherits(process_obj._stacks) else process_obj._listen
         child_end, lifeline = liveness.lifeline()
         # Only for systems without pidfds: ends when the child does.

@@ -16,7 +16,6 @@ is not there for the reader.
 from __future__ import annotations
 
 import errno
-import mmap
 import os
 import struct
 import sys
@@ -97,7 +96,11 @@ def _aligned(position: int) -> int:
 
 
 def _contents(fd: int, at: int, size: int) -> memoryview:
-    if size < _MAP_FROM or at % mmap.ALLOCATIONGRANULARITY:
+    if size < _MAP_FROM:
+        return read(fd, size, at)
+    import mmap
+
+    if at % mmap.ALLOCATIONGRANULARITY:
         return read(fd, size, at)
     return memoryview(mmap.mmap(fd, size, access=mmap.ACCESS_COPY, offset=at))
 
