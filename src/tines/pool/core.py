@@ -215,12 +215,6 @@ class Core:
         if self.failed != failed:
             self.collector.nudge()
 
-    def tick(self) -> float | None:
-        """Do what is due; return when to call again."""
-        self.event(self.state.tick, time.monotonic())
-        with self.lock:
-            return self.state.next_deadline()
-
     def over_memory(self, slot: int, tag: int, memory: int) -> None:
         """A worker that holds a task has more memory than any may have."""
         self.event(self.state.over_memory, slot, tag, memory)

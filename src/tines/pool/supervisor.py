@@ -110,7 +110,11 @@ class Supervisor:
         self.wake()
 
     def remind(self, deadline: float | None) -> None:
-        """There is a deadline that the thread may not know of."""
+        """There is a deadline that the thread may not know of.
+
+        It was set under the core's lock, and so is until when the thread will sleep: either the thread
+        has seen the deadline there, or this sees for how long it will sleep without.
+        """
         until = self._until
         if deadline is not None and (until is None or deadline < until):
             self.wake()
@@ -174,7 +178,9 @@ class Supervisor:
 
     def _next_deadline(self) -> float | None:
         """Do what is due, look at the workers' memory; return when to do so again."""
-        due = self._core.tick()
+        self._core.event(self._core.state.tick, time.monotonic())
+        with self._core.lock:
+            due = self._until = self._core.state.next_deadline()
         meter = self._core.meter
         look = None if meter is None else meter.look()
         return min((when for when in (due, look) if when is not None), default=None)
