@@ -123,6 +123,7 @@ class World(RuleBasedStateMachine):
         for instruction in instructions:
             if isinstance(instruction, Send):
                 self.send(instruction.task)
+                self.do(self.state.put_down())
             elif isinstance(instruction, Fail):
                 for item in instruction.task.items():
                     self.settle(item, instruction.failure)
@@ -263,7 +264,7 @@ class World(RuleBasedStateMachine):
         process = self.pick(number, busy=True)
         if process is None or process.task.stop - process.task.start != 1:
             return
-        task = self.state.finished(process.tag)
+        task = self.state.raised(process.tag)
         self.state.stopped(process.tag)
         process.task, process.tag, process.progress = None, 0, 0
         if task is not None:
@@ -273,6 +274,7 @@ class World(RuleBasedStateMachine):
             else:
                 assert task.attempt <= task.options.retries + 1
                 self.do(answer)
+            self.do(self.state.put_down())
 
     @precondition(_busy)
     @rule(number=st.integers(0, 2))

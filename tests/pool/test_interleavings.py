@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pool_tasks import fail_until
+from pool_tasks import end_until, fail_until
 from pool_tools import MakePool
 from support.waiting import PATIENCE
 
@@ -64,3 +64,45 @@ def test_a_deadline_set_while_the_supervisor_goes_to_sleep_is_kept(
         second = pool.apply_async(fail_until, (str(directories[1]), 2))
         assert reminded.wait(PATIENCE)
     assert first.get(PATIENCE) == second.get(PATIENCE) == 2
+
+
+@pytest.mark.parametrize("backoff", [0.0, 0.05])
+def test_a_pool_that_is_closed_while_a_lost_task_is_sent_again_waits_for_it(
+    make: MakePool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backoff: float
+) -> None:
+    """It is neither pending nor delayed then."""
+    pool = make(1, retries=1, backoff=backoff)
+    dispatcher = pool._core.dispatcher
+    send_again = dispatcher.send_again
+    stop = Stop()
+
+    def stop_and_send(task: Any) -> None:
+        stop.here()
+        send_again(task)
+
+    monkeypatch.setattr(dispatcher, "send_again", stop_and_send)
+    result = pool.apply_async(end_until, (str(tmp_path), 2))
+    with stop:
+        pool.close()
+    assert result.get(PATIENCE) == 2
+    pool.join()
+
+
+def test_a_pool_that_is_closed_while_an_exception_is_unpickled_tries_again(
+    make: MakePool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = make(1, retries=1, retry_on=ConnectionError)
+    arrivals = pool._core.arrivals
+    tried_again = arrivals._tried_again
+    stop = Stop()
+
+    def stop_and_try(*arguments: Any) -> bool:
+        stop.here()
+        return tried_again(*arguments)
+
+    monkeypatch.setattr(arrivals, "_tried_again", stop_and_try)
+    result = pool.apply_async(fail_until, (str(tmp_path), 2))
+    with stop:
+        pool.close()
+    assert result.get(PATIENCE) == 2
+    pool.join()

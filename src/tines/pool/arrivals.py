@@ -34,22 +34,30 @@ class Arrivals:
     def outcome(self, kind: int, tag: int, data: Any, buffers: Any) -> None:
         """Deal with the outcome of a dispatch."""
         state = self._state
-        task: Any = state.pending.pop(tag & messages.TAG_MASK, None)
+        dispatch = tag & messages.TAG_MASK
+        task: Any = state.pending.get(dispatch)
+        in_hand = kind == messages.ERROR and task is not None and bool(task.options.retry_on)
+        if in_hand:
+            with self._core.lock:
+                task = state.raised(dispatch)
+        else:
+            task = state.pending.pop(dispatch, None)
         if state.stops:
             with self._core.lock:
-                state.stopped(tag & messages.TAG_MASK)
+                state.stopped(dispatch)
         if task is None:
             return
         self._done[tag >> messages.SLOT_SHIFT] += 1
         try:
             if kind == messages.ERROR:
                 self._core.raised += 1
-                if task.options.retry_on and self._tried_again(task, data):
-                    return
-            task.settle(kind, data, buffers)
+            if not (in_hand and self._tried_again(task, data)):
+                task.settle(kind, data, buffers)
         except BaseException as error:
             # What is unpickled may raise anything, also SystemExit: whoever waits for it gets that.
             task.settle_error(error)
+        if in_hand:
+            self._core.event(state.put_down)
         if task.job is not None:
             self._hungry.add(task.job)
 

@@ -196,7 +196,10 @@ class Core:
         failed = self.failed
         for instruction in instructions:
             if isinstance(instruction, Send):
-                self.dispatcher.send_again(instruction.task)
+                try:
+                    self.dispatcher.send_again(instruction.task)
+                finally:
+                    self.event(self.state.put_down)
             elif isinstance(instruction, Fail):
                 self.failed += 1
                 task: Any = instruction.task
@@ -268,7 +271,7 @@ class Core:
     def check_drained(self) -> None:
         """Something was finished after ``close``: was it the last?"""
         state = self.state
-        if not (state.pending or state.delayed or state.jobs):
+        if not (state.pending or state.delayed or state.in_hand or state.jobs):
             self.event(state.drained)
 
     def terminate(self) -> None:

@@ -15,8 +15,11 @@ The life of a task::
 
 Invariants:
 
-* A task is in ``pending`` under the number of its latest dispatch, or delayed, or over. Whoever
-  takes it out of there delivers its one outcome, so nothing is delivered twice.
+* A task is in ``pending`` under the number of its latest dispatch, or delayed, or in the hand of a
+  thread that will send it again or deliver its outcome, or over. Whoever takes it out of there delivers
+  its one outcome, so nothing is delivered twice.
+* While a thread has a task in hand that may be sent again, ``in_hand`` counts it: a closed pool is not
+  drained before it was put down.
 * A dispatch number is used once; what arrives under one that is not pending is dropped.
 * Each task that was submitted gets exactly one of: being returned by ``finished``, an instruction
   ``Fail``. Parts that a task is split into count as tasks.
@@ -103,6 +106,7 @@ class PoolState:
     Attributes:
         pending: Tasks sent and not finished, by dispatch number.
         delayed: Tasks that wait for their next attempt.
+        in_hand: Instructions ``Send``, and tasks from :meth:`raised`, that were not put down yet.
         jobs: Maps and iterators that have not yet sent all of their input.
         workers: Workers that were started and have not been seen to end, by slot.
         stops: Dispatches that are timed, or being stopped.
@@ -113,6 +117,7 @@ class PoolState:
     def __init__(self, options: PoolOptions, rng: random.Random | None = None) -> None:
         self.pending: dict[int, Task] = {}
         self.delayed: set[Task] = set()
+        self.in_hand = 0
         self.jobs: set[Any] = set()
         self.workers: dict[int, Worker] = {}
         self.phase = Phase.OPEN
@@ -154,11 +159,23 @@ class PoolState:
             self._timers.add(now + task.options.timeout, stop)
         return NOTHING
 
+    def raised(self, tag: int) -> Task | None:
+        """As :meth:`finished`, for an exception that may be a reason to try again. In hand from here on."""
+        task = self.pending.pop(tag, None)
+        if task is not None:
+            self.in_hand += 1
+        return task
+
     def failed(self, task: Task, what: str, now: float) -> Instructions | None:
         """A finished task raised what ``retry_on`` lists; ``None``: no attempt is left."""
         if task.attempt > task.options.retries or not self.phase.working:
             return None
         return self._again(task, what, now)
+
+    def put_down(self) -> Instructions:
+        """A task is not in hand any more: an instruction ``Send`` was carried out, or it is over."""
+        self.in_hand -= 1
+        return self.drained()
 
     def cancel(self, task: Task, revoked: bool, slot: int | None, now: float) -> Instructions:
         """Somebody wants a task gone.
@@ -293,7 +310,7 @@ class PoolState:
         for due in self._timers.due(now):
             if isinstance(due, Task):
                 self.delayed.discard(due)
-                out.append(Send(due))
+                out.append(self._send(due))
             else:
                 out += self._step(due, now)
         return out
@@ -306,7 +323,8 @@ class PoolState:
 
     def drained(self) -> Instructions:
         """Ask, whenever something was finished after :meth:`close`, whether it was the last."""
-        if self.phase is not Phase.CLOSED or self.pending or self.delayed or self.jobs:
+        left = self.pending or self.delayed or self.in_hand or self.jobs
+        if self.phase is not Phase.CLOSED or left:
             return NOTHING
         self.phase = Phase.DRAINED
         return (Shutdown(),)
@@ -344,13 +362,13 @@ class PoolState:
         if progress <= task.reported and task.unbegun + 1 < UNBEGUN_LIMIT:
             rest = task.split(task.start + task.reported, task.stop)
             rest.unbegun = task.unbegun + 1
-            return (Send(rest),)
+            return (self._send(rest),)
         charged = task.start + max(progress - 1, task.reported)
         out: list[Instruction] = []
         if task.start + task.reported < charged:
-            out.append(Send(task.split(task.start + task.reported, charged)))
+            out.append(self._send(task.split(task.start + task.reported, charged)))
         if charged + 1 < task.stop:
-            out.append(Send(task.split(charged + 1, task.stop)))
+            out.append(self._send(task.split(charged + 1, task.stop)))
         item = task.split(charged, charged + 1)
         what = f"attempt {item.attempt}: worker {exit.pid} {exit.description}"
         if stop is not None and stop.exceeded is not None:
@@ -371,12 +389,16 @@ class PoolState:
         task.attempt += 1
         task.reported = task.unbegun = 0
         if delay <= 0:
-            return (Send(task),)
+            return (self._send(task),)
         self.delayed.add(task)
         if self._random is None:
             self._random = random.Random()
         self._timers.add(now + min(delay, LONGEST_BACKOFF) * self._random.uniform(0.5, 1.5), task)
         return NOTHING
+
+    def _send(self, task: Task) -> Send:
+        self.in_hand += 1
+        return Send(task)
 
     def _describe_excess(self, worker: Worker, exit: Exit) -> str:
         return (
