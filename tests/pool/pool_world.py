@@ -334,7 +334,8 @@ class World(RuleBasedStateMachine):
         if revoked:
             self.queue.remove(queued[0])
         slot = holder[0] if holder else None
-        answer = self.state.cancel(task, revoked, slot, self.now)
+        answer = self.state.cancel(task, task.tag, revoked, slot, self.now)
+        assert answer is not None
         assert any(isinstance(one, Fail) and isinstance(one.failure, Cancelled) for one in answer)
         self.do(answer)
 

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pool_tasks import end_until, fail_until
+from pool_tasks import end_until, fail_until, hold, nap, pid
 from pool_tools import MakePool
-from support.waiting import PATIENCE
+from support.waiting import PATIENCE, wait_for
+from tines.pool import collector
+from tines.pool.instructions import Step, StopWorker
+from tines.pool.task import Task
 
 
 class Stop:
@@ -106,3 +113,109 @@ def test_a_pool_that_is_closed_while_an_exception_is_unpickled_tries_again(
         pool.close()
     assert result.get(PATIENCE) == 2
     pool.join()
+
+
+def test_cancelling_a_task_whose_worker_dies_at_that_moment_stops_no_other_worker(
+    make: MakePool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is sent again, to another worker, between the look where it is and the order to stop it."""
+    pool = make(2, retries=1)
+    core = pool._core
+    holder, order = core.holder, core.supervisor.order
+    gate = str(tmp_path / "gate")
+    result = pool.apply_async(hold, (gate,))
+    wait_for(lambda: any(worker.items for worker in pool.statistics().workers))
+    other: list[Any] = []
+    stopped = []
+
+    def look_and_move(task: Task) -> int | None:
+        slot = holder(task)
+        if task is result and not other:
+            assert slot is not None
+            tag = task.tag
+            os.kill(core.supervisor.workers[slot].pid, signal.SIGKILL)
+            wait_for(lambda: task.tag != tag and holder(task) is not None)
+            other.append(pool.apply_async(hold, (gate, "other")))
+            wait_for(lambda: holder(other[0]) == slot)
+        return slot
+
+    def note(instruction: Any) -> None:
+        if isinstance(instruction, StopWorker):
+            stopped.append(instruction.slot)
+        order(instruction)
+
+    monkeypatch.setattr(core, "holder", look_and_move)
+    monkeypatch.setattr(core.supervisor, "order", note)
+    assert result.cancel()
+    assert stopped and holder(other[0]) not in stopped
+    Path(gate).touch()
+    assert other[0].get(PATIENCE) == "other"
+
+
+@pytest.mark.parametrize("step", [Step.TERMINATE, Step.KILL])
+def test_an_order_to_stop_what_is_over_does_not_stop_the_next_task(
+    make: MakePool, tmp_path: Path, step: Step
+) -> None:
+    pool = make(1)
+    core = pool._core
+    worker = pool.apply(pid)
+    gate = str(tmp_path / "gate")
+    result = pool.apply_async(hold, (gate, "next"))
+    wait_for(result.running)
+    core.supervisor.order(StopWorker(0, step, result.tag - 1))
+    wait_for(lambda: not core.supervisor._orders)
+    Path(gate).touch()
+    assert result.get(PATIENCE) == "next"
+    assert pool.apply(pid) == worker
+
+
+@pytest.mark.parametrize("step", ["revoke", "holder"])
+def test_a_pool_that_ends_while_a_task_is_being_cancelled_harms_nobody(
+    make: MakePool, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    pool = make(1)
+    core = pool._core
+    owner = core.tasks if step == "revoke" else core
+    original = getattr(owner, step)
+    stop = Stop()
+
+    def stop_and_go_on(*arguments: Any) -> Any:
+        stop.here()
+        return original(*arguments)
+
+    result = pool.apply_async(nap, (60,))
+    wait_for(result.running)
+    monkeypatch.setattr(owner, step, stop_and_go_on)
+    with ThreadPoolExecutor(1) as thread:
+        cancelling = thread.submit(result.cancel)
+        with stop:
+            pool.terminate()
+        assert cancelling.result(PATIENCE)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot stop a process for a while")
+def test_a_closed_pool_whose_last_task_is_cancelled_while_nobody_collects_ends(
+    make: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collector, "PATIENCE", 2 * PATIENCE)
+    pool = make(1)
+    supervisor = pool._core.supervisor
+    wait_for_supervisor = supervisor.join
+    joining = threading.Event()
+
+    def tell_and_join() -> None:
+        joining.set()
+        wait_for_supervisor()
+
+    monkeypatch.setattr(supervisor, "join", tell_and_join)
+    worker = pool.apply(pid)
+    os.kill(worker, signal.SIGSTOP)
+    result = pool.apply_async(pid)
+    pool.close()
+    thread = threading.Thread(target=pool.join)
+    thread.start()
+    assert joining.wait(PATIENCE)
+    assert result.cancel()
+    os.kill(worker, signal.SIGCONT)
+    thread.join(PATIENCE)
+    assert not thread.is_alive()

@@ -18,12 +18,12 @@ from collections.abc import Callable, Iterable
 from multiprocessing.util import Finalize
 from typing import TYPE_CHECKING, Any
 
-from tines.errors import TaskCancelledError, TransportError
+from tines.errors import TaskCancelledError
 from tines.pool import environment
 from tines.pool.activity import Activity
 from tines.pool.arrivals import Arrivals
 from tines.pool.collector import Collector
-from tines.pool.dispatcher import Dispatcher
+from tines.pool.dispatcher import CHANNEL_ENDED, Dispatcher
 from tines.pool.failures import Unfetched, broken_error, described, exception_for
 from tines.pool.functions import Functions
 from tines.pool.instructions import (
@@ -239,18 +239,33 @@ class Core:
 
     def holder(self, task: Task) -> int | None:
         """Return the slot of the worker that holds a task."""
-        for slot in list(self.state.workers):
-            lease = self.tasks.lease(slot)
-            if lease is not None and lease.tag == task.tag:
-                return slot
+        tag = task.tag
+        try:
+            for slot in list(self.state.workers):
+                lease = self.tasks.lease(slot)
+                if lease is not None and lease.tag == tag:
+                    return slot
+        except ValueError:
+            pass  # the pool has ended meanwhile
         return None
 
     def cancel(self, tasks: Iterable[Task]) -> None:
         """Cancel tasks: take back what is queued, stop what runs."""
         for task in tasks:
+            # Again, if its worker has died meanwhile and the task was sent anew.
+            while not self._cancel(task):
+                pass
+        if self.state.phase is Phase.CLOSED:
+            self.check_drained()
+
+    def _cancel(self, task: Task) -> bool:
+        tag = task.tag
+        try:
             revoked = task.ticket >= 0 and self.tasks.revoke(task.ticket)
-            slot = None if revoked else self.holder(task)
-            self.event(self.state.cancel, task, revoked, slot, time.monotonic())
+        except CHANNEL_ENDED:
+            return True
+        slot = None if revoked else self.holder(task)
+        return self.event(self.state.cancel, task, tag, revoked, slot, time.monotonic())
 
     def cancel_job(self, job: Any) -> None:
         """Cancel a map: what was not sent will not be, the rest as in :meth:`cancel`."""
@@ -285,7 +300,7 @@ class Core:
     def _end_jobs(self) -> None:
         try:
             self.tasks.shutdown(immediate=True)
-        except (TransportError, ValueError):
+        except CHANNEL_ENDED:
             pass
         for job in list(self.state.jobs):
             self.state.jobs.discard(job)

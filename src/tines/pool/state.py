@@ -177,21 +177,27 @@ class PoolState:
         self.in_hand -= 1
         return self.drained()
 
-    def cancel(self, task: Task, revoked: bool, slot: int | None, now: float) -> Instructions:
+    def cancel(
+        self, task: Task, tag: int, revoked: bool, slot: int | None, now: float
+    ) -> Instructions | None:
         """Somebody wants a task gone.
 
         Args:
             task: The task.
+            tag: The number of its dispatch when the caller looked where it was.
             revoked: Its message was taken back: no worker has it, none will.
             slot: Whose lease it is, if it was not revoked; ``None``: its result is on its way.
             now: The time.
 
         Returns:
-            Nothing where it is too late; otherwise the task's failure, and how to stop it.
+            Nothing where it is too late; otherwise the task's failure, and how to stop it. ``None``: it
+            was sent again since the caller looked, who would have an innocent worker stopped.
         """
         if task in self.delayed:
             self.delayed.discard(task)
             return (Fail(task, Cancelled(started=True)),)
+        if task.tag != tag and not revoked:
+            return None
         if not revoked and slot is None:
             return NOTHING
         if self.pending.pop(task.tag, None) is None:

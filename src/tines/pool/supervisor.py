@@ -240,10 +240,16 @@ class Supervisor:
             verb = Verb.CANCEL if order.timeout is None else Verb.TIMEOUT
             if running.interrupt(Order(verb, order.tag, order.timeout or 0.0).encode()):
                 return
+        if order.tag and not self._holds(order.slot, order.tag):
+            return  # it came to its end meanwhile: who is stopped now would be the next task
         if order.step is Step.KILL:
             running.kill()
         else:
             running.terminate()
+
+    def _holds(self, slot: int, tag: int) -> bool:
+        lease = self._core.tasks.lease(slot)
+        return lease is not None and lease.tag == tag
 
     def _bury(self, slot: int) -> None:
         """Reap a worker and tell the collector, behind the last of the worker's results."""
