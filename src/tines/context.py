@@ -31,7 +31,7 @@ from multiprocessing.context import (
     set_spawning_popen,
 )
 
-from tines.process.base import Process, SpawnProcess
+from tines.process.concrete import Process, SpawnProcess
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -266,7 +266,7 @@ class SpawnContext(BaseContext, _std.SpawnContext):
 _contexts: dict[str, BaseContext] = {"spawn": SpawnContext()}
 
 if sys.platform != "win32":
-    from tines.process.base import ForkProcess, ForkServerProcess
+    from tines.process.concrete import ForkProcess, ForkServerProcess
 
     class ForkContext(BaseContext, _std.ForkContext):
         """Forks this process."""

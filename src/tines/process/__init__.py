@@ -14,7 +14,8 @@ from multiprocessing.process import (
     parent_process,
 )
 
-from tines.process.base import CONCRETE, ManagedProcess, Process
+from tines.process.base import ManagedProcess
+from tines.process.concrete import CONCRETE, Process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

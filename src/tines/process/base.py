@@ -12,7 +12,6 @@ life is told in :mod:`tines.process.bootstrap`.
 from __future__ import annotations
 
 import faulthandler
-import multiprocessing.context as std_context
 import multiprocessing.process as _process
 import os
 import sys
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from tines.process.outcome import Outcome
     from tines.process.stacks import Stacks
 
-__all__ = ["CONCRETE", "ManagedProcess", "Process", "at_start"]
+__all__ = ["ManagedProcess", "at_start"]
 
 _SET_BY_INIT = frozenset(
     (
@@ -47,10 +46,8 @@ _SET_BY_INIT = frozenset(
 
 
 # Of the standard library's private names these are used: ``_children``, ``_cleanup`` and
-# ``_bootstrap`` here, ``_default_context`` below. ``_children`` is another set in each child, so
-# it is never kept.
+# ``_bootstrap``. ``_children`` is another set in each child, so it is never kept.
 std: Any = _process
-_default_context = std_context._default_context
 
 # The standard library's own, unless somebody has replaced it already.
 _std_bootstrap = std.BaseProcess._bootstrap
@@ -398,48 +395,3 @@ def _misuse(message: str) -> NoReturn:
     from tines.errors import StartError
 
     raise StartError(message)
-
-
-class Process(ManagedProcess, std_context.Process):  # noqa: D101
-    __doc__ = ManagedProcess.__doc__
-
-    @staticmethod
-    def _Popen(process_obj: Any) -> Any:  # noqa: N802
-        return CONCRETE[_default_context.get_start_method()]._Popen(process_obj)
-
-
-class SpawnProcess(ManagedProcess, std_context.SpawnProcess):
-    """A process that is started as a fresh interpreter."""
-
-    @staticmethod
-    def _Popen(process_obj: Any) -> Any:  # noqa: N802
-        from tines.process.popen_spawn import Popen
-
-        return Popen(process_obj)
-
-
-CONCRETE: dict[str, type[ManagedProcess]] = {"spawn": SpawnProcess}
-"""The process class of each start method this system has."""
-
-if sys.platform != "win32":
-
-    class ForkProcess(ManagedProcess, std_context.ForkProcess):
-        """A process that is forked from this one."""
-
-        @staticmethod
-        def _Popen(process_obj: Any) -> Any:  # noqa: N802
-            from tines.process.popen_fork import Popen
-
-            return Popen(process_obj)
-
-    class ForkServerProcess(ManagedProcess, std_context.ForkServerProcess):
-        """A process that is forked from a warm, single-threaded server."""
-
-        @staticmethod
-        def _Popen(process_obj: Any) -> Any:  # noqa: N802
-            from tines.process.popen_forkserver import Popen
-
-            return Popen(process_obj)
-
-    CONCRETE["fork"] = ForkProcess
-    CONCRETE["forkserver"] = ForkServerProcess

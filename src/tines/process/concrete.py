@@ -1,0 +1,64 @@
+"""The process class of each start method: which ``Popen`` launches it, and what else it is.
+
+Each is also a subclass of the standard library's class of that name, for programs that ask.
+"""
+
+from __future__ import annotations
+
+import multiprocessing.context as std_context
+import sys
+
+from tines.process.base import ManagedProcess
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["CONCRETE", "Process", "SpawnProcess"]
+
+_default_context = std_context._default_context
+
+
+class Process(ManagedProcess, std_context.Process):  # noqa: D101
+    __doc__ = ManagedProcess.__doc__
+
+    @staticmethod
+    def _Popen(process_obj: Any) -> Any:  # noqa: N802
+        return CONCRETE[_default_context.get_start_method()]._Popen(process_obj)
+
+
+class SpawnProcess(ManagedProcess, std_context.SpawnProcess):
+    """A process that is started as a fresh interpreter."""
+
+    @staticmethod
+    def _Popen(process_obj: Any) -> Any:  # noqa: N802
+        from tines.process.popen_spawn import Popen
+
+        return Popen(process_obj)
+
+
+CONCRETE: dict[str, type[ManagedProcess]] = {"spawn": SpawnProcess}
+"""The process class of each start method this system has."""
+
+if sys.platform != "win32":
+
+    class ForkProcess(ManagedProcess, std_context.ForkProcess):
+        """A process that is forked from this one."""
+
+        @staticmethod
+        def _Popen(process_obj: Any) -> Any:  # noqa: N802
+            from tines.process.popen_fork import Popen
+
+            return Popen(process_obj)
+
+    class ForkServerProcess(ManagedProcess, std_context.ForkServerProcess):
+        """A process that is forked from a warm, single-threaded server."""
+
+        @staticmethod
+        def _Popen(process_obj: Any) -> Any:  # noqa: N802
+            from tines.process.popen_forkserver import Popen
+
+            return Popen(process_obj)
+
+    CONCRETE["fork"] = ForkProcess
+    CONCRETE["forkserver"] = ForkServerProcess
