@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 import tines as mp
-from tines.process import early, forkserver, forkserver_client
+from tines.process import early, forkserver, forkserver_client, popen
 
 pytestmark = pytest.mark.skipif(
     "forkserver" not in mp.get_all_start_methods(), reason="there is no fork server here"
@@ -122,6 +122,67 @@ def test_a_killed_server_is_replaced_even_in_the_middle_of_a_fork(
         process = start(ctx, int)
         assert process.result(30) == 0 and process.exitcode == 0
         assert server.server[0] != pid
+
+
+SMITTEN = """
+    import os
+    import signal
+    import {module}
+
+    original = {module}.{function}
+
+    def smite(*args):
+        try:
+            os.unlink({armed!r})
+        except FileNotFoundError:
+            return original(*args)
+        {deed}
+
+    {module}.{function} = smite
+"""
+
+
+@pytest.mark.parametrize(
+    ("function", "deed"),
+    [
+        ("socket.send_fds", "os.kill(os.getpid(), signal.SIGKILL)"),
+        ("os.pidfd_open", "os.kill(os.getpid(), signal.SIGKILL)"),
+        ("os.pidfd_open", "raise OSError(24, 'Too many open files')"),
+    ],
+    ids=["before it has said that", "before its hello", "without a descriptor for its hello"],
+)
+def test_a_child_that_takes_a_job_and_dies(
+    server, ctx, tmp_path, monkeypatch, captured, function, deed
+):
+    """Another one runs it, while the server has other children. The pid is that of the process."""
+    if function == "os.pidfd_open" and not popen.HAVE_PIDFD:
+        pytest.skip("no child opens one here")
+    module, _, name = function.partition(".")
+    armed = tmp_path / "armed"
+    text = SMITTEN.format(module=module, function=name, deed=deed, armed=str(armed))
+    (tmp_path / "smitten.py").write_text(textwrap.dedent(text))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    forkserver_client.set_preload(["smitten"], "fail")
+    other = start(ctx, time.sleep, 1000)
+    armed.touch()
+    process = start(ctx, os.getpid)
+    assert not armed.exists()
+    assert process.pid == process.result(30) and process.exitcode == 0
+    assert ("Too many open files" in captured.readouterr().err) == deed.startswith("raise")
+    other.kill()
+    other.join()
+    assert other.exitcode == -signal.SIGKILL
+
+
+def test_a_server_that_nobody_can_ask_any_more_tells_how_its_last_child_ended(server, ctx):
+    """The child lets go of the way to the server before it has ended."""
+    for _ in range(5):
+        process = start(ctx, time.sleep, 1000)
+        with server.lock:
+            server.disconnect()
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
 
 
 def test_a_server_killed_at_any_moment_loses_no_start(server, ctx):

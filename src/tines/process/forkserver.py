@@ -37,7 +37,7 @@ from multiprocessing import resource_tracker, util
 from typing import Any, NoReturn
 
 from tines.process import forkserver_client, launch, shared_file, stdin
-from tines.process.forkserver_client import EXIT_CODE, HELLO, MAX_FDS, receive
+from tines.process.forkserver_client import EXIT_CODE, HELLO, MAX_FDS, MESSAGE, receive
 from tines.process.popen import HAVE_PIDFD
 
 __all__ = ["main"]
@@ -167,6 +167,7 @@ class _Server:
             self._note_taken()
             ended = self._collect()
             if self._jobs.fileno() in events:
+                self._collect_the_last()
                 return
             # Children that have just been taken need the cores more than those to come.
             at_leisure = ended or not events
@@ -200,14 +201,29 @@ class _Server:
                 self._deaths += 1
                 if self._deaths > _TOLERATED_DEATHS:
                     sys.exit("tines: the fork server ends: its children die before they have a job")
-            client = self._status.pop(pid, None)
-            if client is not None:
-                ended = True
-                with client:
-                    try:
-                        client.send(EXIT_CODE.pack(os.waitstatus_to_exitcode(status)))
-                    except OSError:
-                        pass  # the client is gone
+            ended |= self._tell(pid, status)
+
+    def _collect_the_last(self) -> None:
+        """Hand on the exit codes of all that are left, when nobody can ask for more.
+
+        A child that ends lets go of its way to this server first: that was the last one, and its exit
+        code comes a moment later.
+        """
+        self._note_taken()
+        while self._status:
+            self._tell(*os.waitpid(-1, 0))
+
+    def _tell(self, pid: int, status: int) -> bool:
+        """Tell the client of a child how that has ended; whether there is one."""
+        client = self._status.pop(pid, None)
+        if client is None:
+            return False
+        with client:
+            try:
+                client.send(MESSAGE.pack(EXIT_CODE, os.waitstatus_to_exitcode(status)))
+            except OSError:
+                pass  # the client is gone
+        return True
 
     def _fork_ahead(self, count: int, wake: tuple[int, int]) -> None:
         while len(self._waiting) < count:
@@ -272,7 +288,7 @@ def _say_hello(status: socket.socket, pid: int) -> None:
     if HAVE_PIDFD:
         fds.append(os.pidfd_open(pid))
     try:
-        socket.send_fds(status, [HELLO.pack(pid)], fds)
+        socket.send_fds(status, [MESSAGE.pack(HELLO, pid)], fds)
     except OSError as error:
         if error.errno not in (errno.EPIPE, errno.ECONNRESET):
             raise

@@ -24,6 +24,7 @@ __all__ = [
     "EXIT_CODE",
     "HELLO",
     "MAX_FDS",
+    "MESSAGE",
     "adopt",
     "command_line",
     "ensure_running",
@@ -36,11 +37,14 @@ __all__ = [
 MAX_FDS = 253
 """The most descriptors that one message can carry (``SCM_MAX_FD`` of Linux)."""
 
-HELLO = struct.Struct("=q")
-"""A child's first message to its client: its pid."""
+MESSAGE = struct.Struct("=cq")
+"""What a client is told: one of the two kinds below, and a number."""
 
-EXIT_CODE = struct.Struct("=q")
-"""The server's message to the client of a child that has ended."""
+HELLO = b"h"
+"""From a child that is about to run: its pid."""
+
+EXIT_CODE = b"e"
+"""From the server: how the child has ended. It comes first if the child did not get as far as its hello."""
 
 _RETRIES = 3
 _INT = array.array("i").itemsize
@@ -54,6 +58,8 @@ class _Client:
         self.socket: socket.socket | None = None
         # The server, and who started it, if that was this process.
         self.server: tuple[int, int] | None = None
+        # Servers that this process has started and uses no more; others may do so still.
+        self.left: list[int] = []
         self.preload: Sequence[str] = ("__main__",)
         self.on_error = "warn"
 
@@ -62,19 +68,26 @@ class _Client:
         if self.socket is None:
             from multiprocessing.util import Finalize
 
+            self.collect_left()
             self.socket, pid = _start_server(self.preload, self.on_error)
             # At exit, after the children were joined.
             Finalize(self.socket, self.socket.close, exitpriority=-100)
             self.server = pid, os.getpid()
         return self.socket
 
-    def disconnect(self) -> int | None:
-        """Let go of the server; return its pid if it is a child of this process."""
+    def disconnect(self) -> None:
+        """Let go of the server."""
         if self.socket is not None:
             self.socket.close()
             self.socket = None
         server, self.server = self.server, None
-        return server[0] if server is not None and server[1] == os.getpid() else None
+        if server is not None and server[1] == os.getpid():
+            self.left.append(server[0])
+        self.collect_left()
+
+    def collect_left(self) -> None:
+        """Collect the servers that have ended; nobody waits for one that others keep busy."""
+        self.left = [pid for pid in self.left if not _has_ended(pid, os.WNOHANG)]
 
 
 _client = _Client()
@@ -83,6 +96,7 @@ _inherited: Sequence[int] = ()
 
 def _after_fork_in_child() -> None:
     _client.lock = threading.Lock()
+    _client.left.clear()
 
 
 if hasattr(os, "register_at_fork"):
@@ -128,14 +142,17 @@ def stop() -> None:
     Never needed: it ends by itself when this program does. The next start makes a new one.
     """
     with _client.lock:
-        pid = _client.disconnect()
-    _collect(pid)
+        _client.disconnect()
+        left, _client.left = _client.left, []
+    for pid in left:
+        _has_ended(pid, 0)
 
 
-def _collect(pid: int | None) -> None:
-    if pid is not None:
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(pid, 0)
+def _has_ended(pid: int, flag: int) -> bool:
+    try:
+        return os.waitpid(pid, flag)[0] == pid
+    except ChildProcessError:  # collected by somebody else
+        return True
 
 
 def request(
@@ -159,30 +176,40 @@ def request(
     if len(fds) + 5 > MAX_FDS:
         raise ValueError(f"a child can be given at most {MAX_FDS - 5} descriptors, not {len(fds)}")
     for _ in range(_RETRIES):
-        status, child_end = socket.socketpair()
-        with child_end, _client.lock:
-            way = _client.connected()
-            passed = [payload_fd, liveness_fd, child_end.fileno(), tracker_fd, way.fileno()]
-            try:
-                socket.send_fds(way, [b"j"], [*passed, *fds])
-            except (BrokenPipeError, ConnectionResetError):
-                dead = _client.disconnect()
-                status.close()
-                _collect(dead)
-                continue
-        hello, given = receive(status, HELLO.size, 1)
-        if hello:
-            return HELLO.unpack(hello)[0], given[0] if given else None, status.detach()
-        # Nobody has the other end any more: the server, or the child that took the job, was killed.
+        status, way = _send_job(payload_fd, liveness_fd, tracker_fd, fds)
+        message, given = receive(status, MESSAGE.size, 1)
+        kind, number = MESSAGE.unpack(message) if message else (b"", 0)
+        if kind == HELLO:
+            return number, given[0] if given else None, status.detach()
         status.close()
+        if kind == EXIT_CODE:
+            continue  # the child was killed before it ran, and its server lives
+        # Nobody has the other end any more: the server, or the child that took the job, was killed.
         with _client.lock:
-            dead = _client.disconnect() if _client.socket is way else None
-        _collect(dead)
+            if _client.socket is way:
+                _client.disconnect()
     from tines.errors import StartError
 
     raise StartError(
         f"the fork server could not start a child, in {_RETRIES} attempts: it says why on stderr"
     )
+
+
+def _send_job(
+    payload_fd: int, liveness_fd: int, tracker_fd: int, fds: Sequence[int]
+) -> tuple[socket.socket, socket.socket]:
+    """Ask for a child; return where its messages arrive, and the way to the server.
+
+    If the server is dead, what arrives is the end.
+    """
+    with _client.lock:
+        way = _client.connected()
+        status, child_end = socket.socketpair()
+        with child_end:
+            passed = [payload_fd, liveness_fd, child_end.fileno(), tracker_fd, way.fileno()]
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                socket.send_fds(way, [b"j"], [*passed, *fds])
+    return status, way
 
 
 def command_line(jobs_fd: int, settings_fd: int, preload: bool) -> list[str]:
@@ -241,7 +268,7 @@ def receive(source: socket.socket, size: int, count: int) -> tuple[bytes, list[i
 def exit_code(status_fd: int) -> int | None:
     """Wait for the exit code of a child; ``None`` if the server was killed before it sent it."""
     try:
-        data = os.read(status_fd, EXIT_CODE.size)
+        data = os.read(status_fd, MESSAGE.size)
     except ConnectionResetError:
         return None
-    return EXIT_CODE.unpack(data)[0] if len(data) == EXIT_CODE.size else None
+    return MESSAGE.unpack(data)[1] if data else None
