@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -183,6 +184,45 @@ def test_a_server_that_nobody_can_ask_any_more_tells_how_its_last_child_ended(se
         process.kill()
         process.join()
         assert process.exitcode == -signal.SIGKILL
+
+
+@pytest.mark.skipif("fork" not in mp.get_all_start_methods(), reason="there is no fork here")
+@pytest.mark.parametrize("step", ["socketpair", "send_fds"])
+def test_a_process_forked_during_a_start_hides_no_death(server, ctx, monkeypatch, step):
+    """It would hold what only a server, or its child, is to hold, for as long as it runs."""
+    processes = []
+    forks = threading.Thread(target=lambda: processes.append(forked()))
+    done = threading.Event()
+
+    def forked():
+        process = mp.get_context("fork").Process(target=time.sleep, args=(1000,))
+        process.start()
+        done.set()
+        return process
+
+    original = getattr(socket, step)
+
+    def pause(*args):
+        made = original(*args)
+        if forks.ident is None:
+            forks.start()
+            done.wait(1)  # where it may fork now, it does; where it may not, it waits for us
+        return made
+
+    monkeypatch.setattr(socket, step, pause)
+    process = start(ctx, time.sleep, 1000)
+    monkeypatch.undo()
+    forks.join()
+    pid, _ = server.server
+    os.kill(pid, signal.SIGSTOP)
+    for child in psutil.Process(pid).children():
+        child.kill()
+    os.kill(pid, signal.SIGKILL)
+    process.join()
+    assert process.exitcode == 255
+    assert start(ctx, int).result(30) == 0
+    processes[0].kill()
+    processes[0].join()
 
 
 def test_a_server_killed_at_any_moment_loses_no_start(server, ctx):

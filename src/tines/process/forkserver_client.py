@@ -51,10 +51,15 @@ _INT = array.array("i").itemsize
 
 
 class _Client:
-    """This process's way to the server. The lock guards all of it."""
+    """This process's way to the server. The lock guards all of it.
+
+    It is held across forks too, and whenever an end of a socket exists that only a server or its
+    child is to hold. A forked process would keep a copy, and hide from this one that they are dead.
+    """
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        # Reentrant: a signal handler that forks may run in the middle of a start.
+        self.lock = threading.RLock()
         self.socket: socket.socket | None = None
         # The server, and who started it, if that was this process.
         self.server: tuple[int, int] | None = None
@@ -95,12 +100,16 @@ _inherited: Sequence[int] = ()
 
 
 def _after_fork_in_child() -> None:
-    _client.lock = threading.Lock()
     _client.left.clear()
+    _client.lock.release()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+    os.register_at_fork(
+        before=_client.lock.acquire,
+        after_in_parent=_client.lock.release,
+        after_in_child=_after_fork_in_child,
+    )
 
 
 def set_preload(module_names: Sequence[str], on_error: str) -> None:
