@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 import tines as mp
+from support.waiting import PATIENCE, wait_for
 from tines.process import early, forkserver, forkserver_client, popen
 
 pytestmark = pytest.mark.skipif(
@@ -223,6 +224,47 @@ def test_a_process_forked_during_a_start_hides_no_death(server, ctx, monkeypatch
     assert start(ctx, int).result(30) == 0
     processes[0].kill()
     processes[0].join()
+
+
+def test_an_interrupt_right_after_the_start_is_not_lost(server, ctx, tmp_path, monkeypatch):
+    """A child in waiting ignores what is typed at the terminal; one that has been started does not."""
+    until = tmp_path / "until"
+    os.mkfifo(until)
+    module = f"""
+        import socket
+
+        original = socket.send_fds
+
+        def send(to, messages, *rest):
+            original(to, messages, *rest)
+            if messages[0][:1] == b"h":
+                open({str(until)!r}).read()
+
+        socket.send_fds = send
+    """
+    (tmp_path / "slow_hello.py").write_text(textwrap.dedent(module))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    forkserver_client.set_preload(["slow_hello"], "fail")
+    process = start(ctx, time.sleep, 1000)
+    with open(os.open(until, os.O_RDWR), "w"):
+        process.interrupt()
+        # Delivered, or ignored, by the time when it is shown as no longer pending.
+        wait_for(lambda: not pending(process.pid))
+    process.join(PATIENCE)
+    try:
+        assert process.exitcode == 1
+    finally:
+        process.kill()
+        process.join()
+
+
+def pending(pid):
+    """Whether a process has yet to be told of a signal."""
+    try:
+        with open(f"/proc/{pid}/status") as status:
+            return any(int(line.split()[1], 16) for line in status if line.startswith("ShdPnd"))
+    except FileNotFoundError:
+        return False
 
 
 def test_a_server_killed_at_any_moment_loses_no_start(server, ctx):

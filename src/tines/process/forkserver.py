@@ -273,10 +273,11 @@ class _Server:
                 socket.send_fds(self.taken_w, [b"%d" % pid], [status_fd])
             except OSError:
                 os._exit(1)
+            # Before the hello, as from then on the client may interrupt it.
+            signal.signal(signal.SIGINT, self._handlers[signal.SIGINT])
             _say_hello(status, pid)
         self.taken_w.close()
         self._jobs.close()
-        signal.signal(signal.SIGINT, self._handlers[signal.SIGINT])
         resource_tracker._resource_tracker._fd = tracker_fd  # type: ignore[attr-defined]
         forkserver_client.adopt(client_fd, inherited)
         return launch.run(payload_fd, liveness_fd)
