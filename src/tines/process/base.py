@@ -5,19 +5,16 @@ It derives from ``multiprocessing.process.BaseProcess``, so ``current_process()`
 child is started is the business of a ``Popen`` class for each start method.
 
 In the parent: ``start()`` makes the box the child will write into, and hands both to ``Popen``.
-In the child: ``_bootstrap()`` installs the box, before anything of the user's runs; the rest of its
-life is told in :mod:`tines.process.bootstrap`.
+Its life in the child is told in :mod:`tines.process.bootstrap`.
 """
 
 from __future__ import annotations
 
-import faulthandler
 import multiprocessing.process as _process
 import os
 import sys
 
 from tines import _tracing
-from tines.process import bootstrap
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,16 +42,9 @@ _SET_BY_INIT = frozenset(
 )
 
 
-# Of the standard library's private names these are used: ``_children``, ``_cleanup`` and
-# ``_bootstrap``. ``_children`` is another set in each child, so it is never kept.
+# Of the standard library's private names ``_children`` and ``_cleanup`` are used. ``_children`` is
+# another set in each child, so it is never kept.
 std: Any = _process
-
-# The standard library's own, unless somebody has replaced it already.
-_std_bootstrap = std.BaseProcess._bootstrap
-if getattr(_std_bootstrap, "__globals__", None) is not vars(_process):
-    _std_bootstrap = None
-
-_LAUNCHED_BY_STD = sys.platform == "win32" or getattr(sys, "frozen", False)
 
 _at_start: list[Callable[[], Callable[[], None] | None]] = []
 
@@ -350,32 +340,10 @@ class ManagedProcess(_process.BaseProcess):
             self._box = None
 
     def _bootstrap(self, parent_sentinel: int | None = None) -> int:
-        """Run in the child: make it safe, then let it live; return its exit code."""
-        try:
-            if self.environment:
-                for name, value in self.environment.items():
-                    os.environ[name] = value
-            if _LAUNCHED_BY_STD:
-                # Our own ways of starting have done it already.
-                from tines.process import liveness
+        """Live, in the child, and return the exit code. Called where the standard library launches it."""
+        from tines.process.bootstrap import live
 
-                liveness.enter(parent_sentinel, self.dies_with_parent, self.own_group)
-            if self._box is not None:
-                self._box.keep_crash()
-            elif not faulthandler.is_enabled():
-                # By its number, which is also where the interpreter writes its last words.
-                faulthandler.enable(file=2, all_threads=True)
-            if self.returns:
-                self._keep_outcome()
-            for setup in self._setups:
-                setup()
-        except BaseException:
-            sys.excepthook(*sys.exc_info())
-            return 1
-        if std.BaseProcess._bootstrap is not _std_bootstrap:
-            # Somebody else's, who measures or traces children: coverage does.
-            return super()._bootstrap(parent_sentinel)  # type: ignore[misc,no-any-return]
-        return bootstrap.run(self, parent_sentinel)
+        return live(self, parent_sentinel)
 
     def _listen(self) -> None:
         """Answer in this child when it is asked for its stacks. For those who launch it."""

@@ -6,16 +6,18 @@ streams are flushed. A forked child pays for each step that it takes by copying 
 step touches, and most children have nothing to do in most of them. So a step looks first whether
 there is anything to do. All in all this is a tenth of the time of a child that does nothing.
 
-A ``_bootstrap`` that somebody else has put into ``BaseProcess``, as coverage does, is the
-business of :meth:`tines.process.base.ManagedProcess._bootstrap`.
+What makes the child safe comes before all that: its outcome has a place, a crash leaves its stacks.
+Where somebody else has put a ``_bootstrap`` into ``BaseProcess``, as coverage does, theirs runs next.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import itertools
 import multiprocessing.context as std_context
 import multiprocessing.process as std_process
 import multiprocessing.util as std_util
+import os
 import sys
 import threading
 
@@ -25,7 +27,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["parent_of", "run"]
+__all__ = ["live", "parent_of"]
 
 # Their private names are what the standard library uses here.
 _context: Any = std_context
@@ -36,12 +38,52 @@ _threading: Any = threading
 
 _BEFORE_3_13 = sys.version_info < (3, 13)
 
+# The standard library's own, unless somebody has replaced it already.
+_std_bootstrap: Any = std_process.BaseProcess._bootstrap  # type: ignore[attr-defined]
+if getattr(_std_bootstrap, "__globals__", None) is not vars(std_process):
+    _std_bootstrap = None
+
+_LAUNCHED_BY_STD = sys.platform == "win32" or getattr(sys, "frozen", False)
+
 # The last that was made, for children of one parent.
 _parent: Any = None
 
 
-def run(process: Any, parent_sentinel: int | None) -> int:
-    """Be the process: run it, end what it leaves behind, and return its exit code."""
+def live(process: Any, parent_sentinel: int | None) -> int:
+    """Be the process, in the child, from its beginning to its end; return its exit code."""
+    try:
+        _make_safe(process, parent_sentinel)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        return 1
+    if _process.BaseProcess._bootstrap is not _std_bootstrap:
+        return _process.BaseProcess._bootstrap(process, parent_sentinel)  # type: ignore[no-any-return]
+    return _run(process, parent_sentinel)
+
+
+def _make_safe(process: Any, parent_sentinel: int | None) -> None:
+    """Do what comes before anything of the user's: what happens from now on is seen."""
+    if process.environment:
+        for name, value in process.environment.items():
+            os.environ[name] = value
+    if _LAUNCHED_BY_STD:
+        # Our own ways of starting have done it already.
+        from tines.process import liveness
+
+        liveness.enter(parent_sentinel, process.dies_with_parent, process.own_group)
+    if process._box is not None:
+        process._box.keep_crash()
+    elif not faulthandler.is_enabled():
+        # By its number, which is also where the interpreter writes its last words.
+        faulthandler.enable(file=2, all_threads=True)
+    if process.returns:
+        process._keep_outcome()
+    for setup in process._setups:
+        setup()
+
+
+def _run(process: Any, parent_sentinel: int | None) -> int:
+    """Run it, end what it leaves behind, and return its exit code."""
     code = 1
     try:
         _become(process, parent_sentinel)

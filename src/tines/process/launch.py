@@ -142,6 +142,8 @@ def prepare(data: dict[str, Any]) -> None:
 
 def run(payload_fd: int, liveness_fd: int) -> int:
     """Unpack, in the child, what :func:`pack` wrote, and run it; return the exit code."""
+    from tines.process.bootstrap import live
+
     message = shared_file.read_message(payload_fd)
     os.close(payload_fd)
     if message is None:
@@ -159,4 +161,4 @@ def run(payload_fd: int, liveness_fd: int) -> int:
     # Their memory belongs to the objects now; the rest of the message can go.
     del message, data, process_obj, buffers
     process._listen()
-    return process._bootstrap(liveness_fd)  # type: ignore[no-any-return]
+    return live(process, liveness_fd)

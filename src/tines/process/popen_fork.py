@@ -65,7 +65,7 @@ def _run_child(process_obj: Any, liveness_fd: int, listen: Callable[[], None] | 
         liveness.enter(liveness_fd, process_obj.dies_with_parent, process_obj.own_group)
         if listen is not None:
             listen()
-        code = process_obj._bootstrap(parent_sentinel=liveness_fd)
+        code = bootstrap.live(process_obj, liveness_fd)
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:
