@@ -13,7 +13,7 @@ import pytest
 
 import tines as mp
 from support.waiting import PATIENCE
-from tines.process import early, forkserver_client, popen
+from tines.process import early, forkserver_client, popen, popen_spawn
 
 pytestmark = pytest.mark.skipif(not popen.HAVE_PIDFD, reason="there are no spares here")
 
@@ -138,6 +138,28 @@ def test_a_child_is_as_if_it_had_been_started_now(change):
 
 def inherited_and_pid():
     return (*inherited(), os.getpid())
+
+
+def blocked():
+    return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+@pytest.mark.parametrize("by_the_parent", [False, True])
+def test_what_is_typed_while_a_spare_starts_is_not_for_it(monkeypatch, by_the_parent):
+    """It is not ready for anything yet, and would print a traceback into the terminal."""
+    typed = "import signal; signal.raise_signal(signal.SIGINT); "
+    monkeypatch.setattr(popen_spawn, "prologue", typed)
+    spares.stop()
+    spares._wanted, spares._starts = True, 0
+    how = signal.SIG_BLOCK if by_the_parent else signal.SIG_UNBLOCK
+    before = signal.pthread_sigmask(how, {signal.SIGINT})
+    try:
+        spares.expect()
+        first, second = waiting()
+        monkeypatch.undo()
+        assert [run(pid), run(blocked), second in waiting()] == [first, by_the_parent, False]
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def test_a_spare_that_was_killed_is_no_loss():

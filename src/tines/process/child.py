@@ -37,8 +37,16 @@ def collect_from_now_on() -> None:
     gc.enable()
 
 
-def wait_for_job(job_fd: int, *ready: str) -> None:
-    """Run in a spare (:mod:`tines.process.spares`): be ready, wait, and become the child."""
+def wait_for_job(job_fd: int, blocks_interrupts: bool, *ready: str) -> None:
+    """Run in a spare (:mod:`tines.process.spares`): be ready, wait, and become the child.
+
+    It is born with SIGINT blocked.
+
+    Args:
+        job_fd: Where the job will come from.
+        blocks_interrupts: Whether its parent blocks SIGINT.
+        ready: What it is to import.
+    """
     import signal
     import socket
     import struct
@@ -49,6 +57,8 @@ def wait_for_job(job_fd: int, *ready: str) -> None:
     launch.import_ready(ready)
     # What is typed at the terminal is not for a process that does nothing yet.
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if not blocks_interrupts:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     number = struct.calcsize("=i")
     with socket.socket(fileno=job_fd) as source:
         job, fds = forkserver_client.receive(

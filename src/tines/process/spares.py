@@ -71,10 +71,14 @@ class Spare:
         self._socket, theirs = socket.socketpair()
         executable: Any = spawn.get_executable()
         with theirs:
-            command = interpreter(
-                "tines.process.child", "wait_for_job", (theirs.fileno(), *launch.ready())
-            )
-            self.pid: int = _util.spawnv_passfds(executable, command, [theirs.fileno()])
+            # What is typed at the terminal is not for it, not even before it can see to that itself.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            try:
+                arguments = theirs.fileno(), signal.SIGINT in before, *launch.ready()
+                command = interpreter("tines.process.child", "wait_for_job", arguments)
+                self.pid: int = _util.spawnv_passfds(executable, command, [theirs.fileno()])
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def give(self, arguments: tuple[int, int, int], fds: Sequence[int]) -> bool:
         """Say what to run; false if it cannot.
