@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import os
+import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
+from pathlib import Path
 
 import pytest
 
 import tines as mp
+from support.waiting import PATIENCE
 from tines import cli
 from tines.cli import doctor
 
@@ -119,8 +124,92 @@ def nap(ready):
     time.sleep(1000)
 
 
+DEPTH, THREADS = 90, 60
+
+
+def nap_in_many_threads(ready):
+    """Their stacks take several thousand lines."""
+    begun = threading.Barrier(THREADS + 1)
+
+    def deeper(depth):
+        if depth:
+            deeper(depth - 1)
+        begun.wait()
+        time.sleep(1000)
+
+    for _ in range(THREADS):
+        threading.Thread(target=deeper, args=(DEPTH,), daemon=True).start()
+    begun.wait()
+    nap(ready)
+
+
+@contextlib.contextmanager
+def stopped_while_it_answers(pid, seconds):
+    """Stop a process in the midst of its next answer, as a busy machine may, for a while."""
+    descriptor = os.pidfd_open(pid)
+    (file,) = [
+        entry.name
+        for entry in Path(f"/proc/{pid}/fd").iterdir()
+        if "tines-stacks" in os.readlink(entry)
+    ]
+
+    def position():
+        return Path(f"/proc/{pid}/fdinfo/{file}").read_text().split()[1]
+
+    before = position()
+
+    def stop():
+        while position() == before:
+            pass
+        signal.pidfd_send_signal(descriptor, signal.SIGSTOP)
+        time.sleep(seconds)
+        signal.pidfd_send_signal(descriptor, signal.SIGCONT)
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+        os.close(descriptor)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="needs real-time signals and /proc")
 class TestStacks:
+    @pytest.mark.parametrize("by_the_parent", [False, True])
+    def test_of_a_child_that_is_held_up_in_the_midst_of_them(self, capfd, by_the_parent):
+        reader, writer = mp.Pipe(duplex=False)
+        process = mp.get_context("spawn").Process(target=nap_in_many_threads, args=(writer,))
+        process.start()
+        reader.recv()
+        with stopped_while_it_answers(process.pid, 0.5):
+            if by_the_parent:
+                text = process.stacks(timeout=PATIENCE)
+            else:
+                assert cli.main(["stacks", "--timeout", str(PATIENCE), str(process.pid)]) == 0
+                text = capfd.readouterr().out
+        process.kill()
+        process.join()
+        assert text.count("in deeper") == THREADS * (DEPTH + 1) and "in nap" in text
+
+    @pytest.mark.parametrize("by_the_parent", [False, True])
+    def test_of_a_child_that_ends_instead(self, by_the_parent, capfd, monkeypatch):
+        reader, writer = mp.Pipe(duplex=False)
+        process = mp.get_context("spawn").Process(target=nap, args=(writer,))
+        process.start()
+        reader.recv()
+        send = signal.pidfd_send_signal
+        with monkeypatch.context() as patch:
+            patch.setattr(signal, "pidfd_send_signal", lambda fd, _: send(fd, signal.SIGKILL))
+            if by_the_parent:
+                with pytest.raises(mp.StartError, match="has ended"):
+                    process.stacks(timeout=1000)
+            else:
+                assert cli.main(["stacks", "--timeout", "1000", str(process.pid)]) == 1
+                said = capfd.readouterr()
+                assert not said.out and "does not answer" in said.err
+        process.join()
+
     @pytest.mark.parametrize("method", mp.get_all_start_methods())
     def test_of_a_child_and_of_all_children(self, method, capfd):
         reader, writer = mp.Pipe(duplex=False)

@@ -16,7 +16,7 @@ import signal
 import sys
 import time
 
-from tines.process.stacks import FILE_NAME, SETTLED, STACKS_SIGNAL, listens
+from tines.process.stacks import FILE_NAME, INTERVAL, STACKS_SIGNAL, blocking, has_ended, listens
 
 __all__ = ["run"]
 
@@ -80,6 +80,8 @@ def _answer(pid: int, timeout: float) -> bool | None:
     finally:
         if process is not None:
             os.close(process)
+    if text is None and has_ended(pid):
+        return None
     print(f"process {pid}: {_command(pid)}")
     print(text if text is not None else f"  no answer in {timeout:g} s: is it stopped?\n")
     return text is not None
@@ -89,6 +91,7 @@ def _ask(pid: int, process: int | None, files: list[int], timeout: float) -> str
     """Send the signal; the stacks are in the file whose position moves."""
     assert STACKS_SIGNAL is not None
     before = {fd: _position(pid, fd) for fd in files}
+    blocked = blocking(pid)
     try:
         if process is None:
             os.kill(pid, STACKS_SIGNAL)
@@ -98,12 +101,11 @@ def _ask(pid: int, process: int | None, files: list[int], timeout: float) -> str
         return None
     deadline = time.monotonic() + timeout
     last = before
-    while time.monotonic() < deadline:
-        # ``faulthandler`` tells nobody when it has finished.
-        time.sleep(SETTLED)
+    while time.monotonic() < deadline and not has_ended(pid):
+        time.sleep(INTERVAL)
         now = {fd: _position(pid, fd) for fd in files}
         for fd in files:
-            if now[fd] == last[fd] > before[fd]:
+            if now[fd] == last[fd] > before[fd] and blocking(pid) <= blocked:
                 return _read(pid, fd, before[fd], now[fd])
         last = now
     return None

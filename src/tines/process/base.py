@@ -283,9 +283,11 @@ class ManagedProcess(_process.BaseProcess):
         started = self._started("stacks")
         if self._stacks is None:
             raise NotImplementedError("asking a process for its stacks needs Linux")
-        if started.poll() is not None:
+        text = None
+        if started.poll() is None:
+            text = self._stacks.ask(started.pid, started.send_signal, timeout)
+        if text is None and started.poll() is not None:
             _misuse(f"{self.name} has ended: only a running process can be asked for its stacks")
-        text = self._stacks.ask(started.pid, started.send_signal, timeout)
         if text is None:
             from tines.errors import WaitTimeout
 

@@ -25,7 +25,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-__all__ = ["FILE_NAME", "SETTLED", "STACKS_SIGNAL", "Stacks", "for_children", "inherits", "listens"]
+__all__ = [
+    "FILE_NAME",
+    "INTERVAL",
+    "STACKS_SIGNAL",
+    "Stacks",
+    "blocking",
+    "for_children",
+    "has_ended",
+    "inherits",
+    "listens",
+]
 
 STACKS_SIGNAL: int | None = signal.SIGRTMAX - 7 if sys.platform == "linux" else None
 """The signal that asks a child for its stacks: a real-time one that is nobody's convention."""
@@ -33,9 +43,9 @@ STACKS_SIGNAL: int | None = signal.SIGRTMAX - 7 if sys.platform == "linux" else 
 FILE_NAME = "tines-stacks"
 """What the file is called in ``/proc/PID/fd``."""
 
-SETTLED = 0.03
-"""``faulthandler`` tells nobody when it has finished: an answer is complete once this many seconds
-have added nothing to it."""
+INTERVAL = 0.03
+"""Seconds between two looks. ``faulthandler`` tells nobody when it has finished; but while its handler
+runs, the thread that it runs in blocks the signal."""
 
 # Where the file is used from its beginning again.
 _FULL = 32 * 1024 * 1024
@@ -77,15 +87,16 @@ class Stacks:
         with self._asking:
             # Before the child listens, the signal would end it.
             while not listens(pid):
-                if time.monotonic() >= deadline:
+                if time.monotonic() >= deadline or has_ended(pid):
                     return None
-                time.sleep(SETTLED)
+                time.sleep(INTERVAL)
+            blocked = blocking(pid)
             start = size = self._begin()
             send(_signum())
-            while time.monotonic() < deadline:
-                time.sleep(SETTLED)
+            while time.monotonic() < deadline and not has_ended(pid):
+                time.sleep(INTERVAL)
                 size, before = self._position(), size
-                if size == before > start:
+                if size == before > start and blocking(pid) <= blocked:
                     break
             data = bytes(shared_file.read(self._fd, size - start, start))
         return data.decode("utf-8", "replace") or None
@@ -134,10 +145,38 @@ def _signum() -> int:
 
 def listens(pid: int) -> bool:
     """Whether a process has a handler for ``STACKS_SIGNAL``. Linux only."""
+    return _has_signal(f"/proc/{pid}/status", b"SigCgt:")
+
+
+def blocking(pid: int) -> set[int]:
+    """Return the threads of a process that block ``STACKS_SIGNAL``. Linux only.
+
+    One that has not done so before is in the handler: it has begun to answer, and is not through.
+    """
+    found = set()
     try:
-        with open(f"/proc/{pid}/status", "rb") as status:
+        for name in os.listdir(f"/proc/{pid}/task"):
+            if _has_signal(f"/proc/{pid}/task/{name}/status", b"SigBlk:"):
+                found.add(int(name))
+    except OSError:
+        pass  # it has ended
+    return found
+
+
+def has_ended(pid: int) -> bool:
+    """Whether a process has ended, be it collected or not. Linux only."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stat:
+            return stat.read().rpartition(b")")[2].split()[0] in (b"Z", b"X")
+    except OSError:
+        return True
+
+
+def _has_signal(path: str, field: bytes) -> bool:
+    try:
+        with open(path, "rb") as status:
             for line in status:
-                if line.startswith(b"SigCgt:"):
+                if line.startswith(field):
                     return bool(int(line.split()[1], 16) >> (_signum() - 1) & 1)
     except OSError:
         pass
