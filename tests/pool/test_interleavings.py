@@ -15,9 +15,11 @@ import pytest
 from pool_tasks import end_until, fail_until, hold, nap, pid
 from pool_tools import MakePool
 from support.waiting import PATIENCE, wait_for
-from tines.pool import collector
+from tines.pool import collector, statistics
 from tines.pool.instructions import Step, StopWorker
+from tines.pool.results import ApplyResult
 from tines.pool.task import Task
+from tines.wire import pickling
 
 
 class Stop:
@@ -219,3 +221,40 @@ def test_a_closed_pool_whose_last_task_is_cancelled_while_nobody_collects_ends(
     os.kill(worker, signal.SIGCONT)
     thread.join(PATIENCE)
     assert not thread.is_alive()
+
+
+def test_a_task_may_end_while_it_is_described(make: MakePool) -> None:
+    """Its data is there for one look and gone for the next."""
+    pool = make(1)
+
+    class Ending(Task):
+        looks = iter((b"",))
+
+        @property
+        def data(self) -> Any:  # type: ignore[override]
+            return next(self.looks, None)
+
+    assert "a task" in statistics._describe(pool._core, Ending())
+
+
+def test_two_threads_may_open_a_result_at_once() -> None:
+    """The second one begins to, and comes to the message when the first one is through."""
+
+    class Opened(ApplyResult[Any]):
+        opening = False
+
+        @property
+        def data(self) -> Any:  # type: ignore[override]
+            if not self.opening:
+                self.opening = True
+                self._open()
+            return self.__dict__["data"]
+
+        @data.setter
+        def data(self, value: Any) -> None:
+            self.__dict__["data"] = value
+
+    result = Opened(None)
+    kind, data, buffers = pickling.encode("value")
+    result.settle(kind, data, buffers)
+    assert result.get() == "value"

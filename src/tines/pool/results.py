@@ -266,9 +266,11 @@ class ApplyResult(Task, Waitable, Generic[T]):
 
     def _open(self) -> tuple[bool, Any]:
         """Decode the outcome, once: all callers get the same object."""
+        # Before the look at the outcome: another thread sets that, and then takes these away.
+        message = self.kind, self.data, self.buffers
         outcome = self._outcome
         if outcome is None:
-            self.__dict__.setdefault("_outcome", decoded(self.kind, self.data, self.buffers))
+            self.__dict__.setdefault("_outcome", decoded(*message))
             outcome = self._outcome
             self.data = None
             self.buffers = ()

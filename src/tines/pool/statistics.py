@@ -146,6 +146,7 @@ def _worker(core: Core, slot: int) -> WorkerStatistics:
 
 
 def _describe(core: Core, task: Task) -> str:
-    if task.data is None or memoryview(task.data).nbytes <= LARGEST_DESCRIBED:
+    data = task.data  # once: it is taken away as soon as the outcome is there
+    if data is None or memoryview(data).nbytes <= LARGEST_DESCRIBED:
         return describe_task(described(task), core.functions)
     return "a large task"
