@@ -116,6 +116,7 @@ def test_a_killed_sender_loses_nothing_it_sent(
         while must(sent.recv(WAIT))[1] < 30:
             pass
         kill(child)
+        transport.reap(child.pid)  # else what it wrote last may still be on its way
         certain = 30
         while (report := sent.recv(0)) is not None:
             certain = report[1]
