@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import pickle
 
 import pytest
@@ -74,6 +75,29 @@ def test_a_channel_goes_when_its_last_process_ends(start: Start) -> None:
     go.send(b"")
     children[1].join()
     wait_for(lambda: broker_channels() == base)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_holds_nothing_for_one_that_another_thread_forks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two threads fork at once: each child is the only one at its own end of its pipe."""
+    ends = os.pipe()
+    monkeypatch.setitem(registry._forking, -1, ends)  # as if another thread were about to
+    child = os.fork()
+    if child == 0:
+        os._exit(sum(is_open(descriptor) for descriptor in ends))
+    for descriptor in ends:
+        os.close(descriptor)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
 
 
 def test_a_forked_child_holds_what_it_never_used(fork: Start) -> None:

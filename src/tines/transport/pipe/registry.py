@@ -239,9 +239,11 @@ def _after_fork_in_child() -> None:
     global _current
     parent, _current = _current, Registry()
     pipe = _forking.pop(threading.get_ident(), None)
+    # Other threads are about to fork as well: what their children are to hold is not for this one,
+    # which would hold it for as long as it lives.
     for other in _forking.values():
-        if other is not None:
-            os.close(other[0])
+        for descriptor in other or ():
+            os.close(descriptor)
     _forking.clear()
     parent.after_fork_in_child(pipe)
 
