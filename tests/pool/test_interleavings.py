@@ -15,6 +15,7 @@ import pytest
 from pool_tasks import end_until, fail_until, hold, nap, pid
 from pool_tools import MakePool
 from support.waiting import PATIENCE, wait_for
+from tines.errors import TaskCancelledError
 from tines.pool import collector, statistics
 from tines.pool.instructions import Step, StopWorker
 from tines.pool.results import ApplyResult
@@ -258,3 +259,24 @@ def test_two_threads_may_open_a_result_at_once() -> None:
     kind, data, buffers = pickling.encode("value")
     result.settle(kind, data, buffers)
     assert result.get() == "value"
+
+
+def test_what_a_map_sends_while_it_is_cancelled_is_cancelled_too(
+    make: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = make(1)
+    dispatcher, collects = pool._core.dispatcher, pool._core.collector
+    send_chunks = dispatcher.send_chunks
+    stop = Stop()
+
+    def stop_and_send(chunks: Any) -> None:
+        if collects.is_current:  # the first have come back, and made room
+            stop.here()
+        send_chunks(chunks)
+
+    monkeypatch.setattr(dispatcher, "send_chunks", stop_and_send)
+    result = pool.map_async(nap, [0.0] * 4 + [60.0] * 100)
+    with stop:
+        result.cancel()
+    with pytest.raises(TaskCancelledError):
+        result.get(PATIENCE)

@@ -74,6 +74,7 @@ class MapResult(ApplyResult[list[T]]):
         self._failed_items = 0
         self._failed_chunks = 0
         self._finished = False
+        self._abandoned = False
         self._error: BaseException | None = None
         self._lock = threading.Lock()
         if options.timeout is not None or options.retry_on:
@@ -140,6 +141,8 @@ class MapResult(ApplyResult[list[T]]):
             self._sent += len(chunks)
             self._next = start
         self._dispatcher.send_chunks(chunks)
+        if self._abandoned:  # while they were on their way, and so perhaps not seen
+            self._core.cancel(chunks)
 
     def encode(self, chunk: Chunk) -> tuple[int, Any, Any]:
         """Encode a chunk."""
@@ -200,6 +203,7 @@ class MapResult(ApplyResult[list[T]]):
     def abandon(self, error: BaseException) -> None:
         """Fail what was not sent yet."""
         with self._lock:
+            self._abandoned = True
             if self._error is None:
                 self._error = error
             self._failed_items += len(self._items) - self._next
