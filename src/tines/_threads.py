@@ -13,16 +13,12 @@ from __future__ import annotations
 import _thread
 import os
 import sys
-import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ["PlainThread"]
-
-LINGERS = 1.0
-"""Seconds within which the kernel forgets a thread that has ended."""
 
 
 class PlainThread:
@@ -79,14 +75,9 @@ class PlainThread:
         if not self._running.acquire(timeout=timeout):
             return False
         self._running.release()
-        # A moment later the kernel does not count it any more, nor does whoever asks the kernel. Not
-        # for ever: if it ended long ago its number may be that of another thread by now.
-        until = time.monotonic() + LINGERS
-        while self._number is not None and time.monotonic() < until:
-            if not os.path.exists(f"/proc/self/task/{self._number}"):
-                break
+        # A moment later the kernel does not count it any more, nor does whoever asks the kernel.
+        while self._number is not None and os.path.exists(f"/proc/self/task/{self._number}"):
             os.sched_yield()
-        self._number = None
         return True
 
     def _main(self) -> None:
