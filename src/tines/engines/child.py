@@ -6,16 +6,60 @@ Apart from the engine: each worker imports this, and would import that with it.
 from __future__ import annotations
 
 import os
+import struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-__all__ = ["STARTING", "run"]
+__all__ = ["STARTING", "Orders", "frame", "run"]
 
 STARTING = "TINES_WORKER_STARTING"
 """The variable that a worker has until its main module is imported."""
+
+_SIZE = struct.Struct("=H")
+
+
+class Orders:
+    """The read end of a worker's own pipe: a :class:`tines.engines.contract.Control`.
+
+    Not a ``Connection`` of ``multiprocessing``: a worker that is not forked would take a tenth longer
+    to start, for importing that. Pickles only while a process is started.
+
+    Args:
+        fd: A descriptor that does not block. The worker has it for as long as it lives.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def receive(self) -> bytes | None:
+        """Return the next order; ``None`` if there is none now, nor when the parent is gone.
+
+        An order is written whole (see :func:`frame`), so where it has begun its rest is there.
+        """
+        try:
+            size = os.read(self._fd, _SIZE.size)
+        except BlockingIOError:
+            return None
+        return os.read(self._fd, *_SIZE.unpack(size)) if size else None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        from multiprocessing.context import assert_spawning
+        from multiprocessing.reduction import DupFd
+
+        assert_spawning(self)
+        return _open_in_child, (DupFd(self._fd),)
+
+
+def _open_in_child(duplicate: Any) -> Orders:
+    return Orders(duplicate.detach())
+
+
+def frame(order: bytes) -> bytes:
+    """Return what the parent writes for an order, in one go: so little enters a pipe whole."""
+    return _SIZE.pack(len(order)) + order
 
 
 def run(target: Callable[..., object], *args: Any) -> None:

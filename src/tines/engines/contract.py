@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-__all__ = ["Engine", "Exit", "Running"]
+__all__ = ["Control", "Engine", "Exit", "Running"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,13 @@ class Exit:
     out_of_memory: bool = False
     never_starts: str | None = None
     description: str = "disappeared"
+
+
+class Control(Protocol):
+    """The worker's end of what its orders arrive by."""
+
+    def receive(self) -> bytes | None:
+        """Return the next order, as it was given; ``None`` if there is none now. Never waits."""
 
 
 class Running(Protocol):
@@ -70,8 +77,8 @@ class Engine(Protocol):
     ) -> Running:
         """Run ``target(control, *args)`` in a new worker.
 
-        ``control`` is where the orders of :meth:`Running.interrupt` arrive, or ``None``. The
-        variables in ``environment`` are set as early as the engine can.
+        ``control`` is a :class:`Control`, where the orders of :meth:`Running.interrupt` arrive, or
+        ``None``. The variables in ``environment`` are set as early as the engine can.
 
         Raises:
             Exception: whatever the start method raises where it cannot.

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import io
 import os
 import sys
 from collections.abc import Callable, Mapping
-from multiprocessing.connection import Connection, Pipe
 from types import TracebackType
 from typing import Any
 
@@ -61,8 +61,8 @@ class LocalEngine:
         environment: Mapping[str, str],
     ) -> LocalWorker:
         """Start a process; see the contract."""
-        reader, writer = (None, None) if sys.platform == "win32" else Pipe(duplex=False)
-        args = (reader, *args)
+        reader, writer = (None, None) if sys.platform == "win32" else _pipe()
+        args = (None if reader is None else child.Orders(reader), *args)
         if not self._forks:
             environment = {**environment, child.STARTING: "1"}
             target, args = child.run, (target, *args)
@@ -83,8 +83,15 @@ class LocalEngine:
             raise
         finally:
             if reader is not None:
-                reader.close()
+                os.close(reader)
         return LocalWorker(process, writer, self._kills)
+
+
+def _pipe() -> tuple[int, io.FileIO]:
+    """Make a pipe for orders, which a worker can look into without waiting."""
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    return reader, io.FileIO(writer, "wb")
 
 
 def _leave(
@@ -107,7 +114,7 @@ def _leave(
 class LocalWorker:
     """A running process; see :class:`tines.engines.contract.Running`."""
 
-    def __init__(self, process: Any, control: Connection | None, kills: _Kills) -> None:
+    def __init__(self, process: Any, control: io.FileIO | None, kills: _Kills) -> None:
         self._process = process
         self._control = control
         self._kills = kills
@@ -127,7 +134,7 @@ class LocalWorker:
         if self._control is None or not hasattr(self._process, "interrupt"):
             return False
         try:
-            self._control.send_bytes(order)
+            self._control.write(child.frame(order))
             self._process.interrupt()
         except (OSError, ValueError):
             return True  # it has just ended, which will be noticed
@@ -168,7 +175,7 @@ class LocalWorker:
 
 
 # Write ends of control pipes: forked children have no use for them.
-_controls: set[Connection] = set()
+_controls: set[io.FileIO] = set()
 
 
 def _close_controls() -> None:

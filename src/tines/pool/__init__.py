@@ -63,7 +63,13 @@ _STANDARD = frozenset(("ThreadPool", "TimeoutError"))
 
 def needed_by_workers(transport: Transport) -> tuple[str, ...]:
     """Return the modules that a worker imports before its first task."""
-    return ("tines.pool.worker", type(transport).__module__, "multiprocessing.connection")
+    return (
+        "tines.pool.worker",
+        "tines.pool.startup",
+        type(transport).__module__,
+        "tines.engines.child",
+        "tines.process.box",
+    )
 
 
 def __getattr__(name: str) -> Any:

@@ -16,9 +16,11 @@ import pickle
 import threading
 import weakref
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from tines.transport.contract import Buffer, Shared, Transport
 
 __all__ = ["Constants", "Hold"]

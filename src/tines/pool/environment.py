@@ -12,8 +12,8 @@ import importlib.util
 import os
 import sys
 import warnings
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from tines.pool.options import PoolOptions
 

@@ -27,13 +27,15 @@ from collections.abc import Callable
 from functools import partial
 from itertools import count
 from types import BuiltinFunctionType, FunctionType
-from typing import TYPE_CHECKING, Any
 
-from tines.pool.constants import Constants, Hold
 from tines.wire import pickling
 from tines.wire.pickling import encode
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
+    from tines.pool.constants import Hold
     from tines.transport.contract import Transport
 
 __all__ = [
@@ -113,6 +115,9 @@ class Functions:
     """The parent's side. Any thread may call; a race costs a second number, no more."""
 
     def __init__(self, transport: Transport) -> None:
+        # Here, as workers import this module for their own side.
+        from tines.pool.constants import Constants
+
         self.constants = Constants(transport)
         self._numbers = count(1)
         self._known: dict[Any, Reference] = {}

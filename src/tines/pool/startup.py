@@ -1,20 +1,23 @@
-"""What a worker does before its first task, and when it has done its share."""
+"""What a worker does before its first task, and when it has done its share.
+
+Each worker imports this, and so nothing that only some workers need, or only the parent.
+"""
 
 from __future__ import annotations
 
 import os
 import pickle
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tines.errors import EncodeError
-from tines.pool import environment
 from tines.pool.functions import SHARED_FROM
-from tines.pool.resources import can_measure, own_memory
 from tines.wire import pickling
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
     from tines.pool.options import PoolOptions
     from tines.transport.contract import Shared, Transport
 
@@ -25,7 +28,7 @@ MEMORY_CHECK_SECONDS = 1e-3
 microseconds, and nobody takes much memory in less time."""
 
 
-class Setup(NamedTuple):
+class Setup:
     """How to prepare a worker.
 
     Attributes:
@@ -38,13 +41,24 @@ class Setup(NamedTuple):
         most_memory: From how many bytes on it leaves after its task.
     """
 
-    initializer: Callable[..., object] | None
-    initargs: tuple[Any, ...]
-    shared: Shared | None
-    niceness: int
-    affinity: tuple[int, ...] | None
-    most_tasks: int | None
-    most_memory: int | None
+    def __init__(
+        self,
+        initializer: Callable[..., object] | None,
+        initargs: tuple[Any, ...],
+        shared: Shared | None,
+        *,
+        niceness: int,
+        affinity: tuple[int, ...] | None,
+        most_tasks: int | None,
+        most_memory: int | None,
+    ) -> None:
+        self.initializer = initializer
+        self.initargs = initargs
+        self.shared = shared
+        self.niceness = niceness
+        self.affinity = affinity
+        self.most_tasks = most_tasks
+        self.most_memory = most_memory
 
     def run(self, variables: dict[str, str]) -> None:
         """Do it. Exceptions of the initializer come through.
@@ -53,6 +67,8 @@ class Setup(NamedTuple):
             variables: The environment of the worker's slot.
         """
         if variables:
+            from tines.pool import environment
+
             environment.apply(variables)
         if self.niceness:
             os.nice(self.niceness)
@@ -76,6 +92,9 @@ class Limits:
     """Counts tasks and looks at memory, in the worker."""
 
     def __init__(self, tasks: int | None, memory: int | None) -> None:
+        from tines.pool.resources import own_memory
+
+        self._own_memory = own_memory
         self._tasks = tasks
         self._memory = memory
         self._next_look = 0.0
@@ -88,7 +107,7 @@ class Limits:
                 return True
         if self._memory is not None and time.monotonic() >= self._next_look:
             self._next_look = time.monotonic() + MEMORY_CHECK_SECONDS
-            return own_memory() > self._memory
+            return self._own_memory() > self._memory
         return False
 
 
@@ -104,6 +123,9 @@ def make_setup(
     A forked worker has the initializer's arguments in memory already. Others get small ones with
     their start, which can also carry locks and queues, and large ones through shared memory.
     """
+    from tines.pool import environment
+    from tines.pool.resources import can_measure
+
     if options.memory_to_leave is not None and not can_measure():
         raise NotImplementedError(
             "max_memory needs psutil on this system: pip install 'tines[limits]'"

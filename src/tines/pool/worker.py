@@ -15,10 +15,8 @@ import pickle
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable
 from itertools import islice
 from pickle import loads
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tines.errors import (
     EncodeError,
@@ -28,15 +26,20 @@ from tines.errors import (
     TransportError,
 )
 from tines.pool.functions import FunctionCache
-from tines.pool.startup import Setup
-from tines.transport.contract import Buffer, Channel
 from tines.wire import messages, pickling
 from tines.wire.messages import Order, Verb
 from tines.wire.pickling import encode
 from tines.wire.tracebacks import RemoteException
 
+# Not from ``typing``: each worker imports this, and would import that with it.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+    from tines.engines.contract import Control
+    from tines.pool.startup import Setup
+    from tines.transport.contract import Buffer, Channel
 
 __all__ = ["WorkerSpec", "main"]
 
@@ -47,7 +50,7 @@ REPORT_SECONDS = 0.1
 _ONCE = (None,)
 
 
-class WorkerSpec(NamedTuple):
+class WorkerSpec:
     """What a worker is told at its start.
 
     Attributes:
@@ -58,14 +61,22 @@ class WorkerSpec(NamedTuple):
         environment: Variables of its slot.
     """
 
-    slot: int
-    tasks: Channel
-    results: Channel
-    setup: Setup
-    environment: dict[str, str]
+    def __init__(
+        self,
+        slot: int,
+        tasks: Channel,
+        results: Channel,
+        setup: Setup,
+        environment: dict[str, str],
+    ) -> None:
+        self.slot = slot
+        self.tasks = tasks
+        self.results = results
+        self.setup = setup
+        self.environment = environment
 
 
-def main(control: Connection | None, spec: WorkerSpec) -> None:
+def main(control: Control | None, spec: WorkerSpec) -> None:
     """Be a worker, until there is nothing left to do. What the process runs."""
     worker = _Worker(control, spec)
     try:
@@ -76,7 +87,7 @@ def main(control: Connection | None, spec: WorkerSpec) -> None:
 
 
 class _Worker:
-    def __init__(self, control: Connection | None, spec: WorkerSpec) -> None:
+    def __init__(self, control: Control | None, spec: WorkerSpec) -> None:
         self._control = control
         self._slot = spec.slot
         self._mark = spec.slot << messages.SLOT_SHIFT
@@ -238,10 +249,10 @@ class _Worker:
     def _obey(self, signum: int, frame: Any) -> None:
         """Handle SIGINT: read what is ordered, and raise it if it is about what is running."""
         try:
-            while self._control is not None and self._control.poll():
-                self._order = Order.decode(self._control.recv_bytes())
-        except (EOFError, OSError):
-            pass  # the parent is gone, or has let go of this worker
+            while self._control is not None and (order := self._control.receive()) is not None:
+                self._order = Order.decode(order)
+        except OSError:
+            pass  # somebody has closed what is not theirs
         if self._order is not None and self._running:
             self._carry_out()
 

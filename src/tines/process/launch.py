@@ -21,7 +21,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["import_ready", "make_ready", "pack", "prepare", "ready", "run", "with_guard"]
+__all__ = [
+    "SameNumber",
+    "import_ready",
+    "make_ready",
+    "pack",
+    "prepare",
+    "ready",
+    "run",
+    "with_guard",
+]
 
 _ready: list[str] = []
 
@@ -40,7 +49,10 @@ def make_ready(module: str) -> None:
 
 
 def ready() -> tuple[str, ...]:
-    """Return what :func:`make_ready` named so far."""
+    """Return what :func:`make_ready` named so far, and what running a main module takes."""
+    main = sys.modules.get("__main__")
+    if getattr(main, "__spec__", None) is None and hasattr(main, "__file__"):
+        return (*_ready, "pkgutil")  # ``runpy`` imports it only to run a file
     return tuple(_ready)
 
 
@@ -51,6 +63,20 @@ def import_ready(modules: tuple[str, ...]) -> None:
             __import__(module)
         except ImportError:
             pass
+
+
+class SameNumber:
+    """Stands, in the pickle of a process, for a descriptor that has the same number in the child.
+
+    The standard library has such a class as well, in a module that children have no other use for.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def detach(self) -> int:
+        """Return the descriptor's number in the child."""
+        return self._fd
 
 
 _UNGUARDED = """\

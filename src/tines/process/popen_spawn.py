@@ -44,7 +44,6 @@ elif getattr(sys, "frozen", False):
     from multiprocessing.popen_spawn_posix import Popen
 else:
     import multiprocessing.util as util
-    from multiprocessing.popen_spawn_posix import _DupFd
 
     from tines.process import launch, liveness, popen, spares
 
@@ -52,7 +51,7 @@ else:
         """A child in an interpreter of its own."""
 
         method = "spawn"
-        DupFd = _DupFd
+        DupFd = launch.SameNumber
 
         def __init__(self, process_obj: Any) -> None:
             self._fds: list[int] = []

@@ -57,7 +57,9 @@ class TracedCore(Core):
 
     def spec(self, slot: int) -> WorkerSpec:
         """Return what a worker is told: it wraps its channels itself."""
-        return super().spec(slot)._replace(tasks=self._plain_tasks)
+        spec = super().spec(slot)
+        spec.tasks = self._plain_tasks
+        return spec
 
 
 class _Dispatcher(Dispatcher):

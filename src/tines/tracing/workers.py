@@ -22,8 +22,7 @@ from tines.tracing.records import FLAGS_SHIFT, ITEMS_SHIFT, NAME_SHIFT, TAG_MASK
 from tines.wire import messages
 
 if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
-
+    from tines.engines.contract import Control
     from tines.tracing.recorder import Join, Recorder
     from tines.transport.contract import Buffer, Channel, Message
 
@@ -60,7 +59,7 @@ class Badge:
     pool: int
 
 
-def main(control: Connection | None, badge: Badge, spec: worker.WorkerSpec) -> None:
+def main(control: Control | None, badge: Badge, spec: worker.WorkerSpec) -> None:
     """Be a worker that is traced. What the process runs."""
     badge.join()
     recorder = _recorder.current()
@@ -71,7 +70,8 @@ def main(control: Connection | None, badge: Badge, spec: worker.WorkerSpec) -> N
     log = _TaskLog(recorder)
     tasks: Any = _Tasks(spec.tasks, log)
     results: Any = _Results(spec.results, log)
-    traced = _TracedWorker(control, spec._replace(tasks=tasks, results=results), log)
+    spec = worker.WorkerSpec(spec.slot, tasks, results, spec.setup, spec.environment)
+    traced = _TracedWorker(control, spec, log)
     with contextlib.suppress(QueueShutDown, TransportError):
         if traced.prepare():
             traced.serve()
@@ -236,7 +236,7 @@ def _name(function: object) -> str:
 class _TracedWorker(worker._Worker):
     """The pool's worker, which also says when it pickles a chunk's results, and fails."""
 
-    def __init__(self, control: Connection | None, spec: worker.WorkerSpec, log: _TaskLog) -> None:
+    def __init__(self, control: Control | None, spec: worker.WorkerSpec, log: _TaskLog) -> None:
         super().__init__(control, spec)
         self._functions = _Functions(log)
         self._log = log

@@ -8,10 +8,11 @@ first use, and travels to children with the environment.
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
 
 from tines import _config
 
+# Not from ``typing``: each worker imports this, and would import that with it.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from tines.transport.contract import Transport
 
@@ -20,11 +21,14 @@ __all__ = ["NAMES", "Choice", "choice", "chosen", "named"]
 NAMES = ("ring", "pipe")
 
 
-class Choice(NamedTuple):
+class Choice:
     """Which transport is in use, and why."""
 
-    name: str
-    reason: str
+    __slots__ = ("name", "reason")
+
+    def __init__(self, name: str, reason: str) -> None:
+        self.name = name
+        self.reason = reason
 
 
 @cache

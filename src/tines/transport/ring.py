@@ -24,15 +24,13 @@ import weakref
 from collections.abc import Sequence
 from multiprocessing.context import get_spawning_popen
 from multiprocessing.reduction import DupFd
-from typing import TYPE_CHECKING, Any
 
-from tines.transport.contract import (
-    Buffer,
-    Lease,
-    check_bounds,
-)
-
+# Not from ``typing``: each worker imports this, and would import that with it. The contract does.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
+    from tines.transport.contract import Buffer, Lease
     from tines.transport.statistics import ChannelStatistics
 
 if not sys.platform.startswith("linux"):
@@ -160,6 +158,8 @@ class RingChannel:
 
     def lease(self, index: int) -> Lease | None:
         """See :meth:`tines.transport.contract.Channel.lease`."""
+        from tines.transport.contract import Lease
+
         held = self._ring.lease(index)
         return None if held is None else Lease(*held)
 
@@ -340,6 +340,8 @@ class RingTransport:
 
     def channel(self, *, max_items: int = 0, max_bytes: int = 0, leases: int = 0) -> RingChannel:
         """See :meth:`tines.transport.contract.Transport.channel`."""
+        from tines.transport.contract import check_bounds
+
         check_bounds(max_items, max_bytes, leases)
         return RingChannel(_program.home().ring(max_items, max_bytes, leases))
 

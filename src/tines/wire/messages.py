@@ -23,12 +23,15 @@ thread may deliver; all others are for the collector thread.
 
 from __future__ import annotations
 
-import pickle
-from typing import TYPE_CHECKING, Any, NamedTuple
+import struct
 
 from tines.wire import pickling
 
+# Not from ``typing``: each worker imports this, and would import that with it.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from tines.wire.tracebacks import RemoteException
 
 __all__ = [
@@ -100,18 +103,24 @@ class Verb:
     CANCEL = 2
 
 
-class Order(NamedTuple):
+class Order:
     """An order about one dispatch; travels by the worker's own control pipe, beside a signal."""
 
-    verb: int
-    tag: int
-    timeout: float = 0.0
+    __slots__ = ("tag", "timeout", "verb")
+
+    def __init__(self, verb: int, tag: int, timeout: float = 0.0) -> None:
+        self.verb = verb
+        self.tag = tag
+        self.timeout = timeout
 
     def encode(self) -> bytes:
         """Return the bytes for the control pipe."""
-        return pickle.dumps((self.verb, self.tag, self.timeout))
+        return _ORDER.pack(self.verb, self.tag, self.timeout)
 
     @classmethod
     def decode(cls, data: bytes) -> Order:
         """Read one back."""
-        return cls(*pickle.loads(data))
+        return cls(*_ORDER.unpack(data))
+
+
+_ORDER = struct.Struct("=BQd")

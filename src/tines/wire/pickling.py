@@ -22,12 +22,15 @@ import reprlib
 import sys
 from collections.abc import Callable, Sequence
 from multiprocessing.reduction import ForkingPickler
-from typing import TYPE_CHECKING, Any
 
 from tines import _config
 from tines.errors import DecodeError, EncodeError
 
+# Not from ``typing``: each worker imports this, and would import that with it.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from tines import _native
     from tines.transport.contract import Buffer
 

@@ -8,10 +8,13 @@ Either way somebody gets an exception to raise; none is ever lost on the way.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 from tines.errors import TinesError
 from tines.wire import pickling
+
+# Not from ``typing``: each worker imports this, and would import that with it.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["RemoteError", "RemoteException", "RemoteTraceback"]
 
@@ -48,19 +51,41 @@ class RemoteError(TinesError):
         self.reason = reason
 
 
-class RemoteException(NamedTuple):
+class RemoteException:
     """An exception in a form that always travels.
 
     The exception is pickled apart from the rest, so that one that does not unpickle costs
     nothing but itself.
     """
 
-    type_name: str
-    text: str
-    traceback: str
-    pickled: bytes | None
-    reason: str = ""
-    notes: tuple[str, ...] = ()
+    __slots__ = ("notes", "pickled", "reason", "text", "traceback", "type_name")
+
+    def __init__(
+        self,
+        type_name: str,
+        text: str,
+        traceback: str,
+        pickled: bytes | None,
+        reason: str = "",
+        notes: tuple[str, ...] = (),
+    ) -> None:
+        self.type_name = type_name
+        self.text = text
+        self.traceback = traceback
+        self.pickled = pickled
+        self.reason = reason
+        self.notes = notes
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        fields = (
+            self.type_name,
+            self.text,
+            self.traceback,
+            self.pickled,
+            self.reason,
+            self.notes,
+        )
+        return RemoteException, fields
 
     @classmethod
     def capture(cls, error: BaseException) -> RemoteException:
