@@ -320,6 +320,27 @@ def test_a_hostile_entry_is_refused_and_the_others_are_shown(programs, place):
         os.close(door)
 
 
+def test_a_program_caught_in_leaving_is_neither_shown_nor_refused(programs, place, monkeypatch):
+    program, leaving = programs.start(QUEUE), place / "77-0123456789abcdef"
+    leaving.mkdir(0o700)
+    os.mkfifo(leaving / "door", 0o600)
+    door = os.open(leaving / "door", os.O_RDWR | os.O_NONBLOCK)
+    hear = Reader._hear
+
+    def leave(*arguments):
+        (leaving / "door").unlink()  # the directory goes last
+        return hear(*arguments)
+
+    monkeypatch.setattr(Reader, "_hear", leave)
+    try:
+        found = sample(timeout=0.1)
+    finally:
+        os.close(door)
+        leaving.rmdir()
+    assert [each.pid for each in found.programs] == [program.pid]
+    assert found.refused == ()
+
+
 def test_nonsense_at_the_door_and_an_ear_that_is_none(programs, place, tmp_path):
     program = programs.start(QUEUE)
     (entry,) = place.iterdir()

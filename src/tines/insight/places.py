@@ -27,6 +27,7 @@ __all__ = [
     "Untrusted",
     "available",
     "directory",
+    "is_held",
     "is_token",
     "make_directory",
     "open_checked",
@@ -157,7 +158,7 @@ def sweep(base: int) -> list[str]:
     alive = []
     for name in sorted(os.listdir(base)):
         if _is_entry(name):
-            if _held(name + "/" + DOOR, base):
+            if is_held(name, base):
                 alive.append(name)
             else:
                 _remove_entry(name, base)
@@ -170,6 +171,11 @@ def sweep(base: int) -> list[str]:
                 os.unlink(name, dir_fd=base)
             _remove_entry(name, base)
     return alive
+
+
+def is_held(entry: str, base: int) -> bool:
+    """Return whether the program of an entry is alive."""
+    return _held(f"{entry}/{DOOR}", base)
 
 
 def _held(door: str, base: int) -> bool:

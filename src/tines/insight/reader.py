@@ -158,8 +158,8 @@ def _read_all(directory: str, base: int, entries: list[str], answered: set[str])
         try:
             program = _read(entry, base)
         except page.Unreadable as error:
-            # It may have ended meanwhile, and its entry with it.
-            if entry in os.listdir(base):
+            # It may have ended meanwhile: then its entry is gone, or on its way.
+            if places.is_held(entry, base):
                 refused.append(Refused(os.path.join(directory, entry), str(error)))
             continue
         if entry in answered:
