@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import select
 import signal
@@ -107,6 +108,7 @@ def test_no_child_holds_the_lifeline_of_another():
     """Else it would keep its siblings alive when the parent is gone."""
     context = mp.get_context("fork")
     reader, writer = os.pipe()
+    gc.collect()  # what would go at any moment, and give its number to one of ours
     others = set(liveness._write_ends)  # of processes that earlier tests have let go of
     first = context.Process(target=os.read, args=(reader, 1))
     first.start()
