@@ -45,6 +45,8 @@ def test_a_thousand_awaits_make_no_thread(make: Make) -> None:
     async def main() -> None:
         async with make() as pool:
             await pool.apply(square, (1,))
+            # That may be done before the last thread of the pool itself is there.
+            pool.pool._core.supervisor._starter.join()
             before = threading.active_count()
             calls = [asyncio.ensure_future(pool.apply(square, (x,))) for x in range(1000)]
             streams = [

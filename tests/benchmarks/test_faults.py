@@ -72,7 +72,7 @@ def test_a_hang_is_reported_as_such_and_ended() -> None:
 
 @pytest.mark.slow
 def test_a_case_that_never_exits_is_told_from_one_without_a_result() -> None:
-    result = run("pool", "apply 2", "never_exits", limit=4.0)
+    result = run("pool", "apply 2", "never_exits", limit=10.0)
     assert result.status is Status.HANG
     assert "did not exit" in result.detail
 

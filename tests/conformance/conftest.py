@@ -70,7 +70,7 @@ def nothing_left(warm: None) -> Iterator[None]:
     gc.collect()
     assert not multiprocessing.active_children()
     try:
-        wait_for(lambda: len(descriptors()) <= len(before), patience=5.0)
+        wait_for(lambda: len(descriptors()) <= len(before))
     except AssertionError:
         extra = {key: what for key, what in descriptors().items() if before.get(key) != what}
         pytest.fail(f"descriptors left open: {extra}")

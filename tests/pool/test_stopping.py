@@ -89,7 +89,8 @@ def test_a_timeout_that_is_not_reached_changes_nothing(make: MakePool) -> None:
 def test_retry_on_a_timeout(make: MakePool) -> None:
     pool = make()
     with pytest.raises(TaskTimeoutError):
-        pool.apply(nap, (30,), timeout=0.05, retries=2, retry_on=TaskTimeoutError)
+        # Each worker has time to say so: one that has to be stopped ends the matter.
+        pool.apply(nap, (30,), timeout=0.05, grace=PATIENCE, retries=2, retry_on=TaskTimeoutError)
     assert pool._core.state.retried == 2
 
 
