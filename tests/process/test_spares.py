@@ -12,7 +12,7 @@ import sys
 import pytest
 
 import tines as mp
-from support.waiting import PATIENCE
+from support.waiting import PATIENCE, wait_for
 from tines.process import early, forkserver_client, popen, popen_spawn
 
 pytestmark = pytest.mark.skipif(not popen.HAVE_PIDFD, reason="there are no spares here")
@@ -160,6 +160,52 @@ def test_what_is_typed_while_a_spare_starts_is_not_for_it(monkeypatch, by_the_pa
         assert [run(pid), run(blocked), second in waiting()] == [first, by_the_parent, False]
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@pytest.mark.parametrize("is_ready", [False, True])
+def test_an_interrupt_right_after_the_start_is_not_lost(is_ready, captured):
+    """The spare may not have heard of its job yet."""
+    spares.stop()
+    spares._wanted, spares._starts = True, 0
+    spares.expect()
+    first, _ = waiting()
+    if is_ready:
+        wait_for(lambda: not blocks_interrupts(first))
+    os.kill(first, signal.SIGSTOP)
+    process = SPAWN.Process(target=signal.pause)
+    process.start()
+    try:
+        assert process.pid == first
+        process.interrupt()
+        os.kill(first, signal.SIGCONT)
+        process.join(PATIENCE)
+        assert process.exitcode == -signal.SIGINT
+    finally:
+        process.kill()
+        process.join()
+
+
+def test_what_is_typed_while_a_spare_waits_is_not_for_it():
+    first, _ = ready()
+    wait_for(lambda: not blocks_interrupts(first))
+    for _ in range(3):
+        os.kill(first, signal.SIGINT)
+        wait_for(lambda: is_asleep(first))
+    assert run(pid) == first
+
+
+def blocks_interrupts(pid_of_spare):
+    return int(status_of(pid_of_spare, "SigBlk:"), 16) >> (signal.SIGINT - 1) & 1
+
+
+def is_asleep(pid_of_spare):
+    pending = int(status_of(pid_of_spare, "ShdPnd:"), 16)
+    return not pending and status_of(pid_of_spare, "State:") == "S"
+
+
+def status_of(pid_of_spare, field):
+    with open(f"/proc/{pid_of_spare}/status") as status:
+        return next(line.split()[1] for line in status if line.startswith(field))
 
 
 def test_a_spare_that_was_killed_is_no_loss():

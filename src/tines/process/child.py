@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import gc
 import os
+import select
+import signal
 import sys
 from multiprocessing import resource_tracker
 
@@ -47,7 +49,6 @@ def wait_for_job(job_fd: int, blocks_interrupts: bool, *ready: str) -> None:
         blocks_interrupts: Whether its parent blocks SIGINT.
         ready: What it is to import.
     """
-    import signal
     import socket
     import struct
     from multiprocessing import spawn  # noqa: F401
@@ -55,21 +56,52 @@ def wait_for_job(job_fd: int, blocks_interrupts: bool, *ready: str) -> None:
     from tines.process import forkserver_client
 
     launch.import_ready(ready)
-    # What is typed at the terminal is not for a process that does nothing yet.
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if not blocks_interrupts:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     number = struct.calcsize("=i")
     with socket.socket(fileno=job_fd) as source:
+        interrupts = _Interrupts(job_fd, blocks_interrupts)
         job, fds = forkserver_client.receive(
             source, forkserver_client.MAX_FDS * number, forkserver_client.MAX_FDS
         )
+        interrupts.leave()
     if not job:
         os._exit(0)
-    signal.signal(signal.SIGINT, handler)
+    if interrupts.noted:
+        signal.raise_signal(signal.SIGINT)
     numbers = struct.unpack(f"={len(job) // number}i", job)
     _renumber(fds, numbers)
     spawn_main(*numbers[:3])
+
+
+class _Interrupts:
+    """What SIGINT does in a spare: nothing, until there is a job; then the signal is for that.
+
+    The parent lets go of its end of the socket when it has given the job, so from then on there is
+    something to read, whether or not the job was taken.
+
+    Attributes:
+        noted: Whether one has come since there is a job.
+    """
+
+    def __init__(self, job_fd: int, blocked: bool) -> None:
+        self._job_fd = job_fd
+        # Of those that came while this interpreter started, only its parent's can be for the job.
+        early = signal.sigtimedwait({signal.SIGINT}, 0)
+        self.noted = early is not None and early.si_pid == os.getppid() and self._has_job()
+        self._before = signal.signal(signal.SIGINT, self._note)
+        if not blocked:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+    def leave(self) -> None:
+        """Have SIGINT do what it does in any process."""
+        signal.signal(signal.SIGINT, self._before)
+
+    def _note(self, *_: object) -> None:
+        self.noted |= self._has_job()
+
+    def _has_job(self) -> bool:
+        poll = select.poll()  # one of its own, as the next signal may come in the midst of it
+        poll.register(self._job_fd, select.POLLIN)
+        return bool(poll.poll(0))
 
 
 def _renumber(fds: Sequence[int], numbers: Sequence[int]) -> None:
