@@ -91,7 +91,9 @@ class Bar:
         except Exception:
             logger.exception("%s could not be counted; its display ends", self.description)
             counts, finished = self._last, True
-        self.finished = over = finished or (counts.over and not self._consumed)
+        over = finished or (counts.over and not self._consumed)
+        if over:  # never the other way round: somebody may have finished it while it was counted
+            self.finished = True
         total = self.total if counts.total is None else counts.total
         now = time.monotonic()
         return self._pace.line(self.key, self.description, counts, total, now, over)
