@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import multiprocessing
+import multiprocessing.connection
 import os
 import signal
 import subprocess
@@ -152,6 +153,40 @@ def test_several_threads_may_wait_for_one_child(ctx):
     for thread in threads:
         thread.join(PATIENCE)
     assert codes == [-signal.SIGKILL] * 4
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere waitid() may not be there")
+@pytest.mark.parametrize("first", ["join", "is_alive"])
+@pytest.mark.parametrize("second", ["join", "is_alive"])
+def test_several_threads_may_wait_where_there_are_no_pidfds(monkeypatch, first, second):
+    """One has collected the status and has not said so yet; the other one finds nothing."""
+    from tines.process import popen
+
+    collected, told = threading.Event(), threading.Event()
+    original = os.waitpid
+
+    def collect(pid, flag):
+        found = original(pid, flag)
+        if found[0] and threading.current_thread() is thread:
+            collected.set()
+            told.wait(0.5)  # not for long, as the other one may have to wait for this one
+        return found
+
+    monkeypatch.setattr(popen, "HAVE_PIDFD", False)
+    process = mp.get_context("fork").Process(target=exit_with, args=(5,))
+    process.start()
+    multiprocessing.connection.wait([process.sentinel])
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    thread = threading.Thread(target=getattr(process, first))
+    monkeypatch.setattr(os, "waitpid", collect)
+    thread.start()
+    assert collected.wait(PATIENCE)
+    getattr(process, second)()
+    if second == "join":
+        assert process.exitcode == 5
+    told.set()
+    thread.join()
+    assert process.exitcode == 5
 
 
 def test_the_sentinel_is_ready_when_the_child_has_ended(ctx):

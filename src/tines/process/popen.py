@@ -72,8 +72,10 @@ class Popen(std.Popen):
     _has_pidfd = False
 
     def __init__(self, process_obj: Any) -> None:
-        # Two threads may look at one child; its status can be collected once.
+        # Two threads may look at one child; its status can be collected once. Without a pidfd one of
+        # them may wait for it, under a lock of its own; the other lock may be taken under that.
         self._collecting = threading.Lock()
+        self._awaiting = threading.Lock()
         self._owner = os.getpid()
         self._signals_group = process_obj.own_group
         super().__init__(process_obj)
@@ -108,25 +110,39 @@ class Popen(std.Popen):
             at_once = timeout is not None and timeout <= 0
             if at_once or (self._has_pidfd and ready(self.sentinel, timeout)):
                 with self._collecting:
-                    self._collect(os.WNOHANG)
+                    self._collect()
             elif not self._has_pidfd and (timeout is None or ready(self.sentinel, timeout)):
                 # The end of a pipe comes a moment before the status.
-                self._collect(0)
+                with self._awaiting:
+                    self._await()
         return self.returncode
 
-    def _collect(self, flag: int) -> None:
+    def _collect(self) -> None:
+        """Collect the status if it is there."""
         if self.returncode is not None:
             return
         try:
-            pid, status = os.waitpid(self.pid, flag)
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
         except ChildProcessError:
-            # Collected by somebody else's wait(), or by the kernel under SIGCHLD = SIG_IGN. Without
-            # a pidfd it may as well be another thread of ours that is about to say so.
-            if self._has_pidfd:
+            # Collected by somebody else's wait(), or by the kernel under SIGCHLD = SIG_IGN; or by a
+            # thread of ours that is about to say so.
+            if not self._awaiting.locked():
                 self._ended(UNKNOWN)
         else:
             if pid:
                 self._ended(os.waitstatus_to_exitcode(status))
+
+    def _await(self) -> None:
+        """Wait for the status."""
+        if self.returncode is not None:
+            return
+        try:
+            _, status = os.waitpid(self.pid, 0)
+        except ChildProcessError:
+            with self._collecting:
+                self._ended(UNKNOWN)  # unless a thread of ours has just found it
+        else:
+            self._ended(os.waitstatus_to_exitcode(status))
 
     def _ended(self, returncode: int) -> None:
         if self.returncode is None:
