@@ -6,11 +6,13 @@ import contextlib
 import os
 import pickle
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +23,7 @@ from support.waiting import wait_for
 from tines.errors import TransportError
 from tines.transport import named
 from tines.transport.contract import Channel
-from tines.transport.pipe import connection
+from tines.transport.pipe import connection, registry
 
 pipe = named("pipe")
 
@@ -126,6 +128,20 @@ def test_a_stopped_owner_does_not_stop_others_for_ever(
     assert must(empty.recv(WAIT))[1] == 5
     end(go)
     owner.join(WAIT)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads what the system allows in /proc")
+def test_many_may_connect_while_the_owner_is_busy() -> None:
+    if int(Path("/proc/sys/net/core/somaxconn").read_text()) < 500:
+        pytest.skip("this system allows fewer")
+    broker = registry.current().broker()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(broker.lock)  # so it accepts nobody
+        for _ in range(300):
+            client = stack.enter_context(socket.socket(socket.AF_UNIX))
+            client.settimeout(0)
+            client.connect(broker.address)
+    wait_for(lambda: not broker.peers)
 
 
 def test_an_owner_that_exits_is_not_kept_alive(tmp_path: Any) -> None:

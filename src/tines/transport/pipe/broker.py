@@ -52,6 +52,10 @@ LOCAL = "local"
 
 _log = logging.getLogger("tines.transport")
 
+# How many may connect before the thread comes to them. Beyond that who connects with a time limit is
+# refused at once, and all workers of a large pool may come in the moment in which the owner is busy.
+BACKLOG = 4096
+
 # With no descriptor left a waiting connection cannot be accepted; look again after this long.
 _ACCEPT_AGAIN = 0.5
 
@@ -328,7 +332,7 @@ def _listen() -> tuple[socket.socket, Address]:
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
         listener.bind(address)
-        listener.listen(128)
+        listener.listen(BACKLOG)
     except OSError:
         listener.close()
         raise
