@@ -272,11 +272,9 @@ def test_a_server_killed_at_any_moment_loses_no_start(server, ctx):
 
     def kill():
         while not stop.wait(0.03):
-            if server.server is not None:
-                try:
+            with server.lock:  # else it may be let go of, and collected, meanwhile
+                if server.server is not None:
                     os.kill(server.server[0], signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
 
     killer = threading.Thread(target=kill)
     killer.start()
