@@ -166,6 +166,29 @@ ready(len(os.listdir("/proc/self/task")) - threads)
     assert pids() == [program.pid]
 
 
+def test_a_signal_handler_forks_in_the_midst_of_a_fork(programs):
+    program = programs.start(
+        """
+import signal
+
+def fork():
+    if not (child := os.fork()):
+        os._exit(0)
+    os.waitpid(child, 0)
+
+signal.signal(signal.SIGUSR1, lambda *_: fork())
+armed = [True]
+# Registered first, so called last: when all others are ready for the fork.
+os.register_at_fork(before=lambda: armed and armed.pop() and signal.raise_signal(signal.SIGUSR1))
+queue = mp.Queue()
+fork()
+ready()
+"""
+    )
+    (found,) = sample().programs
+    assert (found.pid, found.answering) == (program.pid, True)
+
+
 @pytest.mark.skipif(choice().name != "ring", reason="the pipe transport has a thread of its own")
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="this interpreter does not mind threads")
 def test_a_program_with_one_thread_forks_as_such(programs):

@@ -94,6 +94,8 @@ class Publisher:
         self._thread: _Answers | None = None
         self._answering = threading.Lock()
         self._held = False
+        # Forks under way: a signal handler may fork in the midst of one.
+        self._forks = 0
 
     def start(self) -> None:
         """Make the entry and start the thread; where that is impossible, do without."""
@@ -190,6 +192,9 @@ class Publisher:
 
     def before_fork(self) -> None:
         """Have the thread do nothing until :meth:`after_fork`."""
+        self._forks += 1
+        if self._forks > 1:
+            return
         if _WARNED_OF and _alone():
             self.park()
         else:
@@ -197,6 +202,9 @@ class Publisher:
 
     def after_fork(self) -> None:
         """In the parent: let it go on."""
+        self._forks -= 1
+        if self._forks:
+            return
         if self._held:
             self._held = False
             self._answering.release()
