@@ -90,6 +90,23 @@ def test_exit_codes(ctx, how, code, captured):
     assert ("bye" in error) == (how == "text")
 
 
+def test_a_child_that_another_thread_closes_just_then_does_not_disturb_a_start(ctx):
+    """It is still among those to be collected, and has let go of everything."""
+
+    class Closed:
+        _popen = None
+
+    closed = Closed()
+    multiprocessing.process._children.add(closed)
+    try:
+        process = ctx.Process(target=int)
+        process.start()
+    finally:
+        multiprocessing.process._children.discard(closed)
+    process.join()
+    assert process.exitcode == 0
+
+
 def test_memory_is_not_shared(ctx):
     process = Counter()
     assert isinstance(process, multiprocessing.Process)

@@ -42,8 +42,8 @@ _SET_BY_INIT = frozenset(
 )
 
 
-# Of the standard library's private names ``_children`` and ``_cleanup`` are used. ``_children`` is
-# another set in each child, so it is never kept.
+# Of the standard library's private names ``_children`` is used. It is another set in each child, so it
+# is never kept.
 std: Any = _process
 
 _at_start: list[Callable[[], Callable[[], None] | None]] = []
@@ -183,7 +183,7 @@ class ManagedProcess(_process.BaseProcess):
         if self._popen is not None:
             _misuse(f"{self.name} was started before: a process runs once, make a new one")
         self._check_owner("start")
-        std._cleanup()
+        _forget_ended()
         if _at_start:
             self._setups = [setup for prepare in _at_start if (setup := prepare()) is not None]
         if self.returns or self.keep_dump:
@@ -359,6 +359,17 @@ class ManagedProcess(_process.BaseProcess):
         assert self._box is not None
         run, box = self.run, self._box
         self.run = lambda: run_and_keep(run, box)  # type: ignore[method-assign]
+
+
+def _forget_ended() -> None:
+    """Collect the children that have ended, as the standard library does at each start.
+
+    Another thread may close one of them meanwhile, which Python 3.10 does not reckon with.
+    """
+    for process in list(std._children):
+        started = process._popen
+        if started is not None and started.poll() is not None:
+            std._children.discard(process)
 
 
 def _misuse(message: str) -> NoReturn:
