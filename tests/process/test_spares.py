@@ -381,6 +381,24 @@ def test_the_first_pool_of_a_program_begins_its_workers_early():
     assert [run(pid), run(pid)] == [first, second]
 
 
+def test_a_spare_that_cannot_be_started_costs_no_child(monkeypatch):
+    spares.stop()
+    spares._wanted, spares._starts = True, spares._STARTS_BEFORE
+
+    def fail(*_):
+        raise OSError("planted")
+
+    monkeypatch.setattr(spares.util, "spawnv_passfds", fail)
+    spares.replenish()
+    assert not waiting()
+    monkeypatch.undo()
+    monkeypatch.setattr(spares, "Spare", fail)
+    assert run(pid) != os.getpid()
+    with SPAWN.Pool(2) as pool:
+        assert pool.apply(pid) != os.getpid()
+    assert not waiting()
+
+
 @pytest.mark.parametrize("method", ["spawn", "forkserver", "fork"])
 def test_what_cannot_be_begun_early_is_no_error(method, monkeypatch):
     def fail(*_):

@@ -77,6 +77,9 @@ class Spare:
                 arguments = theirs.fileno(), signal.SIGINT in before, *launch.ready()
                 command = interpreter("tines.process.child", "wait_for_job", arguments)
                 self.pid: int = _util.spawnv_passfds(executable, command, [theirs.fileno()])
+            except OSError:
+                self._socket.close()
+                raise
             finally:
                 signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
@@ -147,7 +150,11 @@ def expect() -> None:
 
 
 def replenish() -> None:
-    """Note a start; begin to start spares, if more children are likely to follow."""
+    """Note a start; begin to start spares, if more children are likely to follow.
+
+    One that cannot be started is no error: the child that was started runs, and the next one will
+    try for itself.
+    """
     global _starts, _wanted
     with _lock:
         _starts += 1
@@ -158,8 +165,11 @@ def replenish() -> None:
             fingerprint = _fingerprint()
             if fingerprint is None:
                 _wanted = False
-            else:
+                return
+            try:
                 _spares.append(Spare(fingerprint))
+            except OSError:
+                return
 
 
 def _decide() -> None:
