@@ -87,7 +87,7 @@ def test_a_reader_never_sees_a_torn_page(tmp_path):
             try:
                 sequence, data = page.read(path)
             except Unreadable:
-                continue  # the writer waits for a core in the midst of it
+                continue  # this reader waited for a core, and the writer has come round
             assert data == b"%d" % (sequence % 10) * len(data)
             whole += 1
     finally:
@@ -95,11 +95,28 @@ def test_a_reader_never_sees_a_torn_page(tmp_path):
         writer.join()
 
 
+def half_a_write(path, sequence):
+    """As of a writer that was killed, or waits for a core, in the midst of it."""
+    page.write(path, sequence, b"two" * 100)
+    with open(path, "r+b") as file:
+        file.seek(sequence % 2 * page._HALF + 100)
+        file.write(bytes(100))
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_while_a_record_is_written_the_one_before_is_read(tmp_path, first):
+    path = str(tmp_path / "page")
+    for sequence in range(first, first + 4):
+        page.write(path, sequence, b"one" * 100)
+        half_a_write(path, sequence + 1)
+        assert page.read(path) == (sequence, b"one" * 100)
+
+
 def test_half_a_write_is_refused_and_the_next_one_is_taken(tmp_path):
     path = str(tmp_path / "page")
-    page.write(path, 1, b"one" * 100)
-    with open(path, "r+b") as file:
-        file.write(page.pack(2, b"two" * 100)[:100])
+    page.write(path, 1, b"")
+    os.truncate(path, 0)
+    half_a_write(path, 2)
     with pytest.raises(Unreadable, match="checksum"):
         page.read(path)
     page.write(path, 3, b"three")

@@ -1,4 +1,4 @@
-"""The page: one record in a file, whole or refused.
+"""The page: two records in a file, each whole or refused; the later one counts.
 
 ::
 
@@ -8,9 +8,11 @@
     20  4   CRC-32 of sequence, length and payload
     24      payload: JSON in UTF-8
 
-One ``pwrite`` writes it and one ``pread`` takes it. A reader that catches a writer in the act sees a sum
-that does not fit and looks again. (A sequence lock would need an order of stores that Python does not
-promise; the sum needs none, and also refuses what a full disk cut short.)
+Records take turns in the two halves of the file, so the one before stays as it was while a record is
+written. A reader that catches a writer in the act sees a sum that does not fit, and takes the other
+one: however long the writer waits for a core there, something is whole. (A sequence lock would need an
+order of stores that Python does not promise; the sum needs none, and also refuses what a full disk cut
+short.)
 """
 
 from __future__ import annotations
@@ -27,10 +29,12 @@ __all__ = ["LARGEST", "Unreadable", "pack", "read", "unpack", "write"]
 LARGEST = 1024 * 1024
 """Bytes of payload that a page may have at most."""
 
-_MAGIC = b"tinespg\x01"
+_MAGIC = b"tinespg\x02"
 _HEADER = struct.Struct("=8sQII")
 _SUMMED = struct.Struct("=QI")
 _ATTEMPTS = 8
+
+_HALF = _HEADER.size + LARGEST
 
 
 class Unreadable(Exception):
@@ -77,13 +81,13 @@ def write(path: str, sequence: int, payload: bytes) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(path, flags, 0o600)
     try:
-        os.pwrite(descriptor, pack(sequence, payload), 0)
+        os.pwrite(descriptor, pack(sequence, payload), sequence % 2 * _HALF)
     finally:
         os.close(descriptor)
 
 
 def read(name: str, *, at: int | None = None) -> tuple[int, bytes]:
-    """Return the sequence and the payload of the record in a file.
+    """Return the sequence and the payload of the later record in a file.
 
     Raises:
         Unreadable: there is none, or it cannot be trusted.
@@ -95,9 +99,9 @@ def read(name: str, *, at: int | None = None) -> tuple[int, bytes]:
     try:
         for attempt in range(_ATTEMPTS):
             try:
-                return unpack(os.pread(descriptor, _HEADER.size + LARGEST, 0))
+                return _later(descriptor)
             except Unreadable:
-                # A writer may be at it. That takes microseconds; a page that is broken stays so.
+                # There may have been no other record yet; a page that is broken stays so.
                 if attempt == _ATTEMPTS - 1:
                     raise
     except OSError as error:
@@ -105,3 +109,26 @@ def read(name: str, *, at: int | None = None) -> tuple[int, bytes]:
     finally:
         os.close(descriptor)
     raise AssertionError("the last attempt returns or raises")
+
+
+def _later(descriptor: int) -> tuple[int, bytes]:
+    """Return the later one of those records that are whole.
+
+    Raises:
+        Unreadable: none is.
+    """
+    found: list[tuple[int, bytes]] = []
+    problem = Unreadable("it is empty")
+    for half in (0, _HALF):
+        head = os.pread(descriptor, _HEADER.size, half)
+        if not head.strip(b"\0"):
+            continue  # nothing was written there yet
+        length = _HEADER.unpack(head)[2] if len(head) == _HEADER.size else 0
+        rest = os.pread(descriptor, min(length, LARGEST), half + len(head))
+        try:
+            found.append(unpack(head + rest))
+        except Unreadable as error:
+            problem = error
+    if not found:
+        raise problem
+    return max(found)
