@@ -82,6 +82,8 @@ class PlainThread:
 
     def _main(self) -> None:
         try:
+            # Here too: whoever started it may not have come to it yet.
+            self._ident = _thread.get_ident()
             if sys.platform == "linux":
                 self._number = _thread.get_native_id()
             self._run()
