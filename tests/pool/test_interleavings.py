@@ -280,3 +280,38 @@ def test_what_a_map_sends_while_it_is_cancelled_is_cancelled_too(
         result.cancel()
     with pytest.raises(TaskCancelledError):
         result.get(PATIENCE)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot stop a process for a while")
+def test_a_call_that_comes_while_the_pool_is_closed_does_not_stay_open(
+    make: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is accepted, everything is done, it is sent, the channel is shut down, the worker dies."""
+    pool = make(1)
+    core = pool._core
+    worker = pool.apply(pid)
+    os.kill(worker, signal.SIGSTOP)
+    refer, shutdown = core.functions.refer, core.tasks.shutdown
+    accepted = Stop()
+
+    def stop_and_refer(func: Any) -> Any:
+        accepted.here()
+        return refer(func)
+
+    def shutdown_after_it_was_sent(*arguments: Any, **options: Any) -> None:
+        if not sent.done():
+            with accepted:
+                pass
+            sent.result(PATIENCE)
+        shutdown(*arguments, **options)
+
+    monkeypatch.setattr(core.functions, "refer", stop_and_refer)
+    monkeypatch.setattr(core.tasks, "shutdown", shutdown_after_it_was_sent)
+    with ThreadPoolExecutor(1) as thread:
+        sent = thread.submit(pool.apply_async, pid)
+        assert accepted.reached.wait(PATIENCE)
+        pool.close()
+    os.kill(worker, signal.SIGKILL)
+    pool.join()
+    with pytest.raises(TaskCancelledError):
+        sent.result().get(PATIENCE)

@@ -327,7 +327,10 @@ class Core:
     def finish(self) -> None:
         """All workers are gone for good: the supervisor's last act."""
         with self.lock:
-            rest = self.state.terminate() if self.state.phase is not Phase.DRAINED else ()
+            # A call may have come in between the last look at what is pending and the channel's end, and
+            # then found no worker that was still there to take it.
+            done = self.state.phase is Phase.DRAINED and not self.state.pending
+            rest = () if done else self.state.terminate()
         self._carry_out(rest)
         self._end_jobs()
         self.collector.stop()
