@@ -18,7 +18,7 @@ __all__ = ["STARTING", "Orders", "frame", "run"]
 STARTING = "TINES_WORKER_STARTING"
 """The variable that a worker has until its main module is imported."""
 
-_SIZE = struct.Struct("=H")
+_FRAME = struct.Struct("=B31s")
 
 
 class Orders:
@@ -37,13 +37,17 @@ class Orders:
     def receive(self) -> bytes | None:
         """Return the next order; ``None`` if there is none now, nor when the parent is gone.
 
-        An order is written whole (see :func:`frame`), so where it has begun its rest is there.
+        A signal handler calls this, and another signal may come in the midst of it: so an order is
+        written and read in one go each, and none is ever read in part.
         """
         try:
-            size = os.read(self._fd, _SIZE.size)
+            framed = os.read(self._fd, _FRAME.size)
         except BlockingIOError:
             return None
-        return os.read(self._fd, *_SIZE.unpack(size)) if size else None
+        if not framed:
+            return None
+        size, order = _FRAME.unpack(framed)
+        return order[:size]  # type: ignore[no-any-return]
 
     def __reduce__(self) -> tuple[Any, ...]:
         from multiprocessing.context import assert_spawning
@@ -58,8 +62,8 @@ def _open_in_child(duplicate: Any) -> Orders:
 
 
 def frame(order: bytes) -> bytes:
-    """Return what the parent writes for an order, in one go: so little enters a pipe whole."""
-    return _SIZE.pack(len(order)) + order
+    """Return what the parent writes for an order of up to 31 bytes."""
+    return _FRAME.pack(len(order), order)
 
 
 def run(target: Callable[..., object], *args: Any) -> None:
