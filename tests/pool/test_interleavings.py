@@ -124,8 +124,9 @@ def test_cancelling_a_task_whose_worker_dies_at_that_moment_stops_no_other_worke
     """It is sent again, to another worker, between the look where it is and the order to stop it."""
     pool = make(2, retries=1)
     core = pool._core
-    holder, order = core.holder, core.supervisor.order
+    holder, order, start = core.holder, core.supervisor.order, core.supervisor._start
     gate = str(tmp_path / "gate")
+    moved = threading.Event()
     result = pool.apply_async(hold, (gate,))
     wait_for(lambda: any(worker.items for worker in pool.statistics().workers))
     other: list[Any] = []
@@ -138,15 +139,21 @@ def test_cancelling_a_task_whose_worker_dies_at_that_moment_stops_no_other_worke
             tag = task.tag
             os.kill(core.supervisor.workers[slot].pid, signal.SIGKILL)
             wait_for(lambda: task.tag != tag and holder(task) is not None)
+            moved.set()
             other.append(pool.apply_async(hold, (gate, "other")))
             wait_for(lambda: holder(other[0]) == slot)
         return slot
+
+    def start_later(slot: int) -> Exception | None:
+        moved.wait(PATIENCE)  # the task is for the other worker
+        return start(slot)
 
     def note(instruction: Any) -> None:
         if isinstance(instruction, StopWorker):
             stopped.append(instruction.slot)
         order(instruction)
 
+    monkeypatch.setattr(core.supervisor, "_start", start_later)
     monkeypatch.setattr(core, "holder", look_and_move)
     monkeypatch.setattr(core.supervisor, "order", note)
     assert result.cancel()
