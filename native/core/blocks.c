@@ -144,17 +144,21 @@ static tn_result pick_locked(tn_segment *segment, uint32_t order, uint32_t *inde
     return TN_OK;
 }
 
-/* Whether the system has that many bytes. A look costs some microseconds, so a process takes a part of
- * what is left before it looks again: an eighth, as others take theirs meanwhile. */
-static bool enough_left(tn_segment *segment, uint64_t fresh) {
-    uint64_t unlooked = atomic_load_explicit(&segment->unlooked, memory_order_relaxed);
-    if (fresh > unlooked) {
-        uint64_t left = tn_memory_left();
-        if (fresh > left) return false;
-        unlooked = fresh + (left - fresh) / 8;
-        if (unlooked > fresh + LOOK_EVERY) unlooked = fresh + LOOK_EVERY;
+/* Whether the system has that many bytes. A look costs some microseconds, so after one a part of what is
+ * left, an eighth, is taken before the next look. That goes for all processes together: a share of its
+ * own would be out of date when a process that has paused goes on, and the others have taken the rest. */
+static bool enough_left(const tn_segment *segment, uint64_t fresh) {
+    _Atomic uint64_t *unlooked = &segment->header->unlooked;
+    uint64_t now = atomic_load_explicit(unlooked, memory_order_relaxed);
+    while (fresh <= now && now <= LOOK_EVERY) { /* it is never more, unless it was written over */
+        if (atomic_compare_exchange_weak_explicit(unlooked, &now, now - fresh, memory_order_relaxed,
+                                                  memory_order_relaxed))
+            return true;
     }
-    atomic_store_explicit(&segment->unlooked, unlooked - fresh, memory_order_relaxed);
+    uint64_t left = tn_memory_left();
+    if (fresh > left) return false;
+    uint64_t share = (left - fresh) / 8;
+    atomic_store_explicit(unlooked, share < LOOK_EVERY ? share : LOOK_EVERY, memory_order_relaxed);
     return true;
 }
 

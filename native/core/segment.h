@@ -50,6 +50,9 @@ typedef struct {
     uint32_t cold[TN_CLASSES];             /* free, and their pages given back */
     _Atomic uint64_t cached;               /* bytes of pages that free blocks still hold */
     _Atomic uint64_t births;               /* numbers rings, so that a stale handle is refused */
+    _Atomic uint64_t
+        unlooked; /* bytes to take from the system before the next look at what is left;
+                                * without the lock */
 } tn_header;
 
 typedef struct {
@@ -66,8 +69,6 @@ typedef struct {
     uint32_t child_slot; /* of the child that is being forked, or TN_NO_SLOT */
     uint64_t child_expected_since;
     _Atomic uint32_t sends; /* of this process, to any ring: a hint, see taking.c */
-    _Atomic uint64_t
-        unlooked; /* bytes to take from the system before the next look at what is left */
 } tn_segment;
 
 #define TN_DEFAULT_SIZE (UINT64_C(1) << 40)

@@ -114,6 +114,29 @@ def test_several_senders_at_once_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.watchdog(120)
+def test_senders_that_have_paused_know_that_others_have_taken_the_rest(tmp_path: Path) -> None:
+    printed = run(
+        FILL + "def pause_and_fill(queue, item, begun, full):\n"
+        "    queue.put(item)\n"
+        "    begun.release()\n"
+        "    full.wait()\n"
+        "    return 1 + fill(queue, item)\n"
+        "queue, item, begun, full = mp.Queue(), b'x' * 2**20, mp.Semaphore(0), mp.Event()\n"
+        "args = queue, item, begun, full\n"
+        "senders = [mp.Process(target=pause_and_fill, args=args, returns=True) for _ in range(4)]\n"
+        "for sender in senders: sender.start()\n"
+        "for sender in senders: begun.acquire()\n"
+        "sent = fill(queue, item)\n"
+        "full.set()\n"
+        "sent += sum(sender.result() for sender in senders)\n"
+        "assert all(queue.get() == item for _ in range(sent)) and queue.empty()\n"
+        "print(sent > 4)\n",
+        tmp_path,
+    )
+    assert printed == "True\n"
+
+
+@pytest.mark.watchdog(120)
 def test_a_result_without_room_costs_its_own_task(tmp_path: Path) -> None:
     printed = run(
         "import tines as mp\n"
