@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import signal
 import sys
@@ -27,8 +26,14 @@ from tines.errors import PoolBrokenError, WorkerLostError
 from tines.pool import environment, resources
 from tines.pool.options import PoolOptions
 
-HARD = 300_000_000
+ROOM = 300_000_000
 THREADS = environment.THREAD_VARIABLES
+
+
+@pytest.fixture
+def hard() -> int:
+    """A limit that leaves a worker ``ROOM``, whatever this process has, and a forked worker with it."""
+    return resources.own_memory() + ROOM
 
 
 def test_max_memory_replaces_a_worker_after_its_task(make: MakePool) -> None:
@@ -38,14 +43,16 @@ def test_max_memory_replaces_a_worker_after_its_task(make: MakePool) -> None:
     assert pool.statistics().lost == 0
 
 
-def test_a_task_over_the_hard_limit_is_killed_and_says_so(make: MakePool, method: str) -> None:
-    pool = make(2, method=method, max_memory_hard=HARD)
+def test_a_task_over_the_hard_limit_is_killed_and_says_so(
+    make: MakePool, hard: int, method: str
+) -> None:
+    pool = make(2, method=method, max_memory_hard=hard)
     others = pool.map_async(square, range(50), chunksize=1)
     with pytest.raises(WorkerLostError) as caught:
         pool.apply(grow, (600, 60.0))
     error = caught.value
     assert error.signal == "SIGKILL"
-    assert f"max_memory_hard={HARD}" in str(error)
+    assert f"max_memory_hard={hard}" in str(error)
     assert "grow(600, 60.0)" in str(error)
     assert "max_memory_hard" in error.history[0]
     assert others.get() == [x * x for x in range(50)]
@@ -53,24 +60,24 @@ def test_a_task_over_the_hard_limit_is_killed_and_says_so(make: MakePool, method
 
 
 @pytest.mark.parametrize("unordered", [False, True])
-def test_the_hard_limit_costs_one_item_of_a_map(make: MakePool, unordered: bool) -> None:
-    pool = make(2, max_memory_hard=HARD)
+def test_the_hard_limit_costs_one_item_of_a_map(make: MakePool, hard: int, unordered: bool) -> None:
+    pool = make(2, max_memory_hard=hard)
     imap = pool.imap_unordered if unordered else pool.imap
     sizes = [1, 2, 600, 3, 4]
-    found = outcomes(imap(functools.partial(_grow_and_stay, HARD), sizes))
+    found = outcomes(imap(_grow_and_stay, sizes))
     lost = [each for each in found if isinstance(each, WorkerLostError)]
     assert len(lost) == 1
     assert "max_memory_hard" in str(lost[0])
     assert sorted(each for each in found if isinstance(each, int)) == [1, 2, 3, 4]
 
 
-def _grow_and_stay(limit: int, megabytes: int) -> int:
-    grow(megabytes, 60.0 if megabytes << 20 > limit else 0.0)
+def _grow_and_stay(megabytes: int) -> int:
+    grow(megabytes, 60.0 if megabytes << 20 > ROOM else 0.0)
     return megabytes
 
 
-def test_retries_count_what_was_killed_for_memory(make: MakePool) -> None:
-    pool = make(1, max_memory_hard=HARD)
+def test_retries_count_what_was_killed_for_memory(make: MakePool, hard: int) -> None:
+    pool = make(1, max_memory_hard=hard)
     with pytest.raises(WorkerLostError) as caught:
         pool.apply(grow, (600, 60.0), retries=1)
     assert caught.value.attempt == 2
@@ -86,9 +93,9 @@ def test_a_worker_that_keeps_too_much_leaves_before_the_next_task(make: MakePool
     assert PoolOptions(processes=1, max_memory=10, max_memory_hard=1000).memory_to_leave == 10
 
 
-def test_shared_memory_is_not_the_worker_s_own(make: MakePool) -> None:
+def test_shared_memory_is_not_the_worker_s_own(make: MakePool, hard: int) -> None:
     numpy = pytest.importorskip("numpy")
-    pool = make(1, max_memory_hard=HARD)
+    pool = make(1, max_memory_hard=hard)
     if pool._core.transport.name == "pipe":
         pytest.skip("what a worker receives by pipe is its own")
     worker = pool.apply(pid)
@@ -98,7 +105,7 @@ def test_shared_memory_is_not_the_worker_s_own(make: MakePool) -> None:
 
 
 def test_memory_is_looked_at_only_while_something_runs(
-    make: MakePool, monkeypatch: pytest.MonkeyPatch
+    make: MakePool, hard: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks: list[int] = []
 
@@ -107,7 +114,7 @@ def test_memory_is_looked_at_only_while_something_runs(
         return 0
 
     monkeypatch.setattr("tines.pool.meter.own_memory", count)
-    pool = make(2, max_memory_hard=HARD)
+    pool = make(2, max_memory_hard=hard)
     meter = pool._core.meter
     assert meter is not None
     for _ in range(3):
@@ -192,10 +199,11 @@ def test_without_threadpoolctl_what_forked_workers_inherit_is_warned_of(
 
 def test_arguments_that_are_too_much_for_any_worker_do_not_go_round_for_ever(
     make: MakePool,
+    hard: int,
 ) -> None:
     """By pipe a worker that dies while it receives has not taken the task; by ring it has."""
     numpy = pytest.importorskip("numpy")
-    pool = make(1, max_memory_hard=HARD, max_restarts=2)
+    pool = make(1, max_memory_hard=hard, max_restarts=2)
     with pytest.raises((WorkerLostError, PoolBrokenError), match="max_memory_hard"):
         pool.apply(copy_and_stay, (numpy.ones(50 << 20),))
 
