@@ -130,8 +130,8 @@ def test_a_forked_child_has_its_own_streams(tmp_path: Path) -> None:
     )
     code, written = _on_a_terminal(program)
     assert code == 0, written
-    assert "stream of _io" in written
-    assert "code 0" in written
+    assert "stream of _io" in written, written
+    assert "code 0" in written, written
     assert "abs: 1/1" in written  # a child writes lines, beside what its parent draws
 
 
