@@ -22,3 +22,14 @@ def captured(capfd):
     yield capfd
     forkserver_client.stop()
     forkserver._forkserver._stop()
+
+
+@pytest.fixture
+def server():
+    """A client whose server is fresh, and gone after the test."""
+    from tines.process import forkserver_client
+
+    forkserver_client.stop()
+    yield forkserver_client._client
+    forkserver_client.stop()
+    forkserver_client.set_preload(["__main__"], "warn")
