@@ -43,6 +43,19 @@ class Stop:
         self._go_on.set()
 
 
+def stop_before(monkeypatch: pytest.MonkeyPatch, owner: Any, step: str) -> Stop:
+    """Have the next thread that comes to a method wait before it."""
+    original = getattr(owner, step)
+    stop = Stop()
+
+    def stop_and_go_on(*arguments: Any) -> Any:
+        stop.here()
+        return original(*arguments)
+
+    monkeypatch.setattr(owner, step, stop_and_go_on)
+    return stop
+
+
 def test_a_deadline_set_while_the_supervisor_goes_to_sleep_is_kept(
     make: MakePool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -82,15 +95,7 @@ def test_a_pool_that_is_closed_while_a_lost_task_is_sent_again_waits_for_it(
 ) -> None:
     """It is neither pending nor delayed then."""
     pool = make(1, retries=1, backoff=backoff)
-    dispatcher = pool._core.dispatcher
-    send_again = dispatcher.send_again
-    stop = Stop()
-
-    def stop_and_send(task: Any) -> None:
-        stop.here()
-        send_again(task)
-
-    monkeypatch.setattr(dispatcher, "send_again", stop_and_send)
+    stop = stop_before(monkeypatch, pool._core.dispatcher, "send_again")
     result = pool.apply_async(end_until, (str(tmp_path), 2))
     with stop:
         pool.close()
@@ -102,15 +107,7 @@ def test_a_pool_that_is_closed_while_an_exception_is_unpickled_tries_again(
     make: MakePool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pool = make(1, retries=1, retry_on=ConnectionError)
-    arrivals = pool._core.arrivals
-    tried_again = arrivals._tried_again
-    stop = Stop()
-
-    def stop_and_try(*arguments: Any) -> bool:
-        stop.here()
-        return tried_again(*arguments)
-
-    monkeypatch.setattr(arrivals, "_tried_again", stop_and_try)
+    stop = stop_before(monkeypatch, pool._core.arrivals, "_tried_again")
     result = pool.apply_async(fail_until, (str(tmp_path), 2))
     with stop:
         pool.close()
@@ -185,17 +182,9 @@ def test_a_pool_that_ends_while_a_task_is_being_cancelled_harms_nobody(
 ) -> None:
     pool = make(1)
     core = pool._core
-    owner = core.tasks if step == "revoke" else core
-    original = getattr(owner, step)
-    stop = Stop()
-
-    def stop_and_go_on(*arguments: Any) -> Any:
-        stop.here()
-        return original(*arguments)
-
     result = pool.apply_async(nap, (60,))
     wait_for(result.running)
-    monkeypatch.setattr(owner, step, stop_and_go_on)
+    stop = stop_before(monkeypatch, core.tasks if step == "revoke" else core, step)
     with ThreadPoolExecutor(1) as thread:
         cancelling = thread.submit(result.cancel)
         with stop:
