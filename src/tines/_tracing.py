@@ -27,6 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["make_core", "observer"]
 
 make_core: Callable[..., Any] | None = None
-"""Makes the inside of a pool, in place of ``tines.pool.core.Core``."""
+"""Makes the inside of a pool, in place of ``tines.pool.runtime.core.Core``."""
 
 observer: Observer | None = None

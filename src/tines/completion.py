@@ -55,7 +55,7 @@ def as_completed(
             return processes
         tally = _Tally(len(given))
         return _shown(_counted(processes, tally), tally, options, "processes")
-    from tines.pool.results import ApplyResult
+    from tines.pool.jobs.result import ApplyResult
 
     for each in given:
         if not isinstance(each, ApplyResult):
@@ -66,7 +66,7 @@ def as_completed(
     results = _results(given, timeout)
     if options is None:
         return results
-    from tines.pool.shown import Group
+    from tines.pool.progress import Group
 
     return _shown(results, Group(given), options, "tasks")
 

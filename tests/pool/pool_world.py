@@ -21,7 +21,8 @@ from hypothesis.stateful import (
 )
 
 from tines.engines.contract import Exit
-from tines.pool.instructions import (
+from tines.pool.options import PoolOptions, TaskOptions
+from tines.pool.scheduler.commands import (
     Break,
     Broken,
     Cancelled,
@@ -36,10 +37,9 @@ from tines.pool.instructions import (
     Terminated,
     TimedOut,
 )
-from tines.pool.options import PoolOptions, TaskOptions
-from tines.pool.phase import Phase
-from tines.pool.state import UNBEGUN_LIMIT, PoolState
-from tines.pool.task import Task
+from tines.pool.scheduler.phase import Phase
+from tines.pool.scheduler.state import UNBEGUN_LIMIT, PoolState
+from tines.pool.scheduler.task import Task
 
 KILLED = Exit(pid=1, exitcode=-9, description="was killed by SIGKILL")
 

@@ -9,7 +9,8 @@ import pytest
 
 from pool_world import Range
 from tines.engines.contract import Exit
-from tines.pool.instructions import (
+from tines.pool.options import PoolOptions, TaskOptions
+from tines.pool.scheduler.commands import (
     Break,
     Broken,
     Fail,
@@ -20,10 +21,9 @@ from tines.pool.instructions import (
     StopWorker,
     TimedOut,
 )
-from tines.pool.options import PoolOptions, TaskOptions
-from tines.pool.phase import Phase
-from tines.pool.state import UNBEGUN_LIMIT, PoolState
-from tines.pool.task import Task
+from tines.pool.scheduler.phase import Phase
+from tines.pool.scheduler.state import UNBEGUN_LIMIT, PoolState
+from tines.pool.scheduler.task import Task
 
 KILLED = Exit(pid=1, exitcode=-9, description="was killed by SIGKILL")
 

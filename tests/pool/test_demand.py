@@ -17,11 +17,11 @@ import pytest
 from pool_tasks import Arrival, square
 from pool_tools import MakePool, outcomes
 from support.waiting import wait_for
-from tines.pool.iterators import SMALL
+from tines.pool.jobs.imap import SMALL
+from tines.pool.jobs.sizing import TARGET, Guide
+from tines.pool.jobs.window import GLANCE, HORIZON, LARGEST_WINDOW, Window
 from tines.pool.options import PoolOptions
-from tines.pool.sizing import TARGET, Guide
-from tines.pool.state import PoolState
-from tines.pool.window import GLANCE, HORIZON, LARGEST_WINDOW, Window
+from tines.pool.scheduler.state import PoolState
 
 
 class Counted:
@@ -99,7 +99,7 @@ def test_consumers_in_several_threads_share_the_results(
 
 def test_the_window_follows_the_consumer(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    monkeypatch.setattr("tines.pool.window.time.monotonic", lambda: now)
+    monkeypatch.setattr("tines.pool.jobs.window.time.monotonic", lambda: now)
     state = PoolState(PoolOptions(processes=2))
     pressure: Any = SimpleNamespace(total=0, has_room=lambda more: more < 1000)
     window = Window(state, pressure, 1, None)

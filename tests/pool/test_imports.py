@@ -25,7 +25,12 @@ PROGRAM = """
 
 UNWANTED = {
     *("dataclasses", "inspect", "logging", "multiprocessing.connection", "tempfile"),
-    *("tines.engines.local", "tines.pool.constants", "tines.pool.core", "tines.transport.contract"),
+    *(
+        "tines.engines.local",
+        "tines.pool.worker.constants",
+        "tines.pool.runtime.core",
+        "tines.transport.contract",
+    ),
 }
 
 
@@ -41,5 +46,5 @@ def test_spawned_workers_start_light(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     imported = set(done.stdout.split()) - set(bare.stdout.split())
-    assert "tines.pool.worker" in imported
+    assert "tines.pool.worker.main" in imported
     assert imported & UNWANTED == set()

@@ -16,10 +16,10 @@ from pool_tasks import end_until, fail_until, hold, nap, pid
 from pool_tools import MakePool
 from support.waiting import PATIENCE, wait_for
 from tines.errors import TaskCancelledError
-from tines.pool import collector, statistics
-from tines.pool.instructions import Step, StopWorker
-from tines.pool.results import ApplyResult
-from tines.pool.task import Task
+from tines.pool.jobs.result import ApplyResult
+from tines.pool.runtime import collector, statistics
+from tines.pool.scheduler.commands import Step, StopWorker
+from tines.pool.scheduler.task import Task
 from tines.wire import pickling
 
 

@@ -25,7 +25,7 @@ from pool_tools import MakePool
 from support.waiting import PATIENCE
 from tines.errors import DecodeError
 from tines.pool.displays import Displays
-from tines.pool.failures import Unfetched
+from tines.pool.jobs.failures import Unfetched
 
 
 def test_a_result_of_a_map_that_exits_where_it_is_unpickled(make: MakePool) -> None:

@@ -18,7 +18,7 @@ from support.waiting import wait_for
 from tines import _config
 from tines.errors import TaskCancelledError, WorkerLostError
 from tines.pool import Pool
-from tines.pool.pressure import AHEAD
+from tines.pool.jobs.back_pressure import AHEAD
 
 ITEM = 100_000
 LIMIT = 1_000_000
@@ -253,7 +253,7 @@ def test_many_threads_share_the_room(make: MakePool) -> None:
 
 
 def test_defaults(make: MakePool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tines.pool.pressure.available_memory", lambda: 64 << 30)
+    monkeypatch.setattr("tines.pool.jobs.back_pressure.available_memory", lambda: 64 << 30)
     pressure = make(1)._core.pressure
     assert (pressure.limit, pressure._limit_of_calls) == (AHEAD, 16 << 30)
     with pytest.raises(ValueError, match="buffer_bytes=0"):

@@ -23,8 +23,8 @@ from pool_tasks import (
 from pool_tools import MakePool, outcomes
 from support.waiting import wait_for
 from tines.errors import PoolBrokenError, WorkerLostError
-from tines.pool import environment, resources
 from tines.pool.options import PoolOptions
+from tines.pool.worker import environment, resources
 
 ROOM = 300_000_000
 THREADS = environment.THREAD_VARIABLES
@@ -113,7 +113,7 @@ def test_memory_is_looked_at_only_while_something_runs(
         looks.append(process)
         return 0
 
-    monkeypatch.setattr("tines.pool.meter.own_memory", count)
+    monkeypatch.setattr("tines.pool.runtime.meter.own_memory", count)
     pool = make(2, max_memory_hard=hard)
     meter = pool._core.meter
     assert meter is not None

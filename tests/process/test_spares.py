@@ -376,7 +376,7 @@ def test_the_first_pool_of_a_program_begins_its_workers_early():
     assert begun not in waiting() and spares._starts >= spares._STARTS_BEFORE
     spares.stop()
     spares._wanted, spares._starts = True, 0
-    early.begin("spawn", ["tines.pool.worker"])
+    early.begin("spawn", ["tines.pool.worker.main"])
     first, second = waiting()
     assert [run(pid), run(pid)] == [first, second]
 

@@ -13,7 +13,7 @@ import pytest
 import tines
 import traced_tasks
 from support.waiting import PATIENCE
-from tines.pool.functions import Reference
+from tines.pool.worker.functions import Reference
 from tines.tracing import analysis, recorder, workers
 from tines.tracing.spool import SMALLEST
 from trace_accounts import check_accounts

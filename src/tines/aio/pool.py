@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from tines.pool.pressure import Pressure
-    from tines.pool.results import ApplyResult
+    from tines.pool.jobs.back_pressure import Pressure
+    from tines.pool.jobs.result import ApplyResult
     from tines.progress.options import ProgressArgument
 
 __all__ = ["Pool", "outcome"]
@@ -189,7 +189,7 @@ class Pool:
         )
         pool._core.begin(stream)
         if shown is not None:
-            from tines.pool.shown import label_of, length
+            from tines.pool.progress import label_of, length
             from tines.progress.live import show
 
             stream.bar = show(stream, shown, label_of(func), length(iterable), consumed=True)

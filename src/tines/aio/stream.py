@@ -19,10 +19,19 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from typing import TYPE_CHECKING, Any
 
 from tines.aio.bridge import Bridge, wake
-from tines.pool.chunk import Chunk, encode_items
-from tines.pool.entries import LOCAL, Entry, Outcome, entry_of, note, outcomes_of, size_of, tally
+from tines.pool.jobs.chunk import Chunk, encode_items
+from tines.pool.jobs.entries import (
+    LOCAL,
+    Entry,
+    Outcome,
+    entry_of,
+    note,
+    outcomes_of,
+    size_of,
+    tally,
+)
+from tines.pool.jobs.stores import AsTheyCome, InOrder
 from tines.pool.options import TaskOptions
-from tines.pool.stores import AsTheyCome, InOrder
 from tines.progress.contract import Counts
 from tines.wire import messages
 

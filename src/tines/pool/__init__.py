@@ -2,6 +2,20 @@
 
 ``ThreadPool`` is the standard library's. Each name is imported on first use: a worker imports this
 package too, and needs next to none of it.
+
+To read it, bottom-up; each room opens with a map of its own::
+
+    options     what a pool and a call can be asked for
+    scheduler/  every decision, as one state machine without clock, thread or process
+    worker/     what runs in a worker, or travels to one
+    jobs/       what callers hold: results, maps, iterators
+    runtime/    threads and effects: sending, collecting, watching over workers, the end
+    progress    how calls are shown (with ``displays``)
+    calls       how maps and iterators begin
+    facade      ``Pool``: what can be asked of a pool, and when
+
+A task's way: ``facade`` -> ``runtime/dispatcher`` -> ``worker/main`` -> ``runtime/collector`` ->
+``runtime/arrivals`` -> ``jobs/result``.
 """
 
 from __future__ import annotations
@@ -14,13 +28,13 @@ if TYPE_CHECKING:
     from typing import Any
 
     from tines.pool.facade import Pool
-    from tines.pool.failures import MaybeEncodingError
-    from tines.pool.iterators import IMapIterator, IMapUnorderedIterator
-    from tines.pool.maps import MapResult
+    from tines.pool.jobs.failures import MaybeEncodingError
+    from tines.pool.jobs.imap import IMapIterator, IMapUnorderedIterator
+    from tines.pool.jobs.map import MapResult
+    from tines.pool.jobs.result import ApplyResult, AsyncResult
     from tines.pool.options import PoolOptions, TaskOptions
-    from tines.pool.results import ApplyResult, AsyncResult
-    from tines.pool.shown import watch
-    from tines.pool.statistics import PoolStatistics, WorkerStatistics
+    from tines.pool.progress import watch
+    from tines.pool.runtime.statistics import PoolStatistics, WorkerStatistics
     from tines.transport.contract import Transport
 
 __all__ = [
@@ -42,19 +56,19 @@ __all__ = [
 _ours, __dir__ = on_first_use(
     __name__,
     {
-        "ApplyResult": "tines.pool.results",
-        "AsyncResult": "tines.pool.results",
-        "IMapIterator": "tines.pool.iterators",
-        "IMapUnorderedIterator": "tines.pool.iterators",
-        "MapResult": "tines.pool.maps",
-        "MaybeEncodingError": "tines.pool.failures",
+        "ApplyResult": "tines.pool.jobs.result",
+        "AsyncResult": "tines.pool.jobs.result",
+        "IMapIterator": "tines.pool.jobs.imap",
+        "IMapUnorderedIterator": "tines.pool.jobs.imap",
+        "MapResult": "tines.pool.jobs.map",
+        "MaybeEncodingError": "tines.pool.jobs.failures",
         "Pool": "tines.pool.facade",
         "PoolOptions": "tines.pool.options",
-        "PoolStatistics": "tines.pool.statistics",
+        "PoolStatistics": "tines.pool.runtime.statistics",
         "RemoteTraceback": "tines.wire.tracebacks",
         "TaskOptions": "tines.pool.options",
-        "WorkerStatistics": "tines.pool.statistics",
-        "watch": "tines.pool.shown",
+        "WorkerStatistics": "tines.pool.runtime.statistics",
+        "watch": "tines.pool.progress",
     },
 )
 
@@ -64,8 +78,8 @@ _STANDARD = frozenset(("ThreadPool", "TimeoutError"))
 def needed_by_workers(transport: Transport) -> tuple[str, ...]:
     """Return the modules that a worker imports before its first task."""
     return (
-        "tines.pool.worker",
-        "tines.pool.startup",
+        "tines.pool.worker.main",
+        "tines.pool.worker.setup",
         type(transport).__module__,
         "tines.engines.child",
         "tines.process.box",

@@ -1,6 +1,6 @@
 """How the calls of one pool are shown, and the bars of those that are; next to nothing for the rest.
 
-What shows (``shown.py``, ``tines.progress``) is imported by the first call that is shown.
+What shows (``progress.py``, ``tines.progress``) is imported by the first call that is shown.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tines.pool.facade import Pool
-    from tines.pool.iterators import IMapIterator
-    from tines.pool.maps import MapResult
+    from tines.pool.jobs.imap import IMapIterator
+    from tines.pool.jobs.map import MapResult
     from tines.progress.live import Bar
     from tines.progress.options import ProgressArgument, ProgressOptions
 
@@ -48,7 +48,7 @@ class Displays:
 
     def map(self, shown: ProgressOptions, pool: Pool, func: Any, *arguments: Any) -> MapResult[Any]:
         """Return the result of a map that is shown."""
-        from tines.pool.shown import ShownMapResult, label_of
+        from tines.pool.progress import ShownMapResult, label_of
 
         result = ShownMapResult(pool, func, *arguments)
         self.add(result.show(shown, label_of(func)))
@@ -62,7 +62,7 @@ class Displays:
         iterable: Iterable[Any],
     ) -> IMapIterator[Any]:
         """Return what stands before an iterator that is shown."""
-        from tines.pool.shown import ShownIterator, label_of, length
+        from tines.pool.progress import ShownIterator, label_of, length
 
         shown_iterator = ShownIterator(iterator, shown, label_of(func), length(iterable))
         self.add(shown_iterator.bar)

@@ -1,7 +1,7 @@
 """``Pool``: the standard library's, with options that it does not have, and without its hangs.
 
 This is the outside: what can be asked of a pool, and when. Maps and iterators are begun in
-``jobs.py``; the inside begins in ``core.py``.
+``calls.py``; the inside begins in ``runtime/core.py``.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from tines import _created, _tracing
 from tines import transport as _transport
 from tines._arguments import check_context, check_initializer
 from tines.engines.local import LocalEngine
-from tines.pool import needed_by_workers, statistics
-from tines.pool.core import Core
+from tines.pool import needed_by_workers
+from tines.pool.calls import begin_imap, begin_map
 from tines.pool.displays import Displays
-from tines.pool.iterators import IMapIterator, IMapUnorderedIterator
-from tines.pool.jobs import begin_imap, begin_map
-from tines.pool.maps import MapResult
+from tines.pool.jobs.imap import IMapIterator, IMapUnorderedIterator
+from tines.pool.jobs.map import MapResult
+from tines.pool.jobs.result import ApplyResult, AsyncResult, Callbacks
 from tines.pool.options import (
     DEFAULT,
     PoolKeywords,
@@ -29,10 +29,11 @@ from tines.pool.options import (
     check_count,
     pool_options,
 )
-from tines.pool.phase import Phase
-from tines.pool.results import ApplyResult, AsyncResult, Callbacks
-from tines.pool.startup import make_setup
-from tines.pool.statistics import PoolStatistics
+from tines.pool.runtime import statistics
+from tines.pool.runtime.core import Core
+from tines.pool.runtime.statistics import PoolStatistics
+from tines.pool.scheduler.phase import Phase
+from tines.pool.worker.setup import make_setup
 from tines.process import launch
 from tines.wire import messages
 

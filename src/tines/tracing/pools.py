@@ -12,8 +12,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tines.pool.core import Core
-from tines.pool.dispatcher import Dispatcher
+from tines.pool.runtime.core import Core
+from tines.pool.runtime.dispatcher import Dispatcher
 from tines.tracing import recorder as _recorder
 from tines.tracing import workers
 from tines.tracing.records import FLAGS_SHIFT, ITEMS_SHIFT, POOL_SHIFT, Kind, Order, meta
@@ -23,11 +23,11 @@ from tines.wire.messages import Verb
 
 if TYPE_CHECKING:
     from tines.engines.contract import Engine, Exit, Running
-    from tines.pool.chunk import Chunk
+    from tines.pool.jobs.chunk import Chunk
+    from tines.pool.jobs.result import ApplyResult
     from tines.pool.options import PoolOptions
-    from tines.pool.results import ApplyResult
-    from tines.pool.startup import Setup
-    from tines.pool.worker import WorkerSpec
+    from tines.pool.worker.main import WorkerSpec
+    from tines.pool.worker.setup import Setup
     from tines.tracing.recorder import Recorder
     from tines.transport.contract import Buffer, Channel, Message, Transport
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tines.errors import QueueShutDown, TransportError
-from tines.pool import worker
-from tines.pool.functions import FunctionCache, name_of
+from tines.pool.worker import main as worker
+from tines.pool.worker.functions import FunctionCache, name_of
 from tines.tracing import recorder as _recorder
 from tines.tracing.records import FLAGS_SHIFT, ITEMS_SHIFT, NAME_SHIFT, TAG_MASK, Kind, meta
 from tines.wire import messages

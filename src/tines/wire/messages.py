@@ -6,7 +6,7 @@ Parent to worker, on the tasks channel. The tag is the *dispatch number*: every 
 its own, also when the same task is sent again, so a result that comes late names a dispatch that
 nobody waits for any more and is dropped.
 
-Which function is to be called comes after the body, see ``pool/functions.py``. The bodies:
+Which function is to be called comes after the body, see ``pool/worker/functions.py``. The bodies:
 
 * ``CALL``: ``args``; with ``KEYWORDS`` added ``(args, kwds)``.
 * ``CHUNK``: a sequence of items, ended by the first exception.

@@ -17,15 +17,15 @@ from multiprocessing import connection
 from typing import TYPE_CHECKING
 
 from tines._threads import PlainThread
-from tines.pool.failures import logger
-from tines.pool.instructions import StartWorker, Step, StopWorker
-from tines.pool.phase import Phase
-from tines.pool.worker import main as worker_main
+from tines.pool.jobs.failures import logger
+from tines.pool.scheduler.commands import StartWorker, Step, StopWorker
+from tines.pool.scheduler.phase import Phase
+from tines.pool.worker.main import main as worker_main
 from tines.wire.messages import Order, Verb
 
 if TYPE_CHECKING:
     from tines.engines.contract import Engine, Running
-    from tines.pool.core import Core
+    from tines.pool.runtime.core import Core
 
 __all__ = ["Supervisor"]
 

@@ -14,10 +14,10 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tines.pool.chunk import Chunk, encode_items
+from tines.pool.jobs.chunk import Chunk, encode_items
+from tines.pool.jobs.result import ApplyResult, Callbacks, decoded
+from tines.pool.jobs.sizing import Guide
 from tines.pool.options import TaskOptions
-from tines.pool.results import ApplyResult, Callbacks, decoded
-from tines.pool.sizing import Guide
 from tines.progress.contract import Counts
 from tines.wire import messages, pickling
 from tines.wire.pickling import encode

@@ -19,14 +19,15 @@ from multiprocessing.util import Finalize
 from typing import TYPE_CHECKING, Any
 
 from tines.errors import TaskCancelledError
-from tines.pool import environment
-from tines.pool.activity import Activity
-from tines.pool.arrivals import Arrivals
-from tines.pool.collector import Collector
-from tines.pool.dispatcher import CHANNEL_ENDED, Dispatcher
-from tines.pool.failures import Unfetched, broken_error, described, exception_for
-from tines.pool.functions import Functions
-from tines.pool.instructions import (
+from tines.pool.jobs.back_pressure import Pressure
+from tines.pool.jobs.failures import Unfetched, broken_error, described, exception_for
+from tines.pool.runtime.activity import Activity
+from tines.pool.runtime.arrivals import Arrivals
+from tines.pool.runtime.collector import Collector
+from tines.pool.runtime.dispatcher import CHANNEL_ENDED, Dispatcher
+from tines.pool.runtime.meter import MemoryMeter
+from tines.pool.runtime.supervisor import Supervisor
+from tines.pool.scheduler.commands import (
     Break,
     Broken,
     Fail,
@@ -38,21 +39,20 @@ from tines.pool.instructions import (
     StopWorker,
     Terminated,
 )
-from tines.pool.meter import MemoryMeter
-from tines.pool.phase import Phase
-from tines.pool.pressure import Pressure
-from tines.pool.state import PoolState
-from tines.pool.supervisor import Supervisor
-from tines.pool.task import Task
-from tines.pool.worker import WorkerSpec
+from tines.pool.scheduler.phase import Phase
+from tines.pool.scheduler.state import PoolState
+from tines.pool.scheduler.task import Task
+from tines.pool.worker import environment
+from tines.pool.worker.functions import Functions
+from tines.pool.worker.main import WorkerSpec
 from tines.wire import messages
 
 if TYPE_CHECKING:
     from tines.engines.contract import Engine
-    from tines.pool.chunk import Job
+    from tines.pool.jobs.chunk import Job
+    from tines.pool.jobs.result import ApplyResult
     from tines.pool.options import PoolOptions
-    from tines.pool.results import ApplyResult
-    from tines.pool.startup import Setup
+    from tines.pool.worker.setup import Setup
     from tines.transport.contract import Transport
 
 __all__ = ["Core"]

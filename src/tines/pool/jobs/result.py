@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from tines._arguments import check_function
 from tines.errors import DecodeError, TaskCancelledError, WaitTimeout
-from tines.pool.failures import Unfetched, logger
+from tines.pool.jobs.failures import Unfetched, logger
 from tines.pool.options import TaskOptions
-from tines.pool.task import Task
+from tines.pool.scheduler.task import Task
 from tines.progress.contract import Counts
 from tines.wire import messages, pickling
 
 if TYPE_CHECKING:
-    from tines.pool.constants import Hold
     from tines.pool.facade import Pool
+    from tines.pool.worker.constants import Hold
 
 __all__ = ["ApplyResult", "AsyncResult", "Callbacks", "Waitable"]
 
@@ -33,7 +33,7 @@ _NOT_YET = "{!r} not ready"
 
 
 class Waitable:
-    """Something a thread can wait for; see ``collector.py`` for how."""
+    """Something a thread can wait for; see ``runtime/collector.py`` for how."""
 
     settled: Any = False
     express: bool = False

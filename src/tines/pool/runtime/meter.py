@@ -21,10 +21,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from tines.pool.resources import own_memory
+from tines.pool.worker.resources import own_memory
 
 if TYPE_CHECKING:
-    from tines.pool.core import Core
+    from tines.pool.runtime.core import Core
 
 __all__ = ["INTERVAL", "MemoryMeter"]
 

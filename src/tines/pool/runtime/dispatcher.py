@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING, Any
 
 from tines._arguments import check_function
 from tines.errors import EncodeError, QueueShutDown, TransportError
-from tines.pool.functions import SHARED_FROM, encode_unnumbered
-from tines.pool.phase import ENDED, Phase
+from tines.pool.scheduler.phase import ENDED, Phase
+from tines.pool.worker.functions import SHARED_FROM, encode_unnumbered
 from tines.wire import messages
 from tines.wire.pickling import encode
 
 if TYPE_CHECKING:
-    from tines.pool.chunk import Chunk
-    from tines.pool.core import Core
-    from tines.pool.results import ApplyResult
+    from tines.pool.jobs.chunk import Chunk
+    from tines.pool.jobs.result import ApplyResult
+    from tines.pool.runtime.core import Core
 
 __all__ = ["Dispatcher"]
 

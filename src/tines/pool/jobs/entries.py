@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from tines.pool.pressure import weight
-from tines.pool.results import decoded
+from tines.pool.jobs.back_pressure import weight
+from tines.pool.jobs.result import decoded
 from tines.wire import messages, pickling
 
 if TYPE_CHECKING:
-    from tines.pool.chunk import Chunk
+    from tines.pool.jobs.chunk import Chunk
 
 __all__ = [
     "LOCAL",

@@ -26,12 +26,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tines._config import available_memory
-from tines.pool.phase import ENDED, Phase
-from tines.pool.results import Waitable
+from tines.pool.jobs.result import Waitable
+from tines.pool.scheduler.phase import ENDED, Phase
 
 if TYPE_CHECKING:
-    from tines.pool.core import Core
-    from tines.pool.task import Task
+    from tines.pool.runtime.core import Core
+    from tines.pool.scheduler.task import Task
 
 __all__ = ["Pressure", "weight"]
 

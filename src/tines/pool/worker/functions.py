@@ -35,7 +35,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from tines.pool.constants import Hold
+    from tines.pool.worker.constants import Hold
     from tines.transport.contract import Transport
 
 __all__ = [
@@ -116,7 +116,7 @@ class Functions:
 
     def __init__(self, transport: Transport) -> None:
         # Here, as workers import this module for their own side.
-        from tines.pool.constants import Constants
+        from tines.pool.worker.constants import Constants
 
         self.constants = Constants(transport)
         self._numbers = count(1)

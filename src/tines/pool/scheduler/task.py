@@ -44,7 +44,7 @@ class Task:
     unbegun: int = 0
     express: bool = False
     heavy: bool = False
-    """Its bytes are counted; see ``pressure.py``."""
+    """Its bytes are counted; see ``jobs/back_pressure.py``."""
     job: Any = None
     """The map or iterator it is a chunk of."""
 

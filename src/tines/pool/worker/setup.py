@@ -10,7 +10,7 @@ import pickle
 import time
 
 from tines.errors import EncodeError
-from tines.pool.functions import SHARED_FROM
+from tines.pool.worker.functions import SHARED_FROM
 from tines.wire import pickling
 
 TYPE_CHECKING = False
@@ -67,7 +67,7 @@ class Setup:
             variables: The environment of the worker's slot.
         """
         if variables:
-            from tines.pool import environment
+            from tines.pool.worker import environment
 
             environment.apply(variables)
         if self.niceness:
@@ -92,7 +92,7 @@ class Limits:
     """Counts tasks and looks at memory, in the worker."""
 
     def __init__(self, tasks: int | None, memory: int | None) -> None:
-        from tines.pool.resources import own_memory
+        from tines.pool.worker.resources import own_memory
 
         self._own_memory = own_memory
         self._tasks = tasks
@@ -123,8 +123,8 @@ def make_setup(
     A forked worker has the initializer's arguments in memory already. Others get small ones with
     their start, which can also carry locks and queues, and large ones through shared memory.
     """
-    from tines.pool import environment
-    from tines.pool.resources import can_measure
+    from tines.pool.worker import environment
+    from tines.pool.worker.resources import can_measure
 
     if options.memory_to_leave is not None and not can_measure():
         raise NotImplementedError(

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tines.pool.functions import Reference
 from tines.pool.options import TaskOptions
-from tines.pool.task import Task
+from tines.pool.scheduler.task import Task
+from tines.pool.worker.functions import Reference
 from tines.wire import messages
 
 if TYPE_CHECKING:
-    from tines.pool.pressure import Pressure
+    from tines.pool.jobs.back_pressure import Pressure
 
 __all__ = ["Chunk", "Job", "encode_items"]
 

@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from tines._arguments import check_function, check_iterable
-from tines.pool.maps import MapResult
+from tines.pool.jobs.map import MapResult
 from tines.pool.options import check_count, whole_number
-from tines.pool.phase import Phase
+from tines.pool.scheduler.phase import Phase
 
 if TYPE_CHECKING:
     from tines.pool.facade import Pool
-    from tines.pool.iterators import IMapIterator
-    from tines.pool.results import Callbacks
+    from tines.pool.jobs.imap import IMapIterator
+    from tines.pool.jobs.result import Callbacks
     from tines.progress.options import ProgressArgument
 
 __all__ = ["begin_imap", "begin_map"]

@@ -25,7 +25,7 @@ from tines.errors import (
     TaskTimeoutError,
     TransportError,
 )
-from tines.pool.functions import FunctionCache
+from tines.pool.worker.functions import FunctionCache
 from tines.wire import messages, pickling
 from tines.wire.messages import Order, Verb
 from tines.wire.pickling import encode
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from tines.engines.contract import Control
-    from tines.pool.startup import Setup
+    from tines.pool.worker.setup import Setup
     from tines.transport.contract import Buffer, Channel
 
 __all__ = ["WorkerSpec", "main"]
@@ -308,6 +308,6 @@ def _only_encodable(
 
 def _unsendable(error: BaseException, value: object) -> Exception:
     """Return what says that a result cannot be sent; imported only then, as it is the parent's room."""
-    from tines.pool.failures import MaybeEncodingError
+    from tines.pool.jobs.failures import MaybeEncodingError
 
     return MaybeEncodingError(error, value)

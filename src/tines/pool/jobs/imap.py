@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from tines._arguments import deadline_after
 from tines.errors import WaitTimeout
-from tines.pool.chunk import Chunk, encode_items
-from tines.pool.entries import (
+from tines.pool.jobs.chunk import Chunk, encode_items
+from tines.pool.jobs.entries import (
     LOCAL,
     Outcome,
     entry_of,
@@ -31,10 +31,10 @@ from tines.pool.entries import (
     size_of,
     tally,
 )
+from tines.pool.jobs.result import Waitable
+from tines.pool.jobs.stores import AsTheyCome, InOrder
+from tines.pool.jobs.window import Window
 from tines.pool.options import DEFAULT, TaskOptions
-from tines.pool.results import Waitable
-from tines.pool.stores import AsTheyCome, InOrder
-from tines.pool.window import Window
 from tines.progress.contract import Counts
 from tines.wire import messages
 from tines.wire.pickling import encode

@@ -17,16 +17,16 @@ from tines.errors import (
     TaskTimeoutError,
     WorkerLostError,
 )
-from tines.pool.functions import name_of, read_trailer
-from tines.pool.instructions import Broken, Cancelled, Failure, Lost, Terminated, TimedOut
-from tines.pool.task import Task
+from tines.pool.scheduler.commands import Broken, Cancelled, Failure, Lost, Terminated, TimedOut
+from tines.pool.scheduler.task import Task
+from tines.pool.worker.functions import name_of, read_trailer
 from tines.wire import messages, pickling
 
 if TYPE_CHECKING:
     import logging
     import multiprocessing.pool as std
 
-    from tines.pool.functions import Functions
+    from tines.pool.worker.functions import Functions
 else:
     std = standard("pool")
 

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tines.pool.resources import cpu_seconds
+from tines.pool.worker.resources import cpu_seconds
 
 if TYPE_CHECKING:
     from tines.transport.contract import Channel

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from tines.engines.contract import Exit
-from tines.pool.instructions import Broken
+from tines.pool.scheduler.commands import Broken
 
 __all__ = ["IDLE_DEATHS_WINDOW", "RestartIntensity"]
 

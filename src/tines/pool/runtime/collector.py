@@ -33,13 +33,13 @@ from typing import TYPE_CHECKING, Any
 
 from tines._arguments import deadline_after
 from tines.errors import QueueShutDown, TransportError
-from tines.pool.failures import logger
-from tines.pool.phase import Phase
+from tines.pool.jobs.failures import logger
+from tines.pool.scheduler.phase import Phase
 from tines.wire.messages import ERROR, EVENT, LAST_PLAIN, READY, SLOT_SHIFT, TAG_MASK, VALUES
 
 if TYPE_CHECKING:
-    from tines.pool.core import Core
-    from tines.pool.results import Waitable
+    from tines.pool.jobs.result import Waitable
+    from tines.pool.runtime.core import Core
     from tines.transport.contract import Channel, Message
 
 __all__ = ["Collector"]

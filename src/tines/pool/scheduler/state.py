@@ -37,7 +37,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tines.engines.contract import Exit
-from tines.pool.instructions import (
+from tines.pool.options import PoolOptions
+from tines.pool.scheduler.commands import (
     Break,
     Broken,
     Cancelled,
@@ -55,11 +56,10 @@ from tines.pool.instructions import (
     Terminated,
     TimedOut,
 )
-from tines.pool.intensity import RestartIntensity
-from tines.pool.options import PoolOptions
-from tines.pool.phase import Phase
-from tines.pool.task import Task
-from tines.pool.timers import Timers
+from tines.pool.scheduler.phase import Phase
+from tines.pool.scheduler.restarts import RestartIntensity
+from tines.pool.scheduler.task import Task
+from tines.pool.scheduler.timers import Timers
 
 __all__ = ["PoolState", "Worker"]
 

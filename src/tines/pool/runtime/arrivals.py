@@ -14,7 +14,7 @@ from tines.wire import messages, pickling
 
 if TYPE_CHECKING:
     from tines.engines.contract import Exit
-    from tines.pool.core import Core
+    from tines.pool.runtime.core import Core
 
 __all__ = ["Arrivals"]
 

@@ -13,14 +13,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tines.errors import WaitTimeout
-from tines.pool.maps import MapResult
-from tines.pool.results import ApplyResult
+from tines.pool.jobs.map import MapResult
+from tines.pool.jobs.result import ApplyResult
 from tines.progress.contract import Counts
 from tines.progress.live import Bar, show
 from tines.progress.options import ProgressOptions, choose
 
 if TYPE_CHECKING:
-    from tines.pool.iterators import IMapIterator
+    from tines.pool.jobs.imap import IMapIterator
 
 __all__ = ["Group", "ShownIterator", "ShownMapResult", "label_of", "length", "watch"]
 

@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
-from tines.pool.chunk import Chunk
-from tines.pool.entries import Entry
+from tines.pool.jobs.chunk import Chunk
+from tines.pool.jobs.entries import Entry
 
 __all__ = ["AsTheyCome", "InOrder"]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tines.engines.contract import Exit
-from tines.pool.task import Task
+from tines.pool.scheduler.task import Task
 
 __all__ = [
     "Break",

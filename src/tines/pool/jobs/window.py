@@ -11,8 +11,8 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tines.pool.pressure import Pressure
-    from tines.pool.state import PoolState
+    from tines.pool.jobs.back_pressure import Pressure
+    from tines.pool.scheduler.state import PoolState
 
 __all__ = ["LARGEST_WINDOW", "Window"]
 

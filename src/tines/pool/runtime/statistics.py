@@ -6,13 +6,13 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tines.pool.activity import Times
-from tines.pool.failures import describe_task, described
-from tines.pool.resources import own_memory
+from tines.pool.jobs.failures import describe_task, described
+from tines.pool.runtime.activity import Times
+from tines.pool.worker.resources import own_memory
 
 if TYPE_CHECKING:
-    from tines.pool.core import Core
-    from tines.pool.task import Task
+    from tines.pool.runtime.core import Core
+    from tines.pool.scheduler.task import Task
 
 __all__ = ["PoolStatistics", "WorkerStatistics", "take"]
 
