@@ -200,8 +200,12 @@ def _run(options: argparse.Namespace) -> int:
     return 1 if ours else 0
 
 
-def _report(files: Sequence[str]) -> int:
-    paths = [Path(name) for name in files] or sorted(RESULTS.glob("*.json"))
+def _report(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks report", description="Make tables and charts of results."
+    )
+    parser.add_argument("files", nargs="*", type=Path, help="results; all that are kept, if none")
+    paths = parser.parse_args(arguments).files or sorted(RESULTS.glob("*.json"))
     results = [Results.load_file(path) for path in paths]
     for path in documents.write(results, runner.ROOT):
         _say(str(path.relative_to(runner.ROOT)))

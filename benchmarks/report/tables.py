@@ -12,6 +12,9 @@ from benchmarks.summary import Row, Table
 
 __all__ = ["goal_table", "headline_table", "markdown", "variant_table"]
 
+PIPE = "tines_pipe"
+"""What tines is where there is no native core: macOS, Windows, no compiler."""
+
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
@@ -64,10 +67,11 @@ def variant_table(table: Table) -> str:
 
 
 def headline_table(tables: Iterable[Table]) -> str:
-    """One line for each variant: tines, the standard library, and the best of the others."""
+    """One line for each variant: tines on both transports, the standard library, the best other."""
     rows = []
     for table in tables:
         own, base, best = table.row("tines"), table.row(BASELINE), table.best_other()
+        pipe = table.row(PIPE)
         if own is None or table.primary.name not in own.estimates:
             continue
 
@@ -82,10 +86,11 @@ def headline_table(tables: Iterable[Table]) -> str:
                 median(own),
                 median(base),
                 figures.ratio(own.ratio),
+                figures.ratio(pipe.ratio) if pipe else "-",
                 f"{median(best)} ({best.title})" if best else "-",
             ]
         )
-    head = ["", "unit", "tines", "multiprocessing", "ratio", "best other library"]
+    head = ["", "unit", "tines", "multiprocessing", "ratio", "pipe only", "best other library"]
     return markdown(head, rows, left=2, notes=1)
 
 

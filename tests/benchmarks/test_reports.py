@@ -226,7 +226,7 @@ class TestDocuments:
         assert "| ray | No module named 'ray' |" in page
         readme = (tmp_path / "README.md").read_text()
         assert "(docs/benchmarks/headline.svg)" in readme
-        assert "| Queue: one to one | messages/s | 650 | 100 | 6.5x |" in readme
+        assert "| Queue: one to one | messages/s | 650 | 100 | 6.5x | - |" in readme
         chart = ET.parse(tmp_path / "docs/benchmarks/queue_small.svg").getroot()
         namespace = "{http://www.w3.org/2000/svg}"
         bars = chart.findall(f"{namespace}rect")

@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,6 +19,10 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PARTS = ("LICENSE", "MANIFEST.in", "README.md", "native", "pyproject.toml", "setup.py", "src")
 BUILD = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
+SDIST = "import sys; from setuptools import build_meta; print(build_meta.build_sdist(sys.argv[1]))"
+
+FOR_DEVELOPERS_ONLY = {".editorconfig", ".gitignore", ".pre-commit-config.yaml"}
+"""What a checkout has and a source distribution need not have."""
 
 linux_only = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="the native core is built on Linux only"
@@ -127,6 +132,31 @@ def test_switched_off(tree: Path, tmp_path: Path) -> None:
     assert built.returncode == 0, built.stderr
     assert wheel(tree).name.endswith("-py3-none-any.whl")
     assert transport_of(wheel(tree), tmp_path / "site") == "pipe"
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not run from a checkout")
+def test_a_source_distribution_has_all_that_its_tests_and_pages_need(tmp_path: Path) -> None:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    tracked = {name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()}
+    copy = tmp_path / "tree"
+    for name in tracked:
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, copy / name)
+    made = subprocess.run(
+        [sys.executable, "-c", SDIST, str(tmp_path)],
+        cwd=copy,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert made.returncode == 0, made.stderr
+    (archive,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(archive) as unpacked:
+        names = {name.partition("/")[2] for name in unpacked.getnames()}
+    absent = {name for name in tracked - names if not name.startswith(".github/")}
+    assert absent <= FOR_DEVELOPERS_ONLY
 
 
 @pytest.mark.parametrize("name", ["TINES_NATIVE", "TINES_BUILD"])
