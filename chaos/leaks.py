@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chaos.tally import Tally
-from tines.process import spares
+from tines.process.start import spares
 
 __all__ = ["Baseline"]
 

@@ -33,7 +33,7 @@ SUBMODULES = [
 ]
 
 NOT_HERE = {
-    "forkserver": "ours is tines.process.forkserver; what is public of it is in the package",
+    "forkserver": "ours is tines.process.start.forkserver; what is public of it is in the package",
     "heap": "the memory behind RawValue and RawArray: no public name",
     "popen_fork": "private; ours are in tines.process",
     "popen_forkserver": "private; ours are in tines.process",

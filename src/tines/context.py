@@ -111,7 +111,7 @@ class BaseContext(_std.BaseContext):
     ) -> Pool:
         """Return a pool of worker processes; ``options`` are those of :class:`tines.pool.Pool`."""
         from tines import pool, transport
-        from tines.process import early
+        from tines.process.start import early
 
         needed = pool.needed_by_workers(options.get("transport") or transport.chosen())
         early.begin(self.get_context().get_start_method(), needed)
@@ -199,7 +199,7 @@ class BaseContext(_std.BaseContext):
             on_error: What a module that fails to import leads to: ``"warn"`` prints the traceback,
                 ``"ignore"`` does nothing, ``"fail"`` lets every start fail.
         """
-        from tines.process import forkserver_client
+        from tines.process.start import forkserver_client
 
         forkserver_client.set_preload(module_names, on_error)
 

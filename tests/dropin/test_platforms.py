@@ -22,11 +22,11 @@ pytestmark = pytest.mark.skipif(
 
 ONLY_FORK = "forks, or watches what was forked; nothing imports it where there is no fork"
 NOT_ON_WINDOWS = {
-    "tines.process.forkserver": ONLY_FORK,
-    "tines.process.popen": ONLY_FORK,
-    "tines.process.popen_fork": ONLY_FORK,
-    "tines.process.popen_forkserver": ONLY_FORK,
-    "tines.process.spares": "waits in ways of POSIX; ``popen_spawn`` does not import it there",
+    "tines.process.start.forkserver": ONLY_FORK,
+    "tines.process.start.popen": ONLY_FORK,
+    "tines.process.start.popen_fork": ONLY_FORK,
+    "tines.process.start.popen_forkserver": ONLY_FORK,
+    "tines.process.start.spares": "waits in ways of POSIX; ``popen_spawn`` does not import it there",
 }
 NEEDS_NATIVE = {
     "tines.transport.ring": "is the native transport, which is for Linux",

@@ -15,7 +15,7 @@ def captured(capfd):
     """Capture what children write, too: a fork server writes to where it wrote when it started."""
     from multiprocessing import forkserver
 
-    from tines.process import forkserver_client
+    from tines.process.start import forkserver_client
 
     forkserver_client.stop()
     forkserver._forkserver._stop()
@@ -27,7 +27,7 @@ def captured(capfd):
 @pytest.fixture
 def server():
     """A client whose server is fresh, and gone after the test."""
-    from tines.process import forkserver_client
+    from tines.process.start import forkserver_client
 
     forkserver_client.stop()
     yield forkserver_client._client

@@ -14,7 +14,7 @@ import pytest
 
 import tines as mp
 from forkserver_tools import start
-from tines.process import early, forkserver, forkserver_client
+from tines.process.start import early, forkserver, forkserver_client
 
 pytestmark = pytest.mark.skipif(
     "forkserver" not in mp.get_all_start_methods(), reason="there is no fork server here"

@@ -15,7 +15,7 @@ import pytest
 import tines as mp
 from forkserver_tools import start
 from support.waiting import PATIENCE, wait_for
-from tines.process import forkserver_client, popen
+from tines.process.start import forkserver_client, popen
 
 pytestmark = pytest.mark.skipif(
     "forkserver" not in mp.get_all_start_methods(), reason="there is no fork server here"

@@ -95,7 +95,7 @@ def test_what_is_no_descriptor_is_an_error(kill_at_end):
 
 def test_forked_children_use_the_native_way_where_it_is():
     expected = native()
-    from tines.process import popen_fork  # noqa: F401
+    from tines.process.start import popen_fork  # noqa: F401
 
     assert liveness._kill_at_end is expected
 

@@ -46,7 +46,7 @@ def test_processes(tmp_path, method):
         """
         import os, signal, sys, time
         import tines as mp
-        from tines.process import popen
+        from tines.process.start import popen
         from multiprocessing.connection import wait
 
         def big(size):

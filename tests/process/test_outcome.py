@@ -17,7 +17,7 @@ import pytest
 import tines as mp
 from support import mappings
 from tines.process import shared_file
-from tines.process.box import Box
+from tines.process.lifecycle.box import Box
 from tines.wire.tracebacks import RemoteError, RemoteTraceback
 
 MEGABYTE = 1024 * 1024
@@ -300,7 +300,7 @@ def test_functions_of_an_interactive_session(how):
 
 def test_a_box_with_a_name(ctx, monkeypatch, tmp_path):
     """The way of Windows, which cannot hand an open file to a child."""
-    from tines.process import box
+    from tines.process.lifecycle import box
 
     monkeypatch.setattr(box, "_BY_NAME", True)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))

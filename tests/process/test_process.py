@@ -177,7 +177,7 @@ def test_several_threads_may_wait_for_one_child(ctx):
 @pytest.mark.parametrize("second", ["join", "is_alive"])
 def test_several_threads_may_wait_where_there_are_no_pidfds(monkeypatch, first, second):
     """One has collected the status and has not said so yet; the other one finds nothing."""
-    from tines.process import popen
+    from tines.process.start import popen
 
     collected, told = threading.Event(), threading.Event()
     original = os.waitpid

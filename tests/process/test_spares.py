@@ -13,12 +13,12 @@ import pytest
 
 import tines as mp
 from support.waiting import PATIENCE, wait_for
-from tines.process import early, forkserver_client, popen, popen_spawn
+from tines.process.start import early, forkserver_client, popen, popen_spawn
 
 pytestmark = pytest.mark.skipif(not popen.HAVE_PIDFD, reason="there are no spares here")
 
 if popen.HAVE_PIDFD:
-    from tines.process import spares
+    from tines.process.start import spares
 
 SPAWN = mp.get_context("spawn")
 
@@ -266,7 +266,7 @@ def test_a_forked_child_leaves_the_spares_to_its_parent():
 PROGRAM = """
 import os, sys
 import tines as mp
-from tines.process import spares
+from tines.process.start import spares
 
 def nothing():
     pass

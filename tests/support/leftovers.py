@@ -208,7 +208,7 @@ def _stop_helpers() -> None:
     The fork server ends when nobody is left who could ask it, and ``stop`` waits for that: so this
     runs in a thread, beside the search for those who hold it up.
     """
-    for name in ("tines.process.spares", "tines.process.forkserver_client"):
+    for name in ("tines.process.start.spares", "tines.process.start.forkserver_client"):
         module = sys.modules.get(name)
         if module is not None:
             module.stop()

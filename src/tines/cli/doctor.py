@@ -135,7 +135,7 @@ def _processes() -> dict[str, Any]:
     linux = sys.platform == "linux"
     pidfd = False
     if sys.platform != "win32":
-        from tines.process import popen
+        from tines.process.start import popen
 
         pidfd = popen.HAVE_PIDFD
     return {

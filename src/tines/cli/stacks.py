@@ -65,7 +65,9 @@ def _refuse(pid: int) -> None:
 
 def _answer(pid: int, timeout: float) -> bool | None:
     """Print the stacks of a process; whether there were any, ``None`` if it cannot be asked."""
-    from tines.process import popen  # there is none on Windows, which has no such signal either
+    from tines.process.start import (
+        popen,  # there is none on Windows, which has no such signal either
+    )
 
     process = None
     if popen.HAVE_PIDFD:

@@ -22,7 +22,7 @@ from typing import Any
 from tines.engines import child
 from tines.engines.contract import Exit
 from tines.errors import StartError, describe_exit
-from tines.process import launch
+from tines.process.lifecycle import launch
 
 __all__ = ["LocalEngine"]
 

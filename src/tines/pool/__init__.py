@@ -82,7 +82,7 @@ def needed_by_workers(transport: Transport) -> tuple[str, ...]:
         "tines.pool.worker.setup",
         type(transport).__module__,
         "tines.engines.child",
-        "tines.process.box",
+        "tines.process.lifecycle.box",
     )
 
 

@@ -34,7 +34,7 @@ from tines.pool.runtime.core import Core
 from tines.pool.runtime.statistics import PoolStatistics
 from tines.pool.scheduler.phase import Phase
 from tines.pool.worker.setup import make_setup
-from tines.process import launch
+from tines.process.lifecycle import launch
 from tines.wire import messages
 
 if TYPE_CHECKING:

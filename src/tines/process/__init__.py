@@ -2,6 +2,17 @@
 
 ``BaseProcess``, ``current_process()`` and their like are the standard library's own: there is one
 current process and one list of children in a program, whichever of the two packages started them.
+
+To read it, bottom-up; the two rooms open with a map of their own::
+
+    shared_file  files without a name, between a parent and one child
+    liveness     children do not outlive a parent that was killed
+    stacks       the stacks of running children, asked for by a signal
+    lifecycle/   a child's life, and what it leaves behind
+    waiting      waiting for several processes at once
+    base         what every process object can do, however its child is started
+    start/       fork, spawn, fork server: how a child comes to be
+    concrete     the process class of each start method
 """
 
 from __future__ import annotations

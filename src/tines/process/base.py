@@ -5,7 +5,7 @@ It derives from ``multiprocessing.process.BaseProcess``, so ``current_process()`
 child is started is the business of a ``Popen`` class for each start method.
 
 In the parent: ``start()`` makes the box the child will write into, and hands both to ``Popen``.
-Its life in the child is told in :mod:`tines.process.bootstrap`.
+Its life in the child is told in :mod:`tines.process.lifecycle.bootstrap`.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from typing import Any, NoReturn
 
-    from tines.process.box import Box
-    from tines.process.outcome import Outcome
+    from tines.process.lifecycle.box import Box
+    from tines.process.lifecycle.outcome import Outcome
     from tines.process.stacks import Stacks
 
 __all__ = ["ManagedProcess", "at_start"]
@@ -187,7 +187,7 @@ class ManagedProcess(_process.BaseProcess):
         if _at_start:
             self._setups = [setup for prepare in _at_start if (setup := prepare()) is not None]
         if self.returns or self.keep_dump:
-            from tines.process.box import Box
+            from tines.process.lifecycle.box import Box
 
             self._box = Box()
         if sys.platform == "linux":
@@ -313,7 +313,7 @@ class ManagedProcess(_process.BaseProcess):
     def _expect_outcome(self) -> None:
         from multiprocessing.util import Finalize
 
-        from tines.process.outcome import Outcome
+        from tines.process.lifecycle.outcome import Outcome
 
         assert self._box is not None
         self._outcome = Outcome(self._box, self.name)
@@ -343,7 +343,7 @@ class ManagedProcess(_process.BaseProcess):
 
     def _bootstrap(self, parent_sentinel: int | None = None) -> int:
         """Live, in the child, and return the exit code. Called where the standard library launches it."""
-        from tines.process.bootstrap import live
+        from tines.process.lifecycle.bootstrap import live
 
         return live(self, parent_sentinel)
 
@@ -354,7 +354,7 @@ class ManagedProcess(_process.BaseProcess):
 
     def _keep_outcome(self) -> None:
         """Have ``run()`` put its outcome into the box."""
-        from tines.process.outcome import run_and_keep
+        from tines.process.lifecycle.outcome import run_and_keep
 
         assert self._box is not None
         run, box = self.run, self._box

@@ -32,7 +32,7 @@ class SpawnProcess(ManagedProcess, std_context.SpawnProcess):
 
     @staticmethod
     def _Popen(process_obj: Any) -> Any:  # noqa: N802
-        from tines.process.popen_spawn import Popen
+        from tines.process.start.popen_spawn import Popen
 
         return Popen(process_obj)
 
@@ -47,7 +47,7 @@ if sys.platform != "win32":
 
         @staticmethod
         def _Popen(process_obj: Any) -> Any:  # noqa: N802
-            from tines.process.popen_fork import Popen
+            from tines.process.start.popen_fork import Popen
 
             return Popen(process_obj)
 
@@ -56,7 +56,7 @@ if sys.platform != "win32":
 
         @staticmethod
         def _Popen(process_obj: Any) -> Any:  # noqa: N802
-            from tines.process.popen_forkserver import Popen
+            from tines.process.start.popen_forkserver import Popen
 
             return Popen(process_obj)
 

@@ -36,7 +36,7 @@ from types import ModuleType
 
 import tines
 from tines import _std
-from tines.process import popen_spawn
+from tines.process.start import popen_spawn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -36,9 +36,11 @@ import threading
 from multiprocessing import resource_tracker, util
 from typing import Any, NoReturn
 
-from tines.process import forkserver_client, launch, shared_file, stdin
-from tines.process.forkserver_client import EXIT_CODE, HELLO, MAX_FDS, MESSAGE, receive
-from tines.process.popen import HAVE_PIDFD
+from tines.process import shared_file
+from tines.process.lifecycle import launch, stdin
+from tines.process.start import forkserver_client
+from tines.process.start.forkserver_client import EXIT_CODE, HELLO, MAX_FDS, MESSAGE, receive
+from tines.process.start.popen import HAVE_PIDFD
 
 __all__ = ["main"]
 
@@ -70,10 +72,6 @@ def main(jobs_fd: int, settings_fd: int, preload: bool = True) -> None:
     os.close(settings_fd)
     util._close_stdin()  # type: ignore[attr-defined]
     # What each child needs in any case, so that none has to import it.
-    import tines.process.bootstrap
-    import tines.process.outcome
-    import tines.process.popen_forkserver
-    import tines.process.stacks  # noqa: F401
 
     launch.import_ready(settings["ready"])
 

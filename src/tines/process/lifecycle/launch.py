@@ -168,7 +168,7 @@ def prepare(data: dict[str, Any]) -> None:
 
 def run(payload_fd: int, liveness_fd: int) -> int:
     """Unpack, in the child, what :func:`pack` wrote, and run it; return the exit code."""
-    from tines.process.bootstrap import live
+    from tines.process.lifecycle.bootstrap import live
 
     message = shared_file.read_message(payload_fd)
     os.close(payload_fd)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import multiprocessing.process as std
 import sys
 
-from tines.process import launch
+from tines.process.lifecycle import launch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,11 +33,11 @@ def begin(method: str, modules: Iterable[str]) -> None:
         launch.make_ready(module)
     try:
         if method == "forkserver":
-            from tines.process import forkserver_client
+            from tines.process.start import forkserver_client
 
             forkserver_client.ensure_running()
         elif method == "spawn" and sys.platform != "win32":
-            from tines.process import spares
+            from tines.process.start import spares
 
             spares.expect()
     except OSError:

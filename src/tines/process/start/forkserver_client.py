@@ -170,7 +170,7 @@ def request(
     """Have the server start a child.
 
     Args:
-        payload_fd: What it is to run (:func:`tines.process.launch.pack`).
+        payload_fd: What it is to run (:func:`tines.process.lifecycle.launch.pack`).
         liveness_fd: What it watches its parent by.
         tracker_fd: The way to the resource tracker.
         fds: Further descriptors for the child.
@@ -223,15 +223,16 @@ def _send_job(
 
 def command_line(jobs_fd: int, settings_fd: int, preload: bool) -> list[str]:
     """Return how to start the server."""
-    from tines.process.popen_spawn import interpreter
+    from tines.process.start.popen_spawn import interpreter
 
-    return interpreter("tines.process.forkserver", "main", (jobs_fd, settings_fd, preload))
+    return interpreter("tines.process.start.forkserver", "main", (jobs_fd, settings_fd, preload))
 
 
 def _start_server(preload: Sequence[str], on_error: str) -> tuple[socket.socket, int]:
     from multiprocessing import spawn, util
 
-    from tines.process import launch, shared_file
+    from tines.process import shared_file
+    from tines.process.lifecycle import launch
 
     preparation = launch.preparation("forkserver")
     # Not for a server: it logs nothing, and authenticates nobody.

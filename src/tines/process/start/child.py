@@ -12,7 +12,8 @@ import signal
 import sys
 from multiprocessing import resource_tracker
 
-from tines.process import bootstrap, launch, stacks  # noqa: F401  (each child needs them)
+from tines.process import stacks  # noqa: F401  (each child needs them)
+from tines.process.lifecycle import launch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def collect_from_now_on() -> None:
 
 
 def wait_for_job(job_fd: int, blocks_interrupts: bool, *ready: str) -> None:
-    """Run in a spare (:mod:`tines.process.spares`): be ready, wait, and become the child.
+    """Run in a spare (:mod:`tines.process.start.spares`): be ready, wait, and become the child.
 
     It is born with SIGINT blocked.
 
@@ -53,7 +54,7 @@ def wait_for_job(job_fd: int, blocks_interrupts: bool, *ready: str) -> None:
     import struct
     from multiprocessing import spawn  # noqa: F401
 
-    from tines.process import forkserver_client
+    from tines.process.start import forkserver_client
 
     launch.import_ready(ready)
     number = struct.calcsize("=i")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from tines.process.box import Box
+    from tines.process.lifecycle.box import Box
 
 __all__ = ["Outcome", "run_and_keep"]
 

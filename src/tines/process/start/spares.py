@@ -27,7 +27,8 @@ import struct
 import threading
 from multiprocessing import spawn, util
 
-from tines.process import forkserver_client, launch, popen
+from tines.process.lifecycle import launch
+from tines.process.start import forkserver_client, popen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class Spare:
     """One waiting interpreter: a child of this process."""
 
     def __init__(self, fingerprint: object) -> None:
-        from tines.process.popen_spawn import interpreter
+        from tines.process.start.popen_spawn import interpreter
 
         self.fingerprint = fingerprint
         self._socket, theirs = socket.socketpair()
@@ -75,7 +76,7 @@ class Spare:
             before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             try:
                 arguments = theirs.fileno(), signal.SIGINT in before, *launch.ready()
-                command = interpreter("tines.process.child", "wait_for_job", arguments)
+                command = interpreter("tines.process.start.child", "wait_for_job", arguments)
                 self.pid: int = _util.spawnv_passfds(executable, command, [theirs.fileno()])
             except OSError:
                 self._socket.close()
@@ -87,7 +88,7 @@ class Spare:
         """Say what to run; false if it cannot.
 
         Args:
-            arguments: Descriptors, as for :func:`tines.process.child.spawn_main`.
+            arguments: Descriptors, as for :func:`tines.process.start.child.spawn_main`.
             fds: Further descriptors, which must have the same numbers in the child.
         """
         everything = [*arguments, *fds]

@@ -7,7 +7,9 @@ import multiprocessing.util as util
 import os
 import sys
 
-from tines.process import bootstrap, liveness, popen, stacks, stdin
+from tines.process import liveness, stacks
+from tines.process.lifecycle import bootstrap, stdin
+from tines.process.start import popen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ import os
 import sys
 import threading
 
-from tines.process import stdin
+from tines.process.lifecycle import stdin
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -45,7 +45,9 @@ elif getattr(sys, "frozen", False):
 else:
     import multiprocessing.util as util
 
-    from tines.process import launch, liveness, popen, spares
+    from tines.process import liveness
+    from tines.process.lifecycle import launch
+    from tines.process.start import popen, spares
 
     class Popen(popen.Popen):  # type: ignore[no-redef]
         """A child in an interpreter of its own."""
@@ -93,7 +95,7 @@ else:
             passed = {*arguments, *self._fds, *(() if sentinel_end is None else (sentinel_end,))}
             try:
                 executable: Any = spawn.get_executable()
-                command = interpreter("tines.process.child", "spawn_main", arguments)
+                command = interpreter("tines.process.start.child", "spawn_main", arguments)
                 self.pid = util.spawnv_passfds(executable, command, sorted(passed))
                 self._watch(lifeline, sentinel)
             except BaseException:

@@ -1,11 +1,13 @@
-"""Start a child through the fork server (:mod:`tines.process.forkserver`)."""
+"""Start a child through the fork server (:mod:`tines.process.start.forkserver`)."""
 
 from __future__ import annotations
 
 import multiprocessing.util as util
 import os
 
-from tines.process import forkserver_client, launch, liveness, popen
+from tines.process import liveness
+from tines.process.lifecycle import launch
+from tines.process.start import forkserver_client, popen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
