@@ -11,6 +11,7 @@
 # make kills            processes killed at each step of the core, and at random: SECONDS=60
 # make chaos            kill and disturb what runs, and count: SECONDS=60 ARGS="--seed 7 queue"
 # make model            explore the ring's protocol, with a crash at every step
+# make package          source distribution and wheel into dist/, checked
 # make compat           the interpreter's own tests of multiprocessing, judged
 # make bench            against the peers, in an environment of its own (benchmarks/Makefile.inc)
 #
@@ -38,7 +39,7 @@ pip := $(bin)/python -m pip --disable-pip-version-check --quiet install
 export TINES_BUILD TINES_NATIVE
 
 .DELETE_ON_ERROR:
-.PHONY: build chaos clean compat demo docs FORCE format fuzz model sanitize
+.PHONY: build chaos clean compat demo docs FORCE format fuzz model package sanitize
 .PHONY: test test-full test-quick test-without-native
 .PHONY: lint lint-c lint-imports lint-style lint-types
 
@@ -91,6 +92,16 @@ docs: $(VENV)/docs.stamp
 sanitize: $(VENV)/dev.stamp
 	$(MAKE) -C native/tests sanitize
 	$(bin)/python tests/native/under_asan.py $(ARGS)
+
+# The schemas of the workflows are checked as well: nothing here can run them.
+package: $(VENV)/package.stamp
+	rm -rf dist
+	$(bin)/python -m build --no-isolation --outdir dist
+	$(bin)/twine check --strict dist/*
+	$(bin)/check-wheel-contents dist/*.whl
+	$(bin)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(bin)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(bin)/check-jsonschema --builtin-schema vendor.readthedocs .readthedocs.yaml
 
 fuzz:
 	$(MAKE) -C native/tests fuzz

@@ -55,7 +55,7 @@ def test_doctor_says_why_this_transport(native, code, expected):
 
 
 def sick(report):
-    report["transport"] = {"name": "pipe", "why": "there is no compiler"}
+    report["transport"] = {"name": "pipe", "why": "there is no compiler", "can be built": True}
     report["tines"]["TINES_NATIVE"] = None
     report["cores"] = {"usable": 2, "machine": 64, "affinity": 64}
     report["limits"]["open files"] = {"soft": 256, "hard": None}
@@ -75,6 +75,7 @@ def test_advice():
     hints = doctor.advice(report)
     for fragment in (
         "no compiler",
+        "TINES_NATIVE=require pip install",
         "2 of the machine's 64",
         "ulimit -n 4096",
         "--shm-size",

@@ -14,6 +14,7 @@ import sys
 import sysconfig
 from collections.abc import Iterator
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -85,8 +86,13 @@ def _advice(report: Report) -> Iterator[str]:
     elif way["name"] == "pipe" and str(report["tines"]["TINES_NATIVE"]).lower() != "off":
         yield (
             "Messages go through the pipe transport, which is as safe as the native one but "
-            f"slower: {way['why']}"
+            f"slower: {way['why']}."
         )
+        if way["can be built"]:
+            yield (
+                "To build it, install a C compiler and Python's headers, then run: "
+                "TINES_NATIVE=require pip install --force-reinstall --no-deps --no-binary tines tines"
+            )
     try:
         _config.insight()
     except ValueError as error:
@@ -125,8 +131,12 @@ def _transport() -> dict[str, Any]:
         choice = transport.choice()
         transport.chosen()
     except (ImportError, ValueError) as error:
-        return {"name": None, "why": str(error)}
-    return {"name": choice.name, "why": choice.reason}
+        return {"name": None, "why": str(error), "can be built": False}
+    return {
+        "name": choice.name,
+        "why": choice.reason,
+        "can be built": sys.platform == "linux" and find_spec("tines._native") is None,
+    }
 
 
 def _processes() -> dict[str, Any]:

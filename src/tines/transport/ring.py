@@ -38,7 +38,11 @@ if not sys.platform.startswith("linux"):
 try:
     from tines import _native
 except ImportError as error:
-    raise ImportError(f"the native core is not built ({error})") from error
+    from importlib.util import find_spec
+
+    if find_spec("tines._native") is None:
+        raise ImportError("the native core was not built when tines was installed") from error
+    raise ImportError(f"the native core cannot be loaded ({error})") from error
 
 __all__ = ["RingChannel", "RingTransport"]
 
