@@ -1,4 +1,4 @@
-# make demo    the tutorial programs, then a real job, with the figures
+# make demo    the tutorial programs, then a real job, with the figures; FULL=1: all of its files
 # make test    the whole suite, then a quick part of it without the native core
 # make lint    style, types, direction of imports, C warnings
 # make format  rewrite the sources in the style that lint wants
@@ -49,7 +49,7 @@ demo: $(VENV)/demo.stamp
 	@echo && $(bin)/python examples/process_isolation.py
 	@echo && $(bin)/python examples/process_results.py
 	@echo && $(bin)/python examples/pool_of_three.py
-	@$(bin)/python examples/standard_library_census.py $(ARGS)
+	@$(bin)/python examples/standard_library_census.py $(if $(FULL),--full) $(ARGS)
 
 test: test-full test-without-native
 

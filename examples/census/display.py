@@ -18,7 +18,7 @@ from rich.progress import (
 from rich.table import Table
 
 from .measuring import Census
-from .racing import STDLIB, TINES, Race
+from .racing import QUIET, STDLIB, TINES, Race
 from .surviving import Outcome
 
 __all__ = ["Display"]
@@ -87,16 +87,22 @@ class Display:
         table.add_column("one task", no_wrap=True)
         for column in ("tasks", STDLIB, TINES, "ratio"):
             table.add_column(column, justify="right")
+        busiest = 0.0
         for race in races:
-            style = "green" if race.ratio >= 1 else "yellow"
+            busiest = max(busiest, race.other_load)
             table.add_row(
                 race.subject,
                 f"{race.tasks:,}",
                 _times(race, STDLIB),
                 _times(race, TINES),
-                f"[bold {style}]{race.ratio:.2f}x",
+                _ratio(race),
             )
         self.console.print(table)
+        if busiest >= QUIET:
+            self.say(
+                f"[yellow]Other programs kept {busiest:.1f} cores busy meanwhile, so these times "
+                "cannot be compared. Run it again on a quiet machine.[/]"
+            )
 
     def survival(self, outcome: Outcome, total: int) -> None:
         """Show what a kill cost."""
@@ -114,6 +120,13 @@ class Display:
     def short(self, path: str) -> str:
         """Return a path as it is below the library."""
         return str(Path(path).relative_to(self._library))
+
+
+def _ratio(race: Race) -> str:
+    if not race.comparable:
+        return "[yellow]busy[/]"
+    style = "green" if race.ratio >= 1 else "yellow"
+    return f"[bold {style}]{race.ratio:.2f}x"
 
 
 def _times(race: Race, contender: str) -> str:

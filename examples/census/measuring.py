@@ -11,7 +11,7 @@ import os
 import sysconfig
 import warnings
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +21,7 @@ __all__ = [
     "Measures",
     "measure",
     "naming_style",
+    "sample",
     "source_files",
     "standard_library",
 ]
@@ -87,6 +88,13 @@ def source_files(directory: Path) -> list[str]:
         for path in directory.rglob("*.py")
         if path.is_file() and not {"site-packages", "dist-packages"} & set(path.parts)
     )
+
+
+def sample(paths: Sequence[str], count: int) -> list[str]:
+    """Return ``count`` paths from all parts of a sorted list, or all if there are no more."""
+    if len(paths) <= count:
+        return list(paths)
+    return [paths[index * len(paths) // count] for index in range(count)]
 
 
 def measure(path: str) -> Measures:

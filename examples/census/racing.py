@@ -1,18 +1,22 @@
 """The same work on tines' Pool and on the standard library's, taking turns.
 
 Turns, because a machine is not equally fast at all times: each round runs both, the other one first
-every time, and what counts is the median of the rounds.
+every time, and what counts is the median of the rounds. What other programs take of the machine in
+the meantime is measured too: beside much of it the times say nothing.
 """
 
 from __future__ import annotations
 
 import multiprocessing
+import os
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+
+import psutil
 
 import tines
 
@@ -22,6 +26,9 @@ __all__ = ["STDLIB", "TINES", "Race", "file_race", "name_race"]
 
 TINES = "tines"
 STDLIB = "multiprocessing"
+
+# Cores that other programs may keep busy before times are no longer compared.
+QUIET = 0.3
 
 # Files are handed out a few at a time: the same for both.
 FILES_PER_TASK = 4
@@ -34,6 +41,8 @@ class Race:
     subject: str
     tasks: int
     times: dict[str, list[float]] = field(default_factory=lambda: {STDLIB: [], TINES: []})
+    other_load: float = 0.0
+    """How many cores other programs kept busy meanwhile, on average."""
 
     def median(self, contender: str) -> float:
         """Return the contender's median time."""
@@ -47,6 +56,11 @@ class Race:
     def ratio(self) -> float:
         """How many times faster tines was; below 1 it was slower."""
         return self.median(STDLIB) / self.median(TINES)
+
+    @property
+    def comparable(self) -> bool:
+        """Whether the machine was quiet enough for the ratio to mean something."""
+        return self.other_load < QUIET
 
 
 def file_race(paths: Sequence[str], workers: int, rounds: int) -> Race:
@@ -81,11 +95,28 @@ def _race(race: Race, run: Callable[[Callable[..., Any]], float], rounds: int) -
         STDLIB: multiprocessing.Pool,
         TINES: tines.Pool,
     }
-    for turn in range(rounds):
-        order = list(contenders)
-        for name in order if turn % 2 == 0 else reversed(order):
-            race.times[name].append(run(contenders[name]))
+    with _watching_others(race):
+        for turn in range(rounds):
+            order = list(contenders)
+            for name in order if turn % 2 == 0 else reversed(order):
+                race.times[name].append(run(contenders[name]))
     return race
+
+
+@contextmanager
+def _watching_others(race: Race) -> Iterator[None]:
+    """Note in a race how busy other programs kept the machine."""
+    started, others = time.perf_counter(), _cpu_of_others()
+    yield
+    race.other_load = (_cpu_of_others() - others) / (time.perf_counter() - started)
+
+
+def _cpu_of_others() -> float:
+    """Return the seconds of CPU that all but this program and its ended children have used."""
+    machine = psutil.cpu_times()
+    own = os.times()
+    busy = machine.user + machine.system + getattr(machine, "nice", 0.0)
+    return float(busy - sum(own[:4]))
 
 
 @contextmanager

@@ -14,11 +14,13 @@ pytest.importorskip("rich", reason="the program shows its results with rich")
 EXAMPLES = Path(__file__).parents[2] / "examples"
 sys.path.insert(0, str(EXAMPLES))
 
+from census.display import Display  # noqa: E402
 from census.measuring import (  # noqa: E402
     Census,
     Function,
     measure,
     naming_style,
+    sample,
     source_files,
     standard_library,
 )
@@ -107,6 +109,27 @@ def test_the_interpreters_library_is_found() -> None:
 )
 def test_naming_styles(name: str, style: str) -> None:
     assert naming_style(name) == style
+
+
+def test_a_sample_comes_from_all_parts() -> None:
+    paths = [str(number) for number in range(1000)]
+    assert sample(paths, 4) == ["0", "250", "500", "750"]
+    assert sample(paths[:3], 4) == ["0", "1", "2"]
+
+
+def test_a_race_beside_other_load_is_not_compared() -> None:
+    times = {STDLIB: [1.0], TINES: [2.0]}
+    quiet, busy = Race("x", 1, times, other_load=0.1), Race("y", 1, times, other_load=1.5)
+    assert quiet.comparable and not busy.comparable
+    display = Display(Path())
+    with display.console.capture() as captured:
+        display.races([quiet, busy])
+    text = captured.get()
+    assert text.count("0.50x") == 1
+    assert "1.5 cores busy" in " ".join(text.split())
+    with display.console.capture() as captured:
+        display.races([quiet])
+    assert "busy" not in captured.get()
 
 
 def test_a_race_counts_medians() -> None:
