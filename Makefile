@@ -13,6 +13,7 @@
 # make model            explore the ring's protocol, with a crash at every step
 # make package          source distribution and wheel into dist/, checked
 # make compat           the interpreter's own tests of multiprocessing, judged
+# make clients          real programs, compared with the standard library: ARGS="uvicorn --transport ring"
 # make bench            against the peers, in an environment of its own (benchmarks/Makefile.inc)
 #
 # PYTHON=python3.13 VENV=.venv-3.13   another interpreter, beside the first
@@ -39,7 +40,7 @@ pip := $(bin)/python -m pip --disable-pip-version-check --quiet install
 export TINES_BUILD TINES_NATIVE
 
 .DELETE_ON_ERROR:
-.PHONY: build chaos clean compat demo docs FORCE format fuzz model package sanitize
+.PHONY: build chaos clean clients compat demo docs FORCE format fuzz model package sanitize
 .PHONY: test test-full test-quick test-without-native
 .PHONY: lint lint-c lint-imports lint-style lint-types
 
@@ -118,10 +119,14 @@ model:
 compat: $(VENV)/dev.stamp
 	$(bin)/python -m compat $(ARGS)
 
+# The programs are installed in environments of their own, .venv-clients.
+clients: $(VENV)/dev.stamp
+	$(bin)/python -m clients $(ARGS)
+
 clean:
-	rm -rf $(VENV) .venv-3.* build dist src/*.egg-info src/tines/_native*.so
+	rm -rf $(VENV) .venv-3.* .venv-clients build dist src/*.egg-info src/tines/_native*.so
 	rm -rf .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
-	find benchmarks chaos compat examples src tests -name __pycache__ -prune -exec rm -rf {} +
+	find benchmarks chaos clients compat examples src tests -name __pycache__ -prune -exec rm -rf {} +
 	$(MAKE) -C native/tests clean
 
 # An environment is made anew when the interpreter changes, and the package is installed again when

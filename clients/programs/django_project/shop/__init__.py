@@ -1,0 +1,3 @@
+"""An application with one model."""
+
+from __future__ import annotations

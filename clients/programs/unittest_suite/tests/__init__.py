@@ -1,0 +1,3 @@
+"""A suite for unittest."""
+
+from __future__ import annotations
