@@ -8,7 +8,7 @@ from pathlib import Path
 
 __all__ = ["reads", "site", "sources", "unsorted"]
 
-_PACKAGES = ("asyncio", "json", "logging", "email")
+_PACKAGES = ("json", "logging", "urllib", "wsgiref")
 
 
 def sources(work: Path) -> None:
