@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import multiprocessing.connection as _std
-from multiprocessing.connection import (
-    Client,
-    Connection,
-    Listener,
-    Pipe,
-    wait,
-)
+from tines._std import mirrored
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from multiprocessing.connection import (
+        Client,
+        Connection,
+        Listener,
+        Pipe,
+        wait,
+    )
 
 __all__ = [
     "Client",
@@ -23,6 +22,4 @@ __all__ = [
     "wait",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    return getattr(_std, name)
+__getattr__ = mirrored(__name__)

@@ -309,3 +309,10 @@ class SimpleQueue(_ChannelQueue[T]):
         assert message is not None, "a wait without a timeout ended without a message"
         kind, _, data, buffers = message
         return decode(kind, data, buffers)  # type: ignore[no-any-return]
+
+
+def __getattr__(name: str) -> Any:
+    # What programs have found in the standard library's module: ``_sentinel``, ``Finalize`` ...
+    from tines._std import standard
+
+    return getattr(standard("queues"), name)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import multiprocessing.reduction as _std
-from multiprocessing.reduction import (
-    ForkingPickler,
-    dump,
-    register,
-)
+from tines._std import mirrored
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from multiprocessing.reduction import (
+        ForkingPickler,
+        dump,
+        register,
+    )
 
 __all__ = [
     "ForkingPickler",
@@ -19,6 +18,4 @@ __all__ = [
     "register",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    return getattr(_std, name)
+__getattr__ = mirrored(__name__)

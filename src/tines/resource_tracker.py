@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import multiprocessing.resource_tracker as _std
-from multiprocessing.resource_tracker import (
-    ensure_running,
-    getfd,
-    register,
-    unregister,
-)
+from tines._std import mirrored
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from multiprocessing.resource_tracker import (
+        ensure_running,
+        getfd,
+        register,
+        unregister,
+    )
 
 __all__ = [
     "ensure_running",
@@ -21,6 +20,4 @@ __all__ = [
     "unregister",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    return getattr(_std, name)
+__getattr__ = mirrored(__name__)

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import multiprocessing.shared_memory as _std
-from multiprocessing.shared_memory import (
-    ShareableList,
-    SharedMemory,
-)
+from tines._std import mirrored
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from multiprocessing.shared_memory import (
+        ShareableList,
+        SharedMemory,
+    )
 
 __all__ = [
     "ShareableList",
     "SharedMemory",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    return getattr(_std, name)
+__getattr__ = mirrored(__name__)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import multiprocessing.sharedctypes as _std
-from multiprocessing.sharedctypes import (
-    Array,
-    RawArray,
-    RawValue,
-    Value,
-    copy,
-    synchronized,
-)
+from tines._std import mirrored
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from multiprocessing.sharedctypes import (
+        Array,
+        RawArray,
+        RawValue,
+        Value,
+        copy,
+        synchronized,
+    )
 
 __all__ = [
     "Array",
@@ -25,6 +24,4 @@ __all__ = [
     "synchronized",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    return getattr(_std, name)
+__getattr__ = mirrored(__name__)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import multiprocessing.spawn as _std
-from multiprocessing.spawn import (
-    freeze_support,
-    get_command_line,
-    get_executable,
-    get_preparation_data,
-    import_main_path,
-    set_executable,
-)
+from tines._std import mirrored
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from multiprocessing.spawn import (
+        freeze_support,
+        get_command_line,
+        get_executable,
+        get_preparation_data,
+        import_main_path,
+        set_executable,
+    )
 
 __all__ = [
     "freeze_support",
@@ -25,6 +24,4 @@ __all__ = [
     "set_executable",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    return getattr(_std, name)
+__getattr__ = mirrored(__name__)

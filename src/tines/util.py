@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import multiprocessing.util as _std
-from multiprocessing.util import (
-    SUBDEBUG,
-    SUBWARNING,
-    Finalize,
-    ForkAwareLocal,
-    ForkAwareThreadLock,
-    close_all_fds_except,
-    debug,
-    get_logger,
-    get_temp_dir,
-    info,
-    is_exiting,
-    log_to_stderr,
-    register_after_fork,
-    sub_debug,
-    sub_warning,
-)
+from tines._std import mirrored
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from multiprocessing.util import (
+        SUBDEBUG,
+        SUBWARNING,
+        Finalize,
+        ForkAwareLocal,
+        ForkAwareThreadLock,
+        close_all_fds_except,
+        debug,
+        get_logger,
+        get_temp_dir,
+        info,
+        is_exiting,
+        log_to_stderr,
+        register_after_fork,
+        sub_debug,
+        sub_warning,
+    )
 
 __all__ = [
     "SUBDEBUG",
@@ -43,6 +42,4 @@ __all__ = [
     "sub_warning",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    return getattr(_std, name)
+__getattr__ = mirrored(__name__)

@@ -116,6 +116,65 @@ def test_no_such_program(both: Both, line: list[str]) -> None:
     assert ended.code in (1, 2) and ended.err
 
 
+PACKAGE = """
+import multiprocessing, sys
+from multiprocessing.context import SpawnProcess
+
+main = sys.modules["__main__"]
+facts = sys.argv, sys.path[0], main.__name__, main.__spec__, hasattr(main, "__file__")
+spawn = multiprocessing.get_context("spawn")
+
+def work():
+    print("at work", SpawnProcess is type(multiprocessing.current_process()), flush=True)
+"""
+
+MODULE = """
+from pack import facts, spawn, work
+
+if __name__ == "__main__":
+    print(facts)
+    process = spawn.Process(target=work)
+    process.start()
+    process.join()
+    print(process.exitcode)
+"""
+
+
+@pytest.mark.parametrize("module", ["pack", "pack.inner.program"])
+def test_the_packages_of_a_module_are_part_of_the_program(both: Both, module: str) -> None:
+    """To search for the module imports them: what they see and make is as without tines."""
+    both.write("pack/__init__.py", PACKAGE)
+    both.write("pack/__main__.py", MODULE)
+    both.write("pack/inner/__init__.py", "")
+    both.write("pack/inner/program.py", MODULE)
+    ended = both.same("-m", module, "-x", "two words")
+    assert ended.code == 0 and ended.out.endswith("at work True\n0\n"), ended
+
+
+@pytest.mark.parametrize("text", ["1 / 0", "import absent", "x = = 1", "import sys; sys.exit(5)"])
+def test_an_error_in_a_package_of_the_module(both: Both, text: str) -> None:
+    both.write("pack/__init__.py", text)
+    both.write("pack/__main__.py", "")
+    assert both.same("-m", "pack").code == (5 if "exit" in text else 1)
+
+
+COMMAND = """
+import sys
+sys.path[0], sys.argv[0] = "/elsewhere/bin", "/elsewhere/bin/tines"
+from tines.cli import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_command_does_the_same(both: Both, kind: str) -> None:
+    """A console script has its own directory on the path, and no ``runpy`` below it."""
+    for text in (FACTS, FAILURE):
+        line, stdin = arguments(both, kind, text)
+        command = both.plain("-c", COMMAND, *line, "-x", stdin=stdin)
+        assert command == both.plain(*line, "-x", stdin=stdin)
+
+
 def test_a_program_of_a_commands_name(both: Both) -> None:
     both.write("doctor", "print('not the command')")
     assert both.run("./doctor").out == "not the command\n"

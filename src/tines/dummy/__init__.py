@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-import multiprocessing.dummy as _std
-from multiprocessing.dummy import (
-    Barrier,
-    BoundedSemaphore,
-    Condition,
-    Event,
-    JoinableQueue,
-    Lock,
-    Manager,
-    Pipe,
-    Pool,
-    Process,
-    Queue,
-    RLock,
-    Semaphore,
-    active_children,
-    current_process,
-    freeze_support,
-)
+from tines._std import mirrored
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from multiprocessing.dummy import (
+        Barrier,
+        BoundedSemaphore,
+        Condition,
+        Event,
+        JoinableQueue,
+        Lock,
+        Manager,
+        Pipe,
+        Process,
+        Queue,
+        RLock,
+        Semaphore,
+        active_children,
+        current_process,
+        freeze_support,
+    )
     from typing import Any
+
+    from tines.pool import ThreadPool
 
 __all__ = [
     "Barrier",
@@ -45,6 +47,15 @@ __all__ = [
     "freeze_support",
 ]
 
+__getattr__ = mirrored(__name__)
 
-def __getattr__(name: str) -> Any:
-    return getattr(_std, name)
+
+def Pool(  # noqa: N802
+    processes: int | None = None,
+    initializer: Callable[..., object] | None = None,
+    initargs: Iterable[Any] = (),
+) -> ThreadPool:
+    """Return a pool of threads."""
+    from tines.pool import ThreadPool
+
+    return ThreadPool(processes, initializer, initargs)

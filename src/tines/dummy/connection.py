@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import multiprocessing.dummy.connection as _std
-from multiprocessing.dummy.connection import (
-    Client,
-    Connection,
-    Listener,
-    Pipe,
-)
+from tines._std import mirrored
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from multiprocessing.dummy.connection import (
+        Client,
+        Connection,
+        Listener,
+        Pipe,
+    )
 
 __all__ = [
     "Client",
@@ -21,6 +20,4 @@ __all__ = [
     "Pipe",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    return getattr(_std, name)
+__getattr__ = mirrored(__name__)

@@ -1,7 +1,6 @@
 """Pools of worker processes; the names of ``multiprocessing.pool``.
 
-``ThreadPool`` is the standard library's. Each name is imported on first use: a worker imports this
-package too, and needs next to none of it.
+Each name is imported on first use: a worker imports this package too, and needs next to none of it.
 
 To read it, bottom-up; each room opens with a map of its own::
 
@@ -13,6 +12,7 @@ To read it, bottom-up; each room opens with a map of its own::
     progress    how calls are shown (with ``displays``)
     calls       how maps and iterators begin
     facade      ``Pool``: what can be asked of a pool, and when
+    threadpool  ``ThreadPool``: the standard library's, and an instance of ``Pool``
 
 A task's way: ``facade`` -> ``runtime/dispatcher`` -> ``worker/main`` -> ``runtime/collector`` ->
 ``runtime/arrivals`` -> ``jobs/result``.
@@ -24,7 +24,6 @@ from tines._lazy import on_first_use
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from multiprocessing.pool import ThreadPool
     from typing import Any
 
     from tines.pool.facade import Pool
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from tines.pool.options import PoolOptions, TaskOptions
     from tines.pool.progress import watch
     from tines.pool.runtime.statistics import PoolStatistics, WorkerStatistics
+    from tines.pool.threadpool import ThreadPool
     from tines.transport.contract import Transport
 
 __all__ = [
@@ -53,26 +53,24 @@ __all__ = [
     "watch",
 ]
 
-_ours, __dir__ = on_first_use(
-    __name__,
-    {
-        "ApplyResult": "tines.pool.jobs.result",
-        "AsyncResult": "tines.pool.jobs.result",
-        "IMapIterator": "tines.pool.jobs.imap",
-        "IMapUnorderedIterator": "tines.pool.jobs.imap",
-        "MapResult": "tines.pool.jobs.map",
-        "MaybeEncodingError": "tines.pool.jobs.failures",
-        "Pool": "tines.pool.facade",
-        "PoolOptions": "tines.pool.options",
-        "PoolStatistics": "tines.pool.runtime.statistics",
-        "RemoteTraceback": "tines.wire.tracebacks",
-        "TaskOptions": "tines.pool.options",
-        "WorkerStatistics": "tines.pool.runtime.statistics",
-        "watch": "tines.pool.progress",
-    },
-)
+_HOMES = {
+    "ApplyResult": "tines.pool.jobs.result",
+    "AsyncResult": "tines.pool.jobs.result",
+    "IMapIterator": "tines.pool.jobs.imap",
+    "IMapUnorderedIterator": "tines.pool.jobs.imap",
+    "MapResult": "tines.pool.jobs.map",
+    "MaybeEncodingError": "tines.pool.jobs.failures",
+    "Pool": "tines.pool.facade",
+    "PoolOptions": "tines.pool.options",
+    "PoolStatistics": "tines.pool.runtime.statistics",
+    "RemoteTraceback": "tines.wire.tracebacks",
+    "TaskOptions": "tines.pool.options",
+    "ThreadPool": "tines.pool.threadpool",
+    "WorkerStatistics": "tines.pool.runtime.statistics",
+    "watch": "tines.pool.progress",
+}
 
-_STANDARD = frozenset(("ThreadPool", "TimeoutError"))
+_ours, __dir__ = on_first_use(__name__, _HOMES)
 
 
 def needed_by_workers(transport: Transport) -> tuple[str, ...]:
@@ -87,9 +85,14 @@ def needed_by_workers(transport: Transport) -> tuple[str, ...]:
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _STANDARD:
+    if name in _HOMES:
         return _ours(name)
+    # ``from tines.pool import worker`` asks the package first, and is to find the submodule.
+    from importlib.machinery import PathFinder
+
+    if name.startswith("__") or PathFinder.find_spec(f"{__name__}.{name}", __path__):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # ``RUN``, ``mapstar`` and what else programs have found in the standard library's module.
     from tines._std import standard
 
-    value = globals()[name] = getattr(standard("pool"), name)
-    return value
+    return getattr(standard("pool"), name)

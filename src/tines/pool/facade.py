@@ -317,10 +317,11 @@ class Pool:
     ) -> None:
         self.terminate()
 
-    def __del__(self) -> None:
+    def __del__(self, _open: Phase = Phase.OPEN, _warn: Any = warnings.warn) -> None:
+        # Bound early: at the end of the interpreter the names of modules go before the last objects.
         core = getattr(self, "_core", None)
-        if core is not None and core.state.phase is Phase.OPEN:
-            warnings.warn(
+        if core is not None and core.state.phase is _open:
+            _warn(
                 f"unclosed running multiprocessing pool {self!r}",
                 ResourceWarning,
                 stacklevel=2,

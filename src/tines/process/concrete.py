@@ -5,14 +5,17 @@ Each is also a subclass of the standard library's class of that name, for progra
 
 from __future__ import annotations
 
-import multiprocessing.context as std_context
 import sys
 
+from tines._std import standard
 from tines.process.base import ManagedProcess
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import multiprocessing.context as std_context
     from typing import Any
+else:
+    std_context = standard("context")
 
 __all__ = ["CONCRETE", "Process", "SpawnProcess"]
 

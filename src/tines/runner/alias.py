@@ -21,7 +21,9 @@ Invariants:
 * The modules keep their own ``__spec__`` and ``__name__``. The finder never hands an existing
   module to the import machinery, which would overwrite them, but lets the loader of an empty one
   put the existing one into ``sys.modules``, as modules may do.
-* Pickles carry the real names (``tines.queues.Queue``), which any child can import.
+* Pickles carry the real names (``tines.queues.Queue``), which any child can import. What is the
+  standard library's keeps its own (``multiprocessing.managers.ListProxy``), and as soon as our module is
+  there it stands in ``sys.modules`` under that name too: cloudpickle looks there and imports nothing.
 * A forked child has it all from its parent. A new interpreter (spawn, the fork server) is told by
   its command line, which holds under ``-E``, ``-I`` and ``-S`` too.
 """
@@ -29,6 +31,7 @@ Invariants:
 from __future__ import annotations
 
 import sys
+from functools import partial
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
@@ -40,7 +43,7 @@ from tines.process.start import popen_spawn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
 __all__ = ["PROLOGUE", "install", "installed"]
@@ -67,12 +70,15 @@ def install() -> None:
     """
     if installed():
         return
-    package = sys.modules[_PACKAGE]
     _carry_by_the_standard_way()
-    _std.displace(package)
-    # The submodules that stay are in ``sys.modules`` without their parent, as nobody can import
-    # one without asking for the parent first, which puts the facade there.
+    package = _std.displace()
+    # The submodules that are there are so without their parent: who imports one by a statement asks
+    # for the parent as well, which puts the facade there.
     sys.meta_path.insert(0, _Finder(_facade(package)))
+    for name in _std.ALIASED:
+        ours = sys.modules.get(f"tines.{name}")
+        if ours is not None:
+            sys.modules[f"{_PACKAGE}.{name}"] = ours
     popen_spawn.prologue = PROLOGUE
     futures = sys.modules.get(_FUTURES)
     if futures is not None:
@@ -89,6 +95,7 @@ class _Finder(MetaPathFinder):
             _PACKAGE: _Existing(lambda: facade),
             **{name: _Existing(_Importing(ours)) for name, ours in aliased.items()},
         }
+        self._names = {ours: name for name, ours in aliased.items()}
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -97,12 +104,14 @@ class _Finder(MetaPathFinder):
         loader = self._loaders.get(fullname)
         if loader is not None:
             return ModuleSpec(fullname, loader, is_package=fullname == _PACKAGE)
-        kind: type[_Loading] | None = None
-        if fullname == _FUTURES:
+        kind: Callable[[Loader], Loader]
+        if fullname in self._names:
+            kind = partial(_Ours, self._names[fullname])
+        elif fullname == _FUTURES:
             kind = _Futures
         elif fullname.endswith(_DERIVING):
             kind = _Deriving
-        if kind is None:
+        else:
             return None
         spec = PathFinder.find_spec(fullname, path, target)
         if spec is not None and spec.loader is not None:
@@ -131,7 +140,7 @@ class _Existing(Loader):
 
 
 class _Loading(Loader):
-    """Loads a module as its own loader does."""
+    """Loads a module as its own loader does, which the module has in the end."""
 
     def __init__(self, loader: Loader) -> None:
         self._loader = loader
@@ -140,7 +149,21 @@ class _Loading(Loader):
         return self._loader.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
+        assert module.__spec__ is not None
+        module.__loader__ = module.__spec__.loader = self._loader
         self._loader.exec_module(module)
+
+
+class _Ours(_Loading):
+    """Loads a module of tines, then has it stand under the name of the one that it replaces."""
+
+    def __init__(self, name: str, loader: Loader) -> None:
+        super().__init__(loader)
+        self._name = name
+
+    def exec_module(self, module: ModuleType) -> None:
+        super().exec_module(module)
+        sys.modules[self._name] = module
 
 
 class _Futures(_Loading):
@@ -191,9 +214,9 @@ def _facade(package: ModuleType) -> ModuleType:
     public: frozenset[str] = frozenset(package.__all__)
 
     def find(name: str) -> Any:
-        if name in _std.ALIASED and f"tines.{name}" in sys.modules:
+        if name in _std.ALIASED and f"{_PACKAGE}.{name}" in sys.modules:
             # Using a part of the package makes its submodule an attribute there, without import.
-            return import_module(f"{_PACKAGE}.{name}")
+            return sys.modules[f"{_PACKAGE}.{name}"]
         value = getattr(tines if name in public else package, name)
         if isinstance(value, ModuleType):
             raise AttributeError(f"module {_PACKAGE!r} has no attribute {name!r}")

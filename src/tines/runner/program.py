@@ -1,8 +1,10 @@
 """Run a program as the interpreter would: its ``__main__``, arguments, path, tracebacks, exit code.
 
-A program is found first (:class:`Program`), and nothing is changed until that has worked. Then its
-``__main__`` takes the place of ours in ``sys.modules``, where children that are spawned look for
-what to import, and stays there until the end: threads and exit handlers outlive the main code.
+A file is read first (:class:`Program`), and nothing is changed until that has worked. Of a module only
+the name is taken: to look one up executes the packages that it is in, and those are part of the
+program. So the order is that of the interpreter: path, arguments and a new ``__main__``, then the
+search, then the code. From that moment the new ``__main__`` is where children that are spawned look
+for what to import, and stays so until the end: threads and exit handlers outlive the main code.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import importlib.util
 import io
 import os
 import pkgutil
+import runpy
 import sys
 from dataclasses import dataclass
 from types import CodeType, ModuleType, TracebackType
@@ -42,21 +45,22 @@ class Program:
     """A program that was found.
 
     Attributes:
-        source: Its code, or its text where that is still to be compiled.
-        filename: Where its code is from, for tracebacks.
-        argument: What ``sys.argv[0]`` is to be.
+        argument: What ``sys.argv[0]`` is to be. While a module is searched for it is ``-m``.
         path: What ``sys.path[0]`` is to be.
         names: What its ``__main__`` holds from the start.
-        by_runpy: Whether the interpreter itself would run it through ``runpy``, whose frames its
-            tracebacks then show.
+        source: Its code, or its text where that is still to be compiled.
+        filename: Where that is from, for tracebacks.
+        module: The module that the interpreter would search for, and run, by way of ``runpy``.
+        is_path: Whether the program is a directory or archive, and ``module`` its ``__main__``.
     """
 
-    source: CodeType | bytes | str
-    filename: str
     argument: str
     path: str
     names: dict[str, Any]
-    by_runpy: bool = False
+    source: CodeType | bytes | str = b""
+    filename: str = ""
+    module: str | None = None
+    is_path: bool = False
 
 
 def from_code(text: str) -> Program:
@@ -66,15 +70,14 @@ def from_code(text: str) -> Program:
         import linecache
 
         linecache.cache["<string>"] = len(text), None, text.splitlines(True), "<string>"
-    return Program(text, "<string>", "-c", "", _names(importlib.machinery.BuiltinImporter))
+    return Program("-c", "", _names(), text, "<string>")
 
 
 def from_stdin() -> Program:
     """Read a program from standard input, to its end."""
     if sys.stdin is None:
         raise CannotRun("standard input is closed: there is no program to read", 2)
-    names = _names(importlib.machinery.BuiltinImporter, file="<stdin>")
-    return Program(sys.stdin.buffer.read(), "<stdin>", "-", "", names)
+    return Program("-", "", _names(file="<stdin>"), sys.stdin.buffer.read(), "<stdin>")
 
 
 def from_file(path: str) -> Program:
@@ -86,7 +89,7 @@ def from_file(path: str) -> Program:
     absolute = os.path.join(os.getcwd(), path)
     importer = pkgutil.get_importer(path)
     if importer is not None and hasattr(importer, "find_spec"):
-        return _from_importer(importer, path, absolute)
+        return Program(path, absolute, _names(), module="__main__", is_path=True)
     try:
         with io.open_code(absolute) as file:
             content = file.read()
@@ -98,52 +101,12 @@ def from_file(path: str) -> Program:
         loader = importlib.machinery.SourcelessFileLoader("__main__", absolute)
         source = loader.get_code("__main__")
     directory = os.path.dirname(os.path.realpath(absolute))
-    names = _names(loader, file=absolute)
-    return Program(source, absolute, path, directory, names)
-
-
-def _from_importer(importer: Any, path: str, absolute: str) -> Program:
-    spec = importer.find_spec("__main__")
-    if spec is None:
-        raise CannotRun(f"can't find '__main__' module in {absolute!r}", 1)
-    return Program(
-        spec.loader.get_code("__main__"), spec.origin, path, absolute, _of_spec(spec), by_runpy=True
-    )
+    return Program(path, directory, _names(loader, file=absolute), source, absolute)
 
 
 def from_module(name: str) -> Program:
-    """Return the program of ``-m``.
-
-    Raises:
-        CannotRun: there is no such module, or it is no program.
-    """
-    try:
-        spec = importlib.util.find_spec(name)
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
-        hint = ""
-        if name.endswith(".py"):
-            hint = f". Try using '{name[:-3]}' instead of '{name}' as the module name."
-        raise CannotRun(
-            f"Error while finding module specification for {name!r} "
-            f"({type(error).__name__}: {error}){hint}",
-            1,
-        ) from None
-    if spec is None:
-        raise CannotRun(f"No module named {name}", 1)
-    if spec.submodule_search_locations is not None:
-        if name.rpartition(".")[2] == "__main__":
-            raise CannotRun("Cannot use package as __main__ module", 1)
-        try:
-            return from_module(f"{name}.__main__")
-        except CannotRun as error:
-            raise CannotRun(
-                f"{error}; {name!r} is a package and cannot be directly executed", 1
-            ) from None
-    code = getattr(spec.loader, "get_code", lambda _: None)(name)
-    if code is None:
-        raise CannotRun(f"No code object available for {name}", 1)
-    origin = spec.origin or name
-    return Program(code, origin, origin, os.getcwd(), _of_spec(spec), by_runpy=True)
+    """Return the program of ``-m``; whether there is one is found out when it is run."""
+    return Program("-m", os.getcwd(), _names(), module=name)
 
 
 def run(program: Program, arguments: Sequence[str]) -> None:
@@ -153,67 +116,64 @@ def run(program: Program, arguments: Sequence[str]) -> None:
         program: What to run.
         arguments: Its arguments.
     """
-    # Under -I and -P nothing was put in front of the path.
-    if not getattr(sys.flags, "safe_path", sys.flags.isolated):
-        sys.path[0] = program.path
+    _set_path(program)
     sys.argv[:] = [program.argument, *arguments]
     main = ModuleType("__main__")
     vars(main).update(program.names, __builtins__=builtins)
-    sys.modules["__main__"] = main
-    code: CodeType | None = None
+    # The second name is what children that are spawned call it: their objects come back under it.
+    sys.modules["__main__"] = sys.modules["__mp_main__"] = main
     try:
-        code = (
-            program.source
-            if isinstance(program.source, CodeType)
-            else compile(program.source, program.filename, "exec", dont_inherit=True)
-        )
-        exec(code, vars(main))
+        if program.module is not None:
+            # Not public, but what the interpreter itself calls for ``-m`` and for directories.
+            start: Any = runpy._run_module_as_main  # type: ignore[attr-defined]
+            start(program.module, alter_argv=not program.is_path)
+        else:
+            code = program.source
+            if not isinstance(code, CodeType):
+                code = compile(code, program.filename, "exec", dont_inherit=True)
+            exec(code, vars(main))
     except SystemExit:
         raise
     except BaseException:
-        sys.excepthook = _Hook(sys.excepthook, code, program.by_runpy)
+        sys.excepthook = _Hook(sys.excepthook)
         raise
+
+
+def _set_path(program: Program) -> None:
+    # Under -I and -P nothing was put in front of the path, and only a directory or archive is.
+    if not getattr(sys.flags, "safe_path", sys.flags.isolated):
+        sys.path[0] = program.path
+    elif program.is_path:
+        sys.path.insert(0, program.path)
 
 
 class _Hook:
     """Hands the exception of the program to its excepthook, without our frames."""
 
-    def __init__(self, hook: Any, code: CodeType | None, by_runpy: bool) -> None:
+    def __init__(self, hook: Any) -> None:
         self._hook = hook
-        self._code = code
-        self._by_runpy = by_runpy
 
     def __call__(
         self, kind: type[BaseException], error: BaseException, trace: TracebackType | None
     ) -> None:
-        error.__traceback__ = self._cut(trace)
-        self._hook(kind, error, error.__traceback__)
-
-    def _cut(self, trace: TracebackType | None) -> TracebackType | None:
-        if trace is None or trace.tb_frame.f_code is self._code:
-            return trace
-        rest = self._cut(trace.tb_next)
-        if self._by_runpy and trace.tb_frame.f_globals.get("__name__") == "runpy":
-            trace.tb_next = rest
-            return trace
-        return rest
+        while trace is not None:
+            ours = trace.tb_frame.f_code is run.__code__
+            trace = trace.tb_next
+            if ours:
+                break
+        error.__traceback__ = trace
+        self._hook(kind, error, trace)
 
 
-def _names(loader: Any, file: str | None = None) -> dict[str, Any]:
+def _names(
+    loader: Any = importlib.machinery.BuiltinImporter, file: str | None = None
+) -> dict[str, Any]:
     names = {"__loader__": loader, "__package__": None, "__spec__": None}
     if file is not None:
-        names.update(__file__=file, __cached__=None)
+        names["__file__"] = file
+        if sys.version_info < (3, 15):
+            names["__cached__"] = None
     return names
-
-
-def _of_spec(spec: importlib.machinery.ModuleSpec) -> dict[str, Any]:
-    return {
-        "__loader__": spec.loader,
-        "__package__": spec.parent,
-        "__spec__": spec,
-        "__file__": spec.origin,
-        "__cached__": spec.cached,
-    }
 
 
 def _text(error: OSError) -> str:

@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import faulthandler
 import itertools
-import multiprocessing.context as std_context
 import multiprocessing.process as std_process
 import multiprocessing.util as std_util
 import os
 import sys
 import threading
 
+from tines._std import standard
 from tines.process.lifecycle import stdin
 
 TYPE_CHECKING = False
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["live", "parent_of"]
 
 # Their private names are what the standard library uses here.
-_context: Any = std_context
-_default_context: Any = std_context._default_context
+_context: Any = standard("context")
+_default_context: Any = _context._default_context
 _process: Any = std_process
 _util: Any = std_util
 _threading: Any = threading
