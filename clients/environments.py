@@ -63,7 +63,8 @@ class Environments:
         if not stamp.exists() or stamp.read_text() != wanted:
             if not self._install:
                 raise Missing("is not installed")
-            self._pip(home, "install", *client.packages)
+            if client.packages:
+                self._pip(home, "install", *client.packages)
             stamp.parent.mkdir(exist_ok=True)
             stamp.write_text(wanted)
             self._versions.pop(client.environment, None)

@@ -189,7 +189,7 @@ def _outcome(
     answers: tuple[str, ...],
     left: tuple[str, ...],
 ) -> Outcome:
-    out, err = output.read()
+    out, err = (text.replace(str(work), "WORK") for text in output.read())
     compare = client.compare
     counted = out + err if compare.errors else out
     files = work.glob(compare.files) if compare.files else ()

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import json
 import os
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from compat import judge, report, verdicts
 from compat.judge import Outcome, Result, Subject, Task
 from compat.suites import METHODS, Suite, Unavailable
-from compat.verdicts import Judged, Verdict
+from compat.verdicts import Exclusion, Judged, Verdict
+
+OURS = (Subject.RUNNER, Subject.ALIAS)
 
 RETRIED = (Outcome.FAIL, Outcome.HANG, Outcome.CRASH)
 
@@ -23,30 +27,54 @@ def main() -> int:
     arguments = _arguments()
     everything: dict[str, Any] = {}
     bad = False
-    for suite in arguments.suites:
-        for method in arguments.methods:
-            title = f"{suite.value}, {method}"
-            try:
-                judged = asyncio.run(_judge(suite, method, arguments))
-            except Unavailable as why:
-                print(f"{title}: not judged: {why}", flush=True)
-                break
+    exclusions = verdicts.read_exclusions()
+    all_judged: list[Judged] = []
+    for suite, method in itertools.product(arguments.suites, arguments.methods):
+        try:
+            baseline = asyncio.run(_baseline(suite, method, arguments))
+        except Unavailable as why:
+            print(f"{suite.value}, {method}: not judged: {why}", flush=True)
+            continue
+        for subject in arguments.subjects:
+            if suite is Suite.MAIN and subject is Subject.ALIAS:
+                continue  # all of its tests start programs
+            title = f"{suite.value}, {method}, {subject.value}"
+            judged = asyncio.run(_judge(subject, suite, method, baseline, exclusions, arguments))
             print(report.text(title, judged, verbose=arguments.verbose), flush=True)
             everything[title] = report.data(judged)
+            all_judged += judged
             bad |= any(one.verdict in (Verdict.REGRESSION, Verdict.HANG) for one in judged)
+    for exclusion in verdicts.needless(exclusions, all_judged):
+        print(f"compat: passes, and need not be excluded: {exclusion.pattern}")
     if arguments.json:
         arguments.json.write_text(json.dumps(everything, indent=1))
     return int(bad)
 
 
-async def _judge(suite: Suite, method: str, arguments: argparse.Namespace) -> list[Judged]:
-    exclusions = verdicts.read_exclusions()
+async def _baseline(suite: Suite, method: str, arguments: argparse.Namespace) -> dict[str, Result]:
+    """Return what becomes of the tests on the standard library."""
+    standard = Task(Subject.STANDARD, suite, method, arguments.limit)
+    names = [
+        name
+        for name in await judge.collect(standard)
+        if any(text in name for text in arguments.k or [""])
+    ]
     jobs = asyncio.Semaphore(arguments.jobs)
-    standard, ours = (Task(subject, suite, method, arguments.limit) for subject in Subject)
-    names = [name for name in await judge.collect(standard) if arguments.k in name]
-    shards = max(arguments.jobs, min(arguments.shards, len(names)))
-    baseline = await judge.run(standard, names, shards=shards, jobs=jobs)
-    passed = [name for name in names if baseline[name].outcome is Outcome.PASS]
+    return await judge.run(standard, names, shards=_shards(names, arguments), jobs=jobs)
+
+
+async def _judge(
+    subject: Subject,
+    suite: Suite,
+    method: str,
+    baseline: dict[str, Result],
+    exclusions: list[Exclusion],
+    arguments: argparse.Namespace,
+) -> list[Judged]:
+    ours = Task(subject, suite, method, arguments.limit)
+    jobs = asyncio.Semaphore(arguments.jobs)
+    shards = _shards(baseline, arguments)
+    passed = [name for name, was in baseline.items() if was.outcome is Outcome.PASS]
     # What is excluded runs apart: where it fails it may leave behind what others stumble over.
     apart = [name for name in passed if any(one.covers(name) for one in exclusions)]
     together = [name for name in passed if name not in apart]
@@ -61,13 +89,36 @@ async def _judge(suite: Suite, method: str, arguments: argparse.Namespace) -> li
     return verdicts.compare(baseline, results, exclusions)
 
 
+def _shards(names: Collection[str], arguments: argparse.Namespace) -> int:
+    shards: int = max(arguments.jobs, min(arguments.shards, len(names)))
+    return shards
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m compat", description=__doc__)
     parser.add_argument("--method", dest="methods", action="append", choices=METHODS)
     parser.add_argument(
-        "--suite", dest="suites", action="append", type=Suite, help="multiprocessing or futures"
+        "--suite",
+        dest="suites",
+        action="append",
+        type=Suite,
+        metavar="SUITE",
+        help=", ".join(suite.value for suite in Suite),
     )
-    parser.add_argument("-k", default="", metavar="TEXT", help="only tests with this in their name")
+    parser.add_argument(
+        "--subject",
+        dest="subjects",
+        action="append",
+        type=Subject,
+        metavar="SUBJECT",
+        help="; ".join(subject.value for subject in OURS),
+    )
+    parser.add_argument(
+        "-k",
+        action="append",
+        metavar="TEXT",
+        help="only tests with this (or another) in their name",
+    )
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes at a time")
     parser.add_argument("--shards", type=int, default=16, help="processes in all, for each run")
     parser.add_argument("--limit", type=float, default=60.0, help="seconds for each test")
@@ -77,6 +128,7 @@ def _arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     arguments.methods = arguments.methods or list(METHODS)
     arguments.suites = arguments.suites or list(Suite)
+    arguments.subjects = arguments.subjects or list(OURS)
     return arguments
 
 

@@ -37,7 +37,10 @@ class Subject(Enum):
     """What the tests are run against."""
 
     STANDARD = "standard"
-    TINES = "tines"
+    ALIAS = "alias"
+    """A program that puts up the alias itself; the programs that its tests start do not."""
+    RUNNER = "runner"
+    """``python -m tines``, and the same for every program that its tests start."""
 
 
 class Outcome(Enum):
@@ -230,6 +233,7 @@ class _Shard:
         try:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
+                *(("-m", "tines") if task.subject is Subject.RUNNER else ()),
                 "-m",
                 "compat.shard",
                 task.subject.value,

@@ -75,15 +75,40 @@ class _Telling(unittest.TestResult):
         self._outcome = ("fail", "unexpected success")
 
 
+_WITH_VALUE = ("-W", "-X", "--check-hash-based-pycs")
+"""Options of the interpreter whose value is an argument of its own."""
+
+
+def _start_programs_by_the_runner() -> None:
+    """Have the programs that tests start run by ``python -m tines``, as this one is."""
+    from test.support import script_helper
+
+    start = script_helper.run_python_until_end
+
+    def run(*arguments: str, **options: Any) -> Any:
+        own = 0
+        while own < len(arguments) and _is_of_interpreter(arguments[own]):
+            own += 2 if arguments[own] in _WITH_VALUE else 1
+        return start(*arguments[:own], "-m", "tines", *arguments[own:], **options)
+
+    script_helper.run_python_until_end = run
+
+
+def _is_of_interpreter(argument: str) -> bool:
+    return argument[:1] == "-" and len(argument) > 1 and argument[:2] not in ("-c", "-m")
+
+
 def main() -> None:
     """Run in a process of its own."""
     subject, suite, method, events = sys.argv[1:]
     faulthandler.enable()
     os.set_inheritable(int(events), False)
-    if subject == "tines":
+    if subject == "alias":
         from tines.runner import alias
 
         alias.install()
+    elif subject == "runner":
+        _start_programs_by_the_runner()
     from compat import suites
 
     names = sys.stdin.read().split()

@@ -1,13 +1,15 @@
-"""The two suites, and how their test cases are loaded into this process.
+"""The suites, and how their test cases are loaded into this process.
 
-A test is named ``Class.test`` in the first suite and ``module.Class.test`` in the second, which has
-several modules. The names are the same for both subjects, so runs can be compared.
+A test is named ``Class.test`` in the first suite and ``module.Class.test`` in the others, which have
+several modules. The names are the same for all subjects, so runs can be compared.
 """
 
 from __future__ import annotations
 
+import fnmatch
 import importlib
 import importlib.util
+import multiprocessing
 import pkgutil
 import unittest
 from collections.abc import Iterator
@@ -15,6 +17,24 @@ from enum import Enum
 from types import ModuleType
 
 __all__ = ["METHODS", "Suite", "Unavailable", "load"]
+
+OTHERS: dict[str, tuple[str, ...]] = {
+    "test.test_asyncio.test_events": ("*.test_get_event_loop_new_process",),
+    "test.test_asyncio.test_unix_events": ("TestFork.*",),
+    "test.test_compileall": ("CommandLine*workers*", "CompileallTests*.*workers*"),
+    "test.test_fcntl": ("*",),
+    "test.test_genericalias": ("*",),
+    "test.test_importlib.test_threaded_import": ("*.test_multiprocessing_pool_circular_import",),
+    "test.test_logging": (
+        "ConfigDictTest.*queue*",
+        "LogRecordTest.*",
+        "QueueHandlerTest.*",
+        "QueueListenerTest.*",
+    ),
+    "test.test_pickle": ("CompatPickleTests.*",),
+    "test.test_re": ("*.test_search_anchor_at_beginning", "*.test_regression_gh94675"),
+}
+"""Modules for something else whose tests use processes, and which of their tests those are."""
 
 METHODS = ("fork", "spawn", "forkserver")
 
@@ -24,6 +44,10 @@ class Suite(Enum):
 
     MULTIPROCESSING = "multiprocessing"
     FUTURES = "futures"
+    MAIN = "main"
+    """How children find the main program again; programs that are run by command lines."""
+    OTHERS = "others"
+    """Tests of other modules of the standard library that use processes."""
 
 
 class Unavailable(Exception):
@@ -36,14 +60,13 @@ def load(suite: Suite, method: str) -> dict[str, unittest.TestCase]:
     Raises:
         Unavailable: this interpreter comes without them.
     """
-    modules = _MODULES[suite](method)
-    prefix = "" if suite is Suite.MULTIPROCESSING else None
     tests: dict[str, unittest.TestCase] = {}
-    for module in modules:
+    for module in _MODULES[suite](method):
+        where = "" if suite is Suite.MULTIPROCESSING else module.__name__.rpartition(".")[2] + "."
         for case in _cases(module, suite, method):
-            where = module.__name__.rpartition(".")[2] + "." if prefix is None else prefix
             for name in unittest.defaultTestLoader.getTestCaseNames(case):
-                tests[f"{where}{case.__name__}.{name}"] = case(name)
+                if suite is not Suite.OTHERS or _of_processes(module, f"{case.__name__}.{name}"):
+                    tests[f"{where}{case.__name__}.{name}"] = case(name)
     return tests
 
 
@@ -51,12 +74,22 @@ def _cases(module: ModuleType, suite: Suite, method: str) -> Iterator[type[unitt
     for name, value in sorted(vars(module).items()):
         if not (isinstance(value, type) and issubclass(value, unittest.TestCase)):
             continue
-        if suite is Suite.MULTIPROCESSING or _of_executor(name, method):
+        if suite is Suite.FUTURES:
+            wanted = _of_executor(name, method)
+        elif suite is Suite.MAIN:
+            wanted = name.lower() == f"{method}cmdlinetest"
+        else:
+            wanted = True
+        if wanted:
             yield value
 
 
+def _of_processes(module: ModuleType, test: str) -> bool:
+    return any(fnmatch.fnmatchcase(test, pattern) for pattern in OTHERS[module.__name__])
+
+
 def _of_executor(name: str, method: str) -> bool:
-    """Whether a class of the second suite is for process pools with this start method."""
+    """Whether a class of the suite of futures is for process pools with this start method."""
     rest = name.removeprefix("ProcessPool")
     start = method.capitalize()
     longer = [other.capitalize() for other in METHODS if other != method]
@@ -81,6 +114,23 @@ def _of_futures(_method: str) -> list[ModuleType]:
     ]
 
 
+def _of_main_handling(_method: str) -> list[ModuleType]:
+    _require("test.test_multiprocessing_main_handling")
+    return [importlib.import_module("test.test_multiprocessing_main_handling")]
+
+
+def _of_others(method: str) -> list[ModuleType]:
+    _require("test.test_logging")
+    multiprocessing.set_start_method(method)
+    modules = []
+    for name in OTHERS:
+        try:
+            modules.append(importlib.import_module(name))
+        except (ImportError, unittest.SkipTest):  # another version has other modules
+            continue
+    return modules
+
+
 def _require(name: str) -> None:
     try:
         found = importlib.util.find_spec(name) is not None
@@ -90,4 +140,9 @@ def _require(name: str) -> None:
         raise Unavailable(f"this interpreter was installed without {name}")
 
 
-_MODULES = {Suite.MULTIPROCESSING: _of_multiprocessing, Suite.FUTURES: _of_futures}
+_MODULES = {
+    Suite.MULTIPROCESSING: _of_multiprocessing,
+    Suite.FUTURES: _of_futures,
+    Suite.MAIN: _of_main_handling,
+    Suite.OTHERS: _of_others,
+}

@@ -10,7 +10,15 @@ from pathlib import Path
 
 from compat.judge import Outcome, Result
 
-__all__ = ["EXCLUDED", "Exclusion", "Judged", "Verdict", "compare", "read_exclusions"]
+__all__ = [
+    "EXCLUDED",
+    "Exclusion",
+    "Judged",
+    "Verdict",
+    "compare",
+    "needless",
+    "read_exclusions",
+]
 
 EXCLUDED = Path(__file__).with_name("excluded.txt")
 
@@ -74,6 +82,16 @@ def compare(
         _judge(test, was, results.get(test, Result(Outcome.MISSING)), exclusions)
         for test, was in baseline.items()
     ]
+
+
+def needless(exclusions: list[Exclusion], judged: list[Judged]) -> list[Exclusion]:
+    """Return the exclusions whose tests were run, and all passed."""
+    found = []
+    for exclusion in exclusions:
+        verdicts = {one.verdict for one in judged if exclusion.covers(one.test)}
+        if Verdict.PASS in verdicts and Verdict.EXCLUDED not in verdicts:
+            found.append(exclusion)
+    return found
 
 
 def _judge(test: str, was: Result, now: Result, exclusions: list[Exclusion]) -> Judged:

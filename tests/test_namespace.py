@@ -240,3 +240,17 @@ def test_every_module_imports_alone(name):
     if any(text in done.stderr for text in missing):
         pytest.skip(done.stderr.splitlines()[-1])
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["queues.Queue", "queues.JoinableQueue", "queues.SimpleQueue", "pool.ApplyResult"],
+)
+def test_a_class_with_a_parameter_keeps_it(name: str) -> None:
+    module, _, kind = name.partition(".")
+    ours = getattr(importlib.import_module(f"tines.{module}"), kind)
+    theirs = getattr(importlib.import_module(f"multiprocessing.{module}"), kind)
+    # The standard library's queues have it since 3.13 only, and ours always.
+    for one in (theirs, ours) if hasattr(theirs, "__class_getitem__") else (ours,):
+        assert one[int].__origin__ is one
+        assert one[int].__args__ == (int,)

@@ -90,7 +90,7 @@ CLIENTS = (
         ("-m", "pytest", "-q", "-p", "no:cacheprovider", "--cov=.", "--cov-report=term-missing"),
         files=("xdist_suite", "coveragerc"),
         variables={"COVERAGE_RCFILE": "coveragerc"},
-        compare=Compare(exit_code=1, keep=r"^test_many|^TOTAL| passed", masked=(_SECONDS,)),
+        compare=Compare(exit_code=1, keep=r"^test_many| passed", masked=(_SECONDS, r"\s+")),
     ),
     Client(
         "unittest-parallel",
@@ -106,7 +106,7 @@ CLIENTS = (
     ),
     Client(
         "django",
-        ("django>=4.2",),
+        ("django>=4.2", "tblib"),
         ("-m", "django", "test", "--parallel", "2", "-v", "2", "--settings=settings"),
         files=("django_project",),
         methods=("fork", "spawn"),

@@ -15,6 +15,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pickle import loads
 from queue import Empty, Full
+from types import GenericAlias
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from tines import _created
@@ -101,8 +102,9 @@ class _ChannelQueue(Generic[T]):
             self._closed = True
             self._channel.close()
 
-    def __class_getitem__(cls, _item: Any) -> Any:
-        return cls
+    # As in the standard library: not Generic's own, whose aliases leave a mark in every instance.
+    def __class_getitem__(cls, item: Any) -> GenericAlias:
+        return GenericAlias(cls, item)
 
 
 class Queue(_ChannelQueue[T]):

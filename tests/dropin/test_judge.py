@@ -65,9 +65,40 @@ def test_every_exclusion_has_a_reason(tmp_path: Path) -> None:
         verdicts.read_exclusions(bad)
 
 
+def test_an_exclusion_that_nothing_needs_any_more_is_told() -> None:
+    failed = Result(Outcome.FAIL)
+    exclusions = [Exclusion(pattern, "private") for pattern in ("A.*", "B.*", "C.*", "D.*")]
+    judged = verdicts.compare(
+        {"A.a": PASS, "A.b": PASS, "B.a": PASS, "B.b": PASS, "D.a": failed},
+        {"A.a": PASS, "A.b": failed, "B.a": PASS, "B.b": PASS, "D.a": failed},
+        exclusions,
+    )
+    assert [one.pattern for one in verdicts.needless(exclusions, judged)] == ["B.*"]
+
+
 @pytest.mark.slow
 @pytest.mark.watchdog(120)
-def test_a_real_run(tmp_path: Path) -> None:
+def test_programs_that_tests_start_run_by_the_runner(tmp_path: Path) -> None:
+    """The interpreter's options stay in front of ``-m tines``; a program sees its own arguments."""
+    code = (
+        "from compat import shard; shard._start_programs_by_the_runner();"
+        "from test.support.script_helper import assert_python_ok;"
+        "print(assert_python_ok('-W', 'error', '-c',"
+        " 'import multiprocessing, sys;"
+        " print(multiprocessing.Pool.__module__[:5], sys.argv, sys.warnoptions)', 'x').out.decode())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=100
+    )
+    if "No module named 'test" in done.stderr:
+        pytest.skip("the interpreter came without its tests")
+    assert done.stdout.strip() == "tines ['-c', 'x'] ['error']", done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.watchdog(120)
+@pytest.mark.parametrize("subject", ["runner", "alias"])
+def test_a_real_run(tmp_path: Path, subject: str) -> None:
     """Some tests of locks, from the listing to the file; skipped where they are not installed."""
     report = tmp_path / "report.json"
     done = subprocess.run(
@@ -81,6 +112,8 @@ def test_a_real_run(tmp_path: Path) -> None:
             "multiprocessing",
             "-k",
             "WithProcessesTestLock",
+            "--subject",
+            subject,
             "--json",
             str(report),
         ],
