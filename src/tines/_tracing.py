@@ -1,14 +1,12 @@
-"""Where tracing takes hold: asked when a pool or a process is made, and never for a task.
+"""Who is told of the processes that this one starts; ``None`` unless it is traced.
 
-Both names are ``None`` unless this process is traced. :mod:`tines.tracing` sets them; the rooms below it
-look here, so that none of them has to know it.
+:mod:`tines.tracing` sets it; the rooms below it look here, so that none of them has to know it.
 """
 
 from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any, Protocol
 
     class Observer(Protocol):
@@ -24,9 +22,6 @@ if TYPE_CHECKING:
             """Hear that a process of ours has ended, and how."""
 
 
-__all__ = ["make_core", "observer"]
-
-make_core: Callable[..., Any] | None = None
-"""Makes the inside of a pool, in place of ``tines.pool.runtime.core.Core``."""
+__all__ = ["observer"]
 
 observer: Observer | None = None

@@ -110,10 +110,11 @@ class BaseContext(_std.BaseContext):
         **options: Any,
     ) -> Pool:
         """Return a pool of worker processes; ``options`` are those of :class:`tines.pool.Pool`."""
-        from tines import pool, transport
+        from tines import transport
+        from tines.pool.worker import needed_by_workers
         from tines.process.start import early
 
-        needed = pool.needed_by_workers(options.get("transport") or transport.chosen())
+        needed = needed_by_workers(options.get("transport") or transport.chosen())
         early.begin(self.get_context().get_start_method(), needed)
         from tines.pool import Pool
 

@@ -149,7 +149,7 @@ def _let_go(pool: Pool, owner: int) -> None:
     if os.getpid() != owner:
         return  # a forked copy, whose workers are not here
     _left.add(pool)
-    pool._core.collector.call_later(pool.close)
+    pool._links.collector.call_later(pool.close)
 
 
 class ProcessPoolExecutor(Executor):

@@ -179,7 +179,7 @@ def test_the_standard_library_s_hang(make: MakePool) -> None:
     """cpython#66587: kill a worker while a map runs."""
     pool = make()
     result = pool.map_async(nap, [0.05] * 20, chunksize=1)
-    wait_for(lambda: pool._core.holder is not None)
+    wait_for(lambda: pool._core.cancelling.holder is not None)
     victim = next(iter(pool._core.supervisor.workers.values())).pid
     assert victim is not None
     os.kill(victim, signal.SIGKILL)

@@ -165,7 +165,7 @@ def test_the_parent_does_not_grow_with_the_input(make: MakePool, ordered: bool) 
 def test_tasks_begin_before_the_first_next(make: MakePool) -> None:
     pool = make()
     iterator = pool.imap(square, (x for x in range(3)))
-    wait_for(lambda: sum(pool._core.done) == 3 or len(iterator.store) == 3)
+    wait_for(lambda: sum(pool._core.tally.done) == 3 or len(iterator.store) == 3)
     assert list(iterator) == [0, 1, 4]
 
 

@@ -106,7 +106,7 @@ def test_a_pool_that_is_forgotten_when_it_breaks_ends(make: MakePool) -> None:
     core = pool._core
     supervisor = core.supervisor
     supervisor._abandoned = True  # it will know of both at once
-    core.breaks("it is to", OSError("on purpose"))
+    core.machine.breaks("it is to", OSError("on purpose"))
     supervisor.join()
     assert not supervisor.workers
 

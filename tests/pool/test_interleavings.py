@@ -121,7 +121,8 @@ def test_cancelling_a_task_whose_worker_dies_at_that_moment_stops_no_other_worke
     """It is sent again, to another worker, between the look where it is and the order to stop it."""
     pool = make(2, retries=1)
     core = pool._core
-    holder, order, start = core.holder, core.supervisor.order, core.supervisor._start
+    holder, order = core.cancelling.holder, core.supervisor.order
+    start = core.supervisor._start
     gate = str(tmp_path / "gate")
     moved = threading.Event()
     result = pool.apply_async(hold, (gate,))
@@ -151,7 +152,7 @@ def test_cancelling_a_task_whose_worker_dies_at_that_moment_stops_no_other_worke
         order(instruction)
 
     monkeypatch.setattr(core.supervisor, "_start", start_later)
-    monkeypatch.setattr(core, "holder", look_and_move)
+    monkeypatch.setattr(core.cancelling, "holder", look_and_move)
     monkeypatch.setattr(core.supervisor, "order", note)
     assert result.cancel()
     assert stopped and holder(other[0]) not in stopped
@@ -184,7 +185,7 @@ def test_a_pool_that_ends_while_a_task_is_being_cancelled_harms_nobody(
     core = pool._core
     result = pool.apply_async(nap, (60,))
     wait_for(result.running)
-    stop = stop_before(monkeypatch, core.tasks if step == "revoke" else core, step)
+    stop = stop_before(monkeypatch, core.tasks if step == "revoke" else core.cancelling, step)
     with ThreadPoolExecutor(1) as thread:
         cancelling = thread.submit(result.cancel)
         with stop:
@@ -231,7 +232,7 @@ def test_a_task_may_end_while_it_is_described(make: MakePool) -> None:
         def data(self) -> Any:  # type: ignore[override]
             return next(self.looks, None)
 
-    assert "a task" in statistics._describe(pool._core, Ending())
+    assert "a task" in statistics.describe(Ending(), pool._core.functions)
 
 
 def test_two_threads_may_open_a_result_at_once() -> None:

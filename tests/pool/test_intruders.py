@@ -203,7 +203,7 @@ def test_a_forked_child_needs_no_lock_that_a_thread_held(make: MakePool) -> None
     held, forked = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with pool._core.supervisor._waking, pool._core.lock:
+        with pool._core.supervisor._waking, pool._core.machine.lock:
             held.set()
             forked.wait()
 

@@ -10,7 +10,7 @@ import pytest
 
 import tines
 import traced_tasks
-from tines import _tracing
+from tines.pool.events import observer_of
 from tines.tracing import workers
 from trace_format import load_checked
 from trace_tools import events, names_of, pool_of
@@ -117,11 +117,11 @@ def test_a_task_may_trace_itself_inside_a_trace(run, tmp_path):
 
 def test_nothing_is_traced_otherwise(run):
     with pool_of(1) as pool:
-        assert type(pool._core).__name__ == "Core"
+        assert pool._core.dispatcher._observer is None
         with tines.trace(run):
             pool.apply(traced_tasks.square, (1,))
     assert not events(load_checked(run), "run")
-    assert _tracing.make_core is None
+    assert observer_of("ring", 1) is None
 
 
 def test_an_empty_trace_is_valid(run):
@@ -172,7 +172,7 @@ def test_a_path_that_cannot_be_written_fails_at_the_start(tmp_path, where):
         tines.trace(tmp_path / where),
     ):
         pytest.fail("it has started")
-    assert _tracing.make_core is None
+    assert observer_of("ring", 1) is None
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 

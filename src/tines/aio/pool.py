@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from tines.pool.jobs.back_pressure import Pressure
     from tines.pool.jobs.result import ApplyResult
+    from tines.pool.ports import CallRoom
     from tines.progress.options import ProgressArgument
 
 __all__ = ["Pool", "outcome"]
@@ -93,8 +93,8 @@ class Pool:
         **options: Any,
     ) -> T:
         """Call ``func(*args, **kwds)`` in a worker and return what it returns."""
-        if self.pool._core.pressure.full:
-            await _room(self.pool._core.pressure)
+        if self.pool._links.pressure.full:
+            await _room(self.pool._links.pressure)
         return await outcome(self.pool.apply_async(func, args, kwds, **options))
 
     async def map(
@@ -178,6 +178,7 @@ class Pool:
         shown = pool._displays.wanted(progress)
         bridge = current()
         stream = Stream(
+            pool._links,
             pool,
             func,
             iterable,
@@ -187,7 +188,7 @@ class Pool:
             chunksize=chunksize,
             buffersize=buffersize,
         )
-        pool._core.begin(stream)
+        pool._links.feeding.begin(stream)
         if shown is not None:
             from tines.pool.progress import label_of, length
             from tines.progress.live import show
@@ -228,7 +229,7 @@ class Pool:
 class _Turn:
     """Wakes a task when something is over, and there may be room for what it wants to send."""
 
-    def __init__(self, pressure: Pressure) -> None:
+    def __init__(self, pressure: CallRoom) -> None:
         self._pressure = pressure
         self._bridge = current()
         self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -239,7 +240,7 @@ class _Turn:
             self._bridge.post(lambda: wake(self.future))
 
 
-async def _room(pressure: Pressure) -> None:
+async def _room(pressure: CallRoom) -> None:
     """Wait until not too many bytes are under way."""
     while pressure.full:
         turn = _Turn(pressure)

@@ -36,7 +36,7 @@ from tines.progress.contract import Counts
 from tines.wire import messages
 
 if TYPE_CHECKING:
-    from tines.pool import Pool
+    from tines.pool.ports import Links, Room
     from tines.progress.live import Bar
 
 __all__ = ["ResultIterator", "Stream"]
@@ -61,7 +61,8 @@ class Stream:
 
     def __init__(
         self,
-        pool: Pool,
+        links: Links,
+        pool: object,
         func: Any,
         source: Iterable[Any] | AsyncIterable[Any],
         options: TaskOptions,
@@ -71,10 +72,11 @@ class Stream:
         chunksize: int,
         buffersize: int | None,
     ) -> None:
-        self._pool: Pool | None = pool
-        self._core = core = pool._core
-        self._dispatcher = core.dispatcher
-        self.pressure = core.pressure
+        self._pool: object = pool  # held until it is closed
+        self._dispatcher = links.dispatcher
+        self._feeding = links.feeding
+        self._cancelling = links.cancelling
+        self.pressure: Room = links.pressure
         self.item_size = 0
         # Bytes of a result, going by the last one that was taken; 0 if that was small.
         self._result_size = 0
@@ -82,7 +84,7 @@ class Stream:
         self._bridge = bridge
         timed = options.timeout is not None
         self._chunksize = 1 if timed or options.retry_on else chunksize
-        self._window = buffersize or AHEAD * core.state.target * self._chunksize
+        self._window = buffersize or AHEAD * links.registry.target * self._chunksize
         # An error for what can be iterated over in no way is due here, not in the feeder.
         self._source: Any = (
             source.__aiter__() if isinstance(source, AsyncIterable) else iter(source)
@@ -94,7 +96,7 @@ class Stream:
         self._current: deque[Outcome] = deque()
         self._waiting: set[asyncio.Future[None]] = set()
         self._room: asyncio.Future[None] | None = None
-        reference, self._shared = core.functions.refer_many(func)
+        reference, self._shared = links.functions.refer_many(func)
         self._encode = functools.partial(encode_items, reference, messages.EACH, timed, False)
         self._feeder: asyncio.Task[None] | None = None
 
@@ -112,7 +114,7 @@ class Stream:
         if self._bridge.open:
             self._bridge.post(self._widen)
         else:
-            self._core.exhausted(self)
+            self._feeding.exhausted(self)
 
     def encode(self, chunk: Chunk) -> tuple[int, Any, Any]:
         """Encode a chunk."""
@@ -218,7 +220,7 @@ class Stream:
             self._pulled += 1
         if self._feeder is not None and self._feeder is not asyncio.current_task():
             self._feeder.cancel()
-        self._core.exhausted(self)
+        self._feeding.exhausted(self)
         self._wake()
 
     def _widen(self) -> None:
@@ -286,7 +288,7 @@ class Stream:
         under_way = self._consumed + len(self._current) < self._pulled or not self._exhausted
         self._end_input(None)
         if under_way:
-            self._core.cancel_job(self)
+            self._cancelling.cancel_job(self)
         self._store.clear()
         self._current.clear()
         if self._shared is not None:

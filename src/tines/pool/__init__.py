@@ -7,6 +7,8 @@ To read it, bottom-up; each room opens with a map of its own::
     options     what a pool and a call can be asked for
     scheduler/  every decision, as one state machine without clock, thread or process
     worker/     what runs in a worker, or travels to one
+    events      what a pool tells of itself to whoever subscribes
+    ports       what the parts of a pool ask of each other
     jobs/       what callers hold: results, maps, iterators
     runtime/    threads and effects: sending, collecting, watching over workers, the end
     progress    how calls are shown (with ``displays``)
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from tines.pool.facade import Pool
-    from tines.pool.jobs.failures import MaybeEncodingError
     from tines.pool.jobs.imap import IMapIterator, IMapUnorderedIterator
     from tines.pool.jobs.map import MapResult
     from tines.pool.jobs.result import ApplyResult, AsyncResult
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from tines.pool.progress import watch
     from tines.pool.runtime.statistics import PoolStatistics, WorkerStatistics
     from tines.pool.threadpool import ThreadPool
-    from tines.transport.contract import Transport
+    from tines.pool.worker.unsendable import MaybeEncodingError
 
 __all__ = [
     "ApplyResult",
@@ -59,7 +60,7 @@ _HOMES = {
     "IMapIterator": "tines.pool.jobs.imap",
     "IMapUnorderedIterator": "tines.pool.jobs.imap",
     "MapResult": "tines.pool.jobs.map",
-    "MaybeEncodingError": "tines.pool.jobs.failures",
+    "MaybeEncodingError": "tines.pool.worker.unsendable",
     "Pool": "tines.pool.facade",
     "PoolOptions": "tines.pool.options",
     "PoolStatistics": "tines.pool.runtime.statistics",
@@ -71,17 +72,6 @@ _HOMES = {
 }
 
 _ours, __dir__ = on_first_use(__name__, _HOMES)
-
-
-def needed_by_workers(transport: Transport) -> tuple[str, ...]:
-    """Return the modules that a worker imports before its first task."""
-    return (
-        "tines.pool.worker.main",
-        "tines.pool.worker.setup",
-        type(transport).__module__,
-        "tines.engines.child",
-        "tines.process.lifecycle.box",
-    )
 
 
 def __getattr__(name: str) -> Any:

@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tines.pool.facade import Pool
     from tines.pool.jobs.imap import IMapIterator
     from tines.pool.jobs.map import MapResult
+    from tines.pool.ports import Links
     from tines.progress.live import Bar
     from tines.progress.options import ProgressArgument, ProgressOptions
 
@@ -46,11 +46,13 @@ class Displays:
 
         return choose(progress)
 
-    def map(self, shown: ProgressOptions, pool: Pool, func: Any, *arguments: Any) -> MapResult[Any]:
+    def map(
+        self, shown: ProgressOptions, links: Links, pool: object, func: Any, *arguments: Any
+    ) -> MapResult[Any]:
         """Return the result of a map that is shown."""
         from tines.pool.progress import ShownMapResult, label_of
 
-        result = ShownMapResult(pool, func, *arguments)
+        result = ShownMapResult(links, pool, func, *arguments)
         self.add(result.show(shown, label_of(func)))
         return result
 

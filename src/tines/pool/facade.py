@@ -12,12 +12,11 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tines import _created, _tracing
+from tines import _created
 from tines import transport as _transport
 from tines._arguments import check_context, check_initializer
 from tines.engines.local import LocalEngine
-from tines.pool import needed_by_workers
-from tines.pool.calls import begin_imap, begin_map
+from tines.pool.calls import Calls
 from tines.pool.displays import Displays
 from tines.pool.jobs.imap import IMapIterator, IMapUnorderedIterator
 from tines.pool.jobs.map import MapResult
@@ -29,10 +28,11 @@ from tines.pool.options import (
     check_count,
     pool_options,
 )
-from tines.pool.runtime import statistics
 from tines.pool.runtime.core import Core
 from tines.pool.runtime.statistics import PoolStatistics
 from tines.pool.scheduler.phase import Phase
+from tines.pool.scheduler.state import PoolState
+from tines.pool.worker import needed_by_workers
 from tines.pool.worker.setup import make_setup
 from tines.process.lifecycle import launch
 from tines.wire import messages
@@ -98,7 +98,7 @@ class Pool:
             )
         check_context("context", context)
         chosen = pool_options(processes, maxtasksperchild, dict(options))
-        self._displays = Displays(progress)
+        self._displays = displays = Displays(progress)
         carrier = _transport.chosen() if transport is None else transport
         if context is None:
             from tines import process
@@ -111,8 +111,9 @@ class Pool:
         setup = make_setup(initializer, tuple(initargs), chosen, carrier, method)
         self._options = chosen
         self._task_options = chosen.task
-        make_core = _tracing.make_core or Core
-        self._core: Core = make_core(chosen, setup, carrier, LocalEngine(context, method))
+        self._core = Core(chosen, setup, carrier, LocalEngine(context, method))
+        self._links = self._core.links
+        self._calls = Calls(self._links, chosen, displays)
         self._submit = self._core.dispatcher.submit
         self._core.start()
         self._abandon = weakref.finalize(self, self._core.supervisor.abandon)
@@ -133,7 +134,7 @@ class Pool:
         **options: Unpack[TaskKeywords],
     ) -> T:
         """Call ``func(*args, **kwds)`` in a worker and return what it returns."""
-        result: ApplyResult[T] = ApplyResult(self)
+        result: ApplyResult[T] = ApplyResult(self._links, self)
         if options or self._task_options is not DEFAULT:
             result.configure(self._task_options.changed(dict(options)), None)
         self._submit(result, func, args, kwds)
@@ -149,7 +150,7 @@ class Pool:
         **options: Unpack[TaskKeywords],
     ) -> AsyncResult[T]:
         """Have ``func(*args, **kwds)`` called in a worker; return its result to be."""
-        result: ApplyResult[T] = ApplyResult(self)
+        result: ApplyResult[T] = ApplyResult(self._links, self)
         if (
             callback is not None
             or error_callback is not None
@@ -159,7 +160,7 @@ class Pool:
             callbacks = _callbacks(callback, error_callback)
             result.configure(self._task_options.changed(dict(options)), callbacks)
         self._submit(result, func, args, kwds)
-        self._core.collector.expect(result.express)
+        self._links.collector.expect(result.express)
         return result
 
     # Maps.
@@ -174,7 +175,9 @@ class Pool:
         **options: Unpack[TaskKeywords],
     ) -> list[T]:
         """Return ``[func(item) for item in iterable]``, worked out by the workers."""
-        result = begin_map(self, func, iterable, messages.CHUNK, chunksize, None, progress, options)
+        result = self._calls.map(
+            self, func, iterable, messages.CHUNK, chunksize, None, progress, options
+        )
         return result.get()
 
     def map_async(
@@ -190,7 +193,7 @@ class Pool:
     ) -> MapResult[T]:
         """Begin what :meth:`map` does; return its result to be."""
         callbacks = _callbacks(callback, error_callback)
-        return begin_map(
+        return self._calls.map(
             self, func, iterable, messages.CHUNK, chunksize, callbacks, progress, options
         )
 
@@ -204,7 +207,9 @@ class Pool:
         **options: Unpack[TaskKeywords],
     ) -> list[T]:
         """Return ``[func(*item) for item in iterable]``, worked out by the workers."""
-        result = begin_map(self, func, iterable, messages.STAR, chunksize, None, progress, options)
+        result = self._calls.map(
+            self, func, iterable, messages.STAR, chunksize, None, progress, options
+        )
         return result.get()
 
     def starmap_async(
@@ -220,7 +225,7 @@ class Pool:
     ) -> MapResult[T]:
         """Begin what :meth:`starmap` does; return its result to be."""
         callbacks = _callbacks(callback, error_callback)
-        return begin_map(
+        return self._calls.map(
             self, func, iterable, messages.STAR, chunksize, callbacks, progress, options
         )
 
@@ -235,7 +240,7 @@ class Pool:
         **options: Unpack[TaskKeywords],
     ) -> IMapIterator[T]:
         """Iterate over the results in order, reading the input at most ``buffersize`` items ahead."""
-        return begin_imap(
+        return self._calls.imap(
             self, IMapIterator, func, iterable, chunksize, buffersize, progress, options
         )
 
@@ -250,7 +255,7 @@ class Pool:
         **options: Unpack[TaskKeywords],
     ) -> IMapIterator[T]:
         """Iterate over the results as they come; otherwise as :meth:`imap`."""
-        return begin_imap(
+        return self._calls.imap(
             self, IMapUnorderedIterator, func, iterable, chunksize, buffersize, progress, options
         )
 
@@ -268,23 +273,23 @@ class Pool:
             raise ValueError(
                 f"processes={processes} is too many: this pool has room for {core.slots}"
             )
-        if core.state.phase is not Phase.OPEN:
-            core.refuse()
-        core.resize(processes)
+        if not core.state.is_open:
+            core.machine.refuse()
+        core.machine.event(PoolState.resize, processes)
 
     def statistics(self) -> PoolStatistics:
         """Return what the pool and each of its workers are doing at this moment."""
         if self._core.state.phase is Phase.FORKED:
-            self._core.refuse()
-        return statistics.take(self._core)
+            self._core.machine.refuse()
+        return self._core.statistics.take()
 
     def close(self) -> None:
         """Accept no more tasks. The workers leave when what was accepted is done."""
-        self._core.close()
+        self._core.machine.event(PoolState.close)
 
     def terminate(self) -> None:
         """Stop the workers at once; what is not done fails. Legal in callbacks too."""
-        self._core.terminate()
+        self._core.machine.terminate()
         self._core.join()
         _created.tell_ending(self)
         self._displays.close()
@@ -297,16 +302,16 @@ class Pool:
             ValueError: neither :meth:`close` nor :meth:`terminate` was called.
         """
         if self._core.state.phase is Phase.FORKED:
-            self._core.refuse()
-        if self._core.state.phase is Phase.OPEN:
+            self._core.machine.refuse()
+        if self._core.state.is_open:
             raise ValueError("Pool is still running")
         self._core.join()
         _created.tell_ending(self)
         self._displays.close()
 
     def __enter__(self) -> Self:
-        if self._core.state.phase is not Phase.OPEN:
-            self._core.refuse()
+        if not self._core.state.is_open:
+            self._core.machine.refuse()
         return self
 
     def __exit__(
@@ -317,10 +322,10 @@ class Pool:
     ) -> None:
         self.terminate()
 
-    def __del__(self, _open: Phase = Phase.OPEN, _warn: Any = warnings.warn) -> None:
+    def __del__(self, _warn: Any = warnings.warn) -> None:
         # Bound early: at the end of the interpreter the names of modules go before the last objects.
         core = getattr(self, "_core", None)
-        if core is not None and core.state.phase is _open:
+        if core is not None and core.state.is_open:
             _warn(
                 f"unclosed running multiprocessing pool {self!r}",
                 ResourceWarning,

@@ -1,7 +1,7 @@
 """The recorder of this process, and how a traced process passes tracing on to its children.
 
-There is at most one recorder in a process. Where one is installed, :mod:`tines._tracing` says so: pools
-that are made are traced ones, and every process that is started opens a spool of its own in the same
+There is at most one recorder in a process. Where one is installed, it subscribes to the pools that are
+made, and :mod:`tines._tracing` says so: every process that is started opens a spool of its own in the same
 directory, before anything of the user's runs. So children of children are traced as well, by any
 start method; a killed process leaves what it had written.
 """
@@ -15,12 +15,14 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing import current_process, util
 from pathlib import Path
 from typing import Any
 
 from tines import _tracing
+from tines.pool import events
 from tines.process.base import at_start
 from tines.tracing.records import Kind, meta
 from tines.tracing.spool import Role, Spool
@@ -30,6 +32,9 @@ __all__ = ["SUFFIX", "Join", "Recorder", "ThreadState", "current", "install", "u
 SUFFIX = ".spool"
 MOST_PROCESSES = 1024
 """How many spools a process gives to its children; those beyond are started without one."""
+
+Observe = Callable[["Recorder", str, int], events.Observer]
+"""Makes what observes a pool. Travels with children, so it is found by its name."""
 
 _log = logging.getLogger("tines.tracing")
 _now = time.monotonic_ns
@@ -41,16 +46,16 @@ class ThreadState:
     Attributes:
         tid: Its number in the system.
         began: When it began to do what its next record is about; 0 if that is not known.
-        chunks: Whether several tasks are sent one after the other.
+        sending: When it was through with that, and began to send.
         last: The end of its latest record: no later one begins before.
     """
 
-    __slots__ = ("began", "chunks", "last", "tid")
+    __slots__ = ("began", "last", "sending", "tid")
 
     def __init__(self) -> None:
         self.tid = threading.get_native_id()
         self.began = 0
-        self.chunks = False
+        self.sending = 0
         self.last = 0
 
 
@@ -61,11 +66,13 @@ class Recorder:
         spool: Where to.
         active: Whether it is still wanted.
         child_bytes: How large the spools of children may be.
+        observe: Makes what observes a pool.
     """
 
-    def __init__(self, spool: Spool, directory: Path, max_bytes: int) -> None:
+    def __init__(self, spool: Spool, directory: Path, max_bytes: int, observe: Observe) -> None:
         self.spool = spool
         self.active = True
+        self.observe = observe
         self._directory = directory
         self.child_bytes = max_bytes
         self._local = threading.local()
@@ -97,7 +104,7 @@ class Recorder:
                 self.spool.name(f"untraced\0processes after the first {MOST_PROCESSES}")
             self._refused += 1
             return None
-        return Join(str(self._directory), self.child_bytes, name, self.spool.identity)
+        return Join(str(self._directory), self.child_bytes, name, self.spool.identity, self.observe)
 
     # The observer of processes.
 
@@ -140,12 +147,14 @@ class Join:
         max_bytes: How large one may be.
         name: What the child is called.
         parent: The identity of its parent's spool.
+        observe: Makes what observes a pool of the child's.
     """
 
     directory: str
     max_bytes: int
     name: str
     parent: int
+    observe: Observe
 
     def __call__(self) -> None:
         """Open a spool and record into it. A child that cannot is not traced, and runs."""
@@ -155,7 +164,12 @@ class Join:
         name = current_process().name or self.name
         try:
             recorder = create(
-                Path(self.directory), self.max_bytes, name, Role.PROCESS, parent=self.parent
+                Path(self.directory),
+                self.max_bytes,
+                name,
+                Role.PROCESS,
+                self.observe,
+                parent=self.parent,
             )
         except OSError as error:
             if os.path.isdir(self.directory):  # the trace has not simply ended
@@ -166,7 +180,9 @@ class Join:
         util.Finalize(None, recorder.exiting, exitpriority=-2000)
 
 
-def create(directory: Path, max_bytes: int, name: str, role: Role, *, parent: int = 0) -> Recorder:
+def create(
+    directory: Path, max_bytes: int, name: str, role: Role, observe: Observe, *, parent: int = 0
+) -> Recorder:
     """Make a recorder with a new spool.
 
     Raises:
@@ -179,7 +195,7 @@ def create(directory: Path, max_bytes: int, name: str, role: Role, *, parent: in
         with contextlib.suppress(OSError):
             path.unlink()
         raise
-    return Recorder(spool, directory, max_bytes)
+    return Recorder(spool, directory, max_bytes, observe)
 
 
 _current: Recorder | None = None
@@ -193,11 +209,10 @@ def current() -> Recorder | None:
 def install(recorder: Recorder) -> Recorder | None:
     """Record into this from now on; return what was recorded into before."""
     global _current
-    from tines.tracing.pools import TracedCore
-
     previous, _current = _current, recorder
     _tracing.observer = recorder
-    _tracing.make_core = TracedCore
+    if previous is None:
+        events.subscribe(_observe)
     at_start(_prepare)
     return previous
 
@@ -208,8 +223,14 @@ def uninstall(previous: Recorder | None = None) -> None:
     if previous is not None:
         install(previous)
         return
-    _current = None
-    _tracing.observer = _tracing.make_core = None
+    if _current is not None:
+        _current = _tracing.observer = None
+        events.unsubscribe(_observe)
+
+
+def _observe(transport: str, processes: int) -> events.Observer | None:
+    recorder = _current
+    return None if recorder is None else recorder.observe(recorder, transport, processes)
 
 
 def _prepare() -> Join | None:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tines.tracing import recorder as _recorder
+from tines.tracing.pools import TracedPool
 from tines.tracing.recorder import SUFFIX, Recorder
 from tines.tracing.spool import SMALLEST, Role, stop
 
@@ -204,7 +205,8 @@ class _Session:
         self.directory = directory
         self.traces: list[Trace] = []
         spool_bytes = max_bytes * MAIN_FACTOR
-        recorder = _recorder.create(directory, spool_bytes, current_process().name, Role.MAIN)
+        name = current_process().name
+        recorder = _recorder.create(directory, spool_bytes, name, Role.MAIN, TracedPool)
         recorder.child_bytes = max_bytes
         self._recorder: Recorder = recorder
         self.identity = recorder.spool.identity

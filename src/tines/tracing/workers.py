@@ -6,7 +6,6 @@ sent. The worker's loop is the same as without tracing.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import struct
 import time
@@ -14,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tines.errors import QueueShutDown, TransportError
 from tines.pool.worker import main as worker
 from tines.pool.worker.functions import FunctionCache, name_of
 from tines.tracing import recorder as _recorder
@@ -26,7 +24,7 @@ if TYPE_CHECKING:
     from tines.tracing.recorder import Join, Recorder
     from tines.transport.contract import Buffer, Channel, Message
 
-__all__ = ["Badge", "main"]
+__all__ = ["Badge"]
 
 _now = time.monotonic_ns
 
@@ -58,23 +56,19 @@ class Badge:
     owner: int
     pool: int
 
-
-def main(control: Control | None, badge: Badge, spec: worker.WorkerSpec) -> None:
-    """Be a worker that is traced. What the process runs."""
-    badge.join()
-    recorder = _recorder.current()
-    if recorder is None:
-        worker.main(control, spec)
-        return
-    recorder.spool.join_pool(badge.owner, badge.pool, spec.slot)
-    log = _TaskLog(recorder)
-    tasks: Any = _Tasks(spec.tasks, log)
-    results: Any = _Results(spec.results, log)
-    spec = worker.WorkerSpec(spec.slot, tasks, results, spec.setup, spec.environment)
-    traced = _TracedWorker(control, spec, log)
-    with contextlib.suppress(QueueShutDown, TransportError):
-        if traced.prepare():
-            traced.serve()
+    def run(self, control: Control | None, spec: worker.WorkerSpec) -> None:
+        """Be a worker that is traced; see :class:`tines.pool.worker.main.Witness`."""
+        self.join()
+        recorder = _recorder.current()
+        if recorder is None:
+            worker.run(worker.Worker(control, spec))
+            return
+        recorder.spool.join_pool(self.owner, self.pool, spec.slot)
+        log = _TaskLog(recorder)
+        tasks: Any = _Tasks(spec.tasks, log)
+        results: Any = _Results(spec.results, log)
+        spec = worker.WorkerSpec(spec.slot, tasks, results, spec.setup, spec.environment)
+        worker.run(_TracedWorker(control, spec, log))
 
 
 class _TaskLog:
@@ -233,7 +227,7 @@ def _name(function: object) -> str:
     return name_of(function).removeprefix("__mp_main__.")
 
 
-class _TracedWorker(worker._Worker):
+class _TracedWorker(worker.Worker):
     """The pool's worker, which also says when it pickles a chunk's results, and fails."""
 
     def __init__(self, control: Control | None, spec: worker.WorkerSpec, log: _TaskLog) -> None:

@@ -27,10 +27,12 @@ from typing import TYPE_CHECKING, Any
 
 from tines._config import available_memory
 from tines.pool.jobs.result import Waitable
-from tines.pool.scheduler.phase import ENDED, Phase
 
 if TYPE_CHECKING:
-    from tines.pool.runtime.core import Core
+    from collections.abc import Callable
+
+    from tines.pool.jobs.result import ApplyResult
+    from tines.pool.ports import Registry, Waits
     from tines.pool.scheduler.task import Task
 
 __all__ = ["Pressure", "weight"]
@@ -53,8 +55,10 @@ class Pressure:
     """The heavy messages of one pool.
 
     Args:
-        core: Whose they are.
         limit: What the user wants; ``None`` takes the defaults.
+        registry: Knows which tasks are open, and whether the pool is.
+        collector: Whom calls that find no room wait with.
+        refuse: Raises, for a call that waited until the pool was closed.
 
     Attributes:
         heavy: From how many bytes on a message counts.
@@ -62,8 +66,16 @@ class Pressure:
         total: How many are.
     """
 
-    def __init__(self, core: Core, limit: int | None) -> None:
-        self._core = core
+    def __init__(
+        self,
+        limit: int | None,
+        registry: Registry,
+        collector: Waits,
+        refuse: Callable[[], None],
+    ) -> None:
+        self._registry = registry
+        self._collector = collector
+        self._refuse = refuse
         self.limit = limit or AHEAD
         self._given = limit
         self.heavy = min(HEAVY, max(1, self.limit // 64))
@@ -78,7 +90,7 @@ class Pressure:
         """Bytes that calls may have under way: to ask for it takes a while, and most pools never do."""
         return self._given or max(AHEAD, available_memory() // CALLS_SHARE)
 
-    def admit(self, task: Any, data: Any, buffers: Sequence[Any]) -> None:
+    def admit(self, task: ApplyResult[Any], data: Any, buffers: Sequence[Any]) -> None:
         """A call is about to be sent: count it; where there is no room, wait. Any thread."""
         size = weight(data, buffers)
         if size < self.heavy:
@@ -90,11 +102,11 @@ class Pressure:
                 turn = _Turn(self, size)
             self._turns.append(turn)
             try:
-                self._core.collector.wait(turn)
+                self._collector.wait(turn)
             finally:
                 self._turns.remove(turn)
-            if self._core.state.phase is not Phase.OPEN:
-                self._core.refuse()
+            if not self._registry.is_open:
+                self._refuse()
         task.add_waiter(_Bell(self, id(task)))
 
     def sent(self, task: Any, data: Any, buffers: Sequence[Any]) -> None:
@@ -121,15 +133,13 @@ class Pressure:
     def admits(self, size: int) -> bool:
         """Whether a call of this size may go, or need not wait any more."""
         return (
-            not self.total
-            or self.total + size <= self._limit_of_calls
-            or self._core.state.phase in ENDED
+            not self.total or self.total + size <= self._limit_of_calls or self._registry.has_ended
         )
 
     @property
     def full(self) -> bool:
         """Whether calls, of whatever size, would have to wait."""
-        return self.total >= self._limit_of_calls and self._core.state.phase not in ENDED
+        return self.total >= self._limit_of_calls and not self._registry.has_ended
 
     def watch(self, turn: Any) -> None:
         """Have ``turn.wake()`` called, in any thread, whenever something is over."""
@@ -141,7 +151,7 @@ class Pressure:
 
     def _enter(self, task: Task, size: int) -> bool:
         with self._lock:
-            if not (self.admits(size) or self._core.collector.is_current or _in_event_loop()):
+            if not (self.admits(size) or self._collector.is_current or _in_event_loop()):
                 return False
             self._add(id(task), size)
             return True
@@ -152,9 +162,8 @@ class Pressure:
 
     def _forget_what_is_over(self) -> None:
         """Before anybody waits: make sure that what is waited for can come."""
-        state = self._core.state
         with self._lock:
-            alive = {id(task) for task in (*list(state.pending.values()), *list(state.delayed))}
+            alive = {id(task) for task in self._registry.open_tasks()}
             for key in [key for key in self._weights if key not in alive]:
                 self.total -= self._weights.pop(key)
 

@@ -6,43 +6,20 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tines.pool.options import TaskOptions
-from tines.pool.scheduler.task import Task
+from tines.pool.scheduler.task import Job, Task
 from tines.pool.worker.functions import Reference
 from tines.wire import messages
 
 if TYPE_CHECKING:
-    from tines.pool.jobs.back_pressure import Pressure
+    from tines.pool.ports import Room
 
-__all__ = ["Chunk", "Job", "encode_items"]
+__all__ = ["Chunk", "ChunkedJob", "encode_items"]
 
 
-class Job(Protocol):
-    """What sends chunks and takes their results: a map, or an iterator."""
+class ChunkedJob(Job, Protocol):
+    """A job, to its chunks."""
 
-    options: TaskOptions
-    pressure: Pressure
-    item_size: int
-    """Bytes of an item, going by the last chunk that was heavy; 0 before one was."""
-    retried: int
-    """How many further attempts its items had; the state machine counts them."""
-
-    def encode(self, chunk: Chunk) -> tuple[int, Any, Any]:
-        """Return ``(kind, data, buffers)`` of the message for a chunk."""
-
-    def arrived(self, chunk: Chunk, kind: int, data: Any, buffers: Any) -> None:
-        """Take results of a chunk as they came; they begin at its first unreported item."""
-
-    def failed(self, chunk: Chunk, error: BaseException) -> None:
-        """Take an error for every unreported item of a chunk."""
-
-    def feed(self) -> None:
-        """Begin to send chunks."""
-
-    def refill(self) -> None:
-        """Results have arrived: send more chunks, if the job wants that now."""
-
-    def abandon(self, error: BaseException) -> None:
-        """The pool has ended: nothing more will be sent."""
+    pressure: Room
 
 
 class Chunk(Task):
@@ -53,7 +30,9 @@ class Chunk(Task):
     items: Sequence[Any] | None = None
     """The items themselves, where the job does not keep them."""
 
-    def __init__(self, job: Any, start: int, stop: int, options: TaskOptions) -> None:
+    job: ChunkedJob
+
+    def __init__(self, job: ChunkedJob, start: int, stop: int, options: TaskOptions) -> None:
         self.job = job
         self.start = start
         self.stop = stop
@@ -72,8 +51,7 @@ class Chunk(Task):
 
     def encoded(self) -> tuple[int, Any, Any]:
         """Return the message that carries it."""
-        job: Job = self.job
-        return job.encode(self)
+        return self.job.encode(self)
 
     def settle(self, kind: int, data: Any, buffers: Any) -> None:
         """Hand the outcome to the job."""

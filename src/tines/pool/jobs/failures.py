@@ -8,11 +8,9 @@ import traceback
 import weakref
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from tines._std import standard
 from tines.errors import (
     EncodeError,
     PoolBrokenError,
-    ResultEncodeError,
     TaskCancelledError,
     TaskTimeoutError,
     WorkerLostError,
@@ -24,18 +22,15 @@ from tines.wire import messages, pickling
 
 if TYPE_CHECKING:
     import logging
-    import multiprocessing.pool as std
 
     from tines.pool.worker.functions import Functions
-else:
-    std = standard("pool")
 
 __all__ = [
-    "MaybeEncodingError",
     "Unfetched",
     "broken_error",
     "describe_task",
     "described",
+    "ended_error",
     "exception_for",
     "logger",
 ]
@@ -49,25 +44,6 @@ def logger() -> logging.Logger:
     import logging
 
     return logging.getLogger("tines.pool")
-
-
-class MaybeEncodingError(ResultEncodeError, std.MaybeEncodingError):  # type: ignore[name-defined,misc]
-    """What a task returned cannot be sent back. Both ours and the standard library's error.
-
-    Attributes:
-        exc: Why, as text.
-        value: A short form of the result.
-    """
-
-    def __init__(self, exc: object, value: object) -> None:
-        self.exc = str(exc)
-        self.value = pickling.short_repr(value)
-        Exception.__init__(self, self.exc, self.value)
-
-    def __str__(self) -> str:
-        return f"Error sending result: '{self.value}'. Reason: '{self.exc}'"
-
-    __repr__ = std.MaybeEncodingError.__repr__  # type: ignore[attr-defined]
 
 
 class _Sketch(pickle.Unpickler):
@@ -133,7 +109,7 @@ def describe_task(task: Task, functions: Functions) -> str:
         return "a task whose arguments do not unpickle here"
 
 
-def described(task: Any) -> Task:
+def described(task: Task) -> Task:
     """Return something with the encoded arguments of a task in it: a chunk keeps none."""
     if task.data is None and task.job is not None:
         description = Task()
@@ -142,7 +118,7 @@ def described(task: Any) -> Task:
         except EncodeError:
             pass
         return description
-    return task  # type: ignore[no-any-return]
+    return task
 
 
 def exception_for(task: Task, failure: Failure, functions: Functions) -> BaseException:
@@ -159,9 +135,14 @@ def exception_for(task: Task, failure: Failure, functions: Functions) -> BaseExc
     if isinstance(failure, Cancelled):
         how = "while it was running" if failure.started else "before it started"
         return TaskCancelledError(f"the task was cancelled {how}", started=failure.started)
-    if isinstance(failure, Terminated):
+    return ended_error(None if isinstance(failure, Terminated) else failure)
+
+
+def ended_error(broken: Broken | None) -> BaseException:
+    """Return the exception for what a pool that gave up, or else was terminated, leaves undone."""
+    if broken is None:
         return TaskCancelledError("the pool was terminated before the task was finished")
-    return broken_error(failure)
+    return broken_error(broken)
 
 
 def broken_error(failure: Broken) -> PoolBrokenError:
@@ -203,9 +184,12 @@ class Unfetched:
     # By id. Not a ``WeakSet``, which must not grow while another thread goes through it.
     _alive: ClassVar[dict[int, weakref.ref[Unfetched]]] = {}
 
-    def __init__(self, core: object, error: object) -> None:
-        """Take an exception, or an encoded ``RemoteException``, which is decoded only to be logged."""
-        self._core = id(core)
+    def __init__(self, pool: object, error: object) -> None:
+        """Take an exception, or an encoded ``RemoteException``, which is decoded only to be logged.
+
+        ``pool`` is any object that stands for one pool, see :meth:`log_all`.
+        """
+        self._pool = id(pool)
         self._error = error
         self._seen = False
         self._alive[id(self)] = weakref.ref(self)
@@ -235,9 +219,9 @@ class Unfetched:
             pass  # the interpreter is ending and has taken names away
 
     @classmethod
-    def log_all(cls, core: object) -> None:
+    def log_all(cls, pool: object) -> None:
         """Log what nobody has looked at of one pool."""
         for reference in cls._alive.copy().values():
             unfetched = reference()
-            if unfetched is not None and unfetched._core == id(core):
+            if unfetched is not None and unfetched._pool == id(pool):
                 unfetched.log()

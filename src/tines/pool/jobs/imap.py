@@ -40,7 +40,7 @@ from tines.wire import messages
 from tines.wire.pickling import encode
 
 if TYPE_CHECKING:
-    from tines.pool.facade import Pool
+    from tines.pool.ports import Links, Room
 
 __all__ = ["IMapIterator", "IMapUnorderedIterator"]
 
@@ -67,24 +67,26 @@ class IMapIterator(Waitable, Generic[T]):
 
     def __init__(
         self,
-        pool: Pool,
+        links: Links,
+        pool: object,
         func: Any,
         iterable: Iterable[Any],
         chunksize: int,
         buffersize: int | None,
         options: TaskOptions,
     ) -> None:
-        self._pool: Pool | None = pool
-        self._core = core = pool._core
-        self._dispatcher = core.dispatcher
-        self.pressure = core.pressure
+        self._pool: object = pool  # held until the last result was taken
+        self._collector = links.collector
+        self._dispatcher = links.dispatcher
+        self._feeding = links.feeding
+        self.pressure: Room = links.pressure
         self.item_size = 0
         self.options = options
         self._input: Iterator[Any] | None = iter(iterable)
         if options.timeout is not None or options.retry_on:
             chunksize = 1
         self._chunksize = chunksize
-        self._window = Window(core.state, core.pressure, chunksize, buffersize)
+        self._window = Window(links.registry, links.pressure, chunksize, buffersize)
         self.express = options is DEFAULT and chunksize == 1
         self._lock = threading.Lock()
         # Guards what follows. Reentrant, as a signal handler may terminate the pool anywhere.
@@ -100,7 +102,7 @@ class IMapIterator(Waitable, Generic[T]):
         self._current: deque[Outcome] = deque()
         self._decoded = 0
         self._waiting: list[int] = []  # threads of consumers
-        self._reference, self._shared = core.functions.refer_many(func)
+        self._reference, self._shared = links.functions.refer_many(func)
         if type(iterable) not in _IMMEDIATE:
             self._room = threading.Event()
 
@@ -155,7 +157,7 @@ class IMapIterator(Waitable, Generic[T]):
             if no_more and self._waiting:
                 # They may have looked while the last results were on their way from here to there.
                 self.wake()
-                self._core.collector.nudge()
+                self._collector.nudge()
             if over:
                 raise StopIteration
         try:
@@ -168,7 +170,7 @@ class IMapIterator(Waitable, Generic[T]):
         me = threading.get_ident()
         self._waiting.append(me)
         try:
-            return self._core.collector.wait(self, timeout)
+            return self._collector.wait(self, timeout)
         finally:
             self._waiting.remove(me)
 
@@ -318,7 +320,7 @@ class IMapIterator(Waitable, Generic[T]):
             most = 1 if heavy else min(BATCH, self._pulled // 2 + 1)
             self._dispatcher.send_chunks(self._pull(min(-(-room // self._chunksize), most)))
         if self._input is None:
-            self._core.exhausted(self)
+            self._feeding.exhausted(self)
 
     def _read_on(self) -> None:
         """Read and send whenever there is room: the body of the reading thread."""
@@ -336,9 +338,9 @@ class IMapIterator(Waitable, Generic[T]):
             # No memory, or what the input or an item raised that is no ``Exception``: nothing more
             # is read, and the consumer gets it.
             self.abandon(error)
-        self._core.exhausted(self)
+        self._feeding.exhausted(self)
         # A consumer may be waiting for a result that is not to come.
-        self._core.collector.post(self.wake)
+        self._collector.post(self.wake)
 
     def _pull(self, count: int) -> list[Chunk]:
         """Read so many chunks; an exception of the input takes a place, as in the standard library.

@@ -23,7 +23,7 @@ from tines.wire import messages, pickling
 from tines.wire.pickling import encode
 
 if TYPE_CHECKING:
-    from tines.pool.facade import Pool
+    from tines.pool.ports import Links, Room
 
 __all__ = ["MapResult"]
 
@@ -49,7 +49,8 @@ class MapResult(ApplyResult[list[T]]):
 
     def __init__(
         self,
-        pool: Pool,
+        links: Links,
+        pool: object,
         func: Any,
         items: Sequence[Any],
         kind: int,
@@ -57,11 +58,14 @@ class MapResult(ApplyResult[list[T]]):
         options: TaskOptions,
         callbacks: Callbacks | None,
     ) -> None:
-        super().__init__(pool)
+        super().__init__(links, pool)
         self.configure(options, callbacks)
-        self._core = core = pool._core
-        self._dispatcher = core.dispatcher
-        self.pressure = core.pressure
+        # Those that it needs until its last chunk is back, also when it has its outcome.
+        self._collector = links.collector
+        self._dispatcher = links.dispatcher
+        self._feeding = links.feeding
+        self._cancelling = links.cancelling
+        self.pressure: Room = links.pressure
         self.item_size = 0
         self._items: Sequence[Any] = items
         self._values: list[Any] = [None] * len(items)
@@ -79,9 +83,9 @@ class MapResult(ApplyResult[list[T]]):
         self._lock = threading.Lock()
         if options.timeout is not None or options.retry_on:
             chunksize = 1
-        self._guide = Guide(core.state.target, chunksize)
+        self._guide = Guide(links.registry.target, chunksize)
         self._ahead = max(AHEAD, self._guide.ahead) if chunksize else self._guide.ahead
-        self._reference, self._shared = core.functions.refer_many(func)
+        self._reference, self._shared = links.functions.refer_many(func)
         self._kind = kind
         # What most maps with chunksize=1 are: every message is a plain call.
         self._singly = chunksize == 1 and kind == messages.CHUNK and options.timeout is None
@@ -93,7 +97,7 @@ class MapResult(ApplyResult[list[T]]):
                 return
             self._send_some()
         if self._next >= len(self._items):
-            self._core.exhausted(self)
+            self._feeding.exhausted(self)
 
     def refill(self) -> None:
         """Chunks have come back: finish, or send more once half of what was wanted is back."""
@@ -101,6 +105,9 @@ class MapResult(ApplyResult[list[T]]):
             return
         if self._on_the_way * 2 <= self._ahead:
             self.feed()
+
+    def feed_all(self) -> None:
+        """Nothing: its input is there as a whole, and is sent as results come back."""
 
     def _is_over(self) -> bool:
         """Whether every item has its value or error; if so, the map is finished.
@@ -142,7 +149,7 @@ class MapResult(ApplyResult[list[T]]):
             self._next = start
         self._dispatcher.send_chunks(chunks)
         if self._abandoned:  # while they were on their way, and so perhaps not seen
-            self._core.cancel(chunks)
+            self._cancelling.cancel(chunks)
 
     def encode(self, chunk: Chunk) -> tuple[int, Any, Any]:
         """Encode a chunk."""
@@ -198,7 +205,7 @@ class MapResult(ApplyResult[list[T]]):
             self._failed_items += chunk.stop - chunk.start - chunk.reported
             self._failed_chunks += 1
         if not self._is_over() and self._next < len(self._items):
-            self._core.collector.call_later(self.refill)
+            self._collector.call_later(self.refill)
 
     def abandon(self, error: BaseException) -> None:
         """Fail what was not sent yet."""
@@ -212,9 +219,8 @@ class MapResult(ApplyResult[list[T]]):
 
     def cancel(self) -> bool:
         """Cancel the whole map; items that are running are interrupted."""
-        pool = self._pool
-        if pool is not None and not self.settled:
-            pool._core.cancel_job(self)
+        if not self.settled:
+            self._cancelling.cancel_job(self)
         return self.cancelled()
 
     def counts(self) -> Counts:
@@ -242,7 +248,4 @@ class MapResult(ApplyResult[list[T]]):
             self.settle_error(self._error)
             return
         self._outcome = (True, self._values)
-        if self._callbacks is None:
-            self.conclude()
-        else:
-            self._core.conclude(self)
+        self._conclude_or_call()

@@ -22,7 +22,7 @@ from tines.progress.contract import Counts
 from tines.wire import messages, pickling
 
 if TYPE_CHECKING:
-    from tines.pool.facade import Pool
+    from tines.pool.ports import Links
     from tines.pool.worker.constants import Hold
 
 __all__ = ["ApplyResult", "AsyncResult", "Callbacks", "Waitable"]
@@ -86,10 +86,16 @@ class ApplyResult(Task, Waitable, Generic[T]):
     constant: Hold | None = None
     """What keeps a large constant of its function until it is done."""
 
-    def __init__(self, pool: Pool | None) -> None:
-        # Holds the pool for as long as the task is under way, as in the standard library: a pool
-        # that nobody else holds must not go before its results are there.
-        self._pool: Pool | None = pool
+    def __init__(self, links: Links | None, pool: object = None) -> None:
+        """Make it.
+
+        Args:
+            links: The ways to the pool; ``None``: it will be settled without one.
+            pool: Held for as long as the task is under way, as in the standard library: a pool that
+                nobody else holds must not go before its results are there.
+        """
+        self._links = links
+        self._pool = pool
 
     def configure(self, options: TaskOptions, callbacks: Callbacks | None) -> None:
         """Set what most calls do not have; such results are settled by the collector thread."""
@@ -105,9 +111,9 @@ class ApplyResult(Task, Waitable, Generic[T]):
 
     def ready(self) -> bool:
         """Whether the outcome is there: a value, an exception, or that it was cancelled."""
-        pool = self._pool
-        if pool is not None and not self.settled:
-            pool._core.collector.look()
+        links = self._links
+        if links is not None and not self.settled:
+            links.collector.look()
         return bool(self.settled)
 
     done = ready
@@ -124,9 +130,9 @@ class ApplyResult(Task, Waitable, Generic[T]):
 
     def wait(self, timeout: float | None = None) -> None:
         """Wait until it is done, at most ``timeout`` seconds."""
-        pool = self._pool
-        if pool is not None and not self.settled:
-            pool._core.collector.wait(self, timeout)
+        links = self._links
+        if links is not None and not self.settled:
+            links.collector.wait(self, timeout)
 
     def get(self, timeout: float | None = None) -> T:
         """Return the value, or raise what the call raised.
@@ -134,9 +140,9 @@ class ApplyResult(Task, Waitable, Generic[T]):
         Raises:
             multiprocessing.TimeoutError: it is not done after ``timeout`` seconds.
         """
-        pool = self._pool
-        if pool is not None and not self.settled:
-            self._await(pool, timeout)
+        links = self._links
+        if links is not None and not self.settled:
+            self._await(links, timeout)
         good, value = self._outcome or self._open()
         if good:
             return value  # type: ignore[no-any-return]
@@ -148,9 +154,9 @@ class ApplyResult(Task, Waitable, Generic[T]):
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Return what the call raised, or ``None`` if it returned; wait as :meth:`get` does."""
-        pool = self._pool
-        if pool is not None and not self.settled:
-            self._await(pool, timeout)
+        links = self._links
+        if links is not None and not self.settled:
+            self._await(links, timeout)
         good, value = self._open()
         self._look_at()
         return None if good else value
@@ -163,9 +169,9 @@ class ApplyResult(Task, Waitable, Generic[T]):
         Returns:
             Whether it is cancelled; ``False`` if its outcome is there, or on its way.
         """
-        pool = self._pool
-        if pool is not None and not self.settled:
-            pool._core.cancel([self])
+        links = self._links
+        if links is not None and not self.settled:
+            links.cancelling.cancel([self])
         return self.cancelled()
 
     def cancelled(self) -> bool:
@@ -183,26 +189,26 @@ class ApplyResult(Task, Waitable, Generic[T]):
 
     def running(self) -> bool:
         """Whether a worker is running it at this moment."""
-        pool = self._pool
-        return pool is not None and not self.settled and pool._core.holder(self) is not None
+        links = self._links
+        return links is not None and not self.settled and links.cancelling.holder(self) is not None
 
     def add_done_callback(self, fn: Callable[[Any], object]) -> None:
         """Have ``fn(self)`` called once it is done, at once if it is. Exceptions are logged."""
         check_function("fn", fn)
-        pool = self._pool
+        links = self._links
         self.__dict__.setdefault("_done_callbacks", []).append(fn)
-        if pool is None or self.settled:
+        if links is None or self.settled:
             self._run_done_callbacks()
         else:
-            pool._core.collector.expect(True)
+            links.collector.expect(True)
 
     # What the pool and its fronts use.
 
     def hasten(self) -> None:
         """Have it collected at once: whoever wants it has a callback there, and does not wait."""
-        pool = self._pool
-        if pool is not None and not self.settled:
-            pool._core.collector.attend()
+        links = self._links
+        if links is not None and not self.settled:
+            links.collector.attend()
 
     def encoded(self) -> tuple[int, Any, Any]:
         """Return the message that carries the call."""
@@ -214,11 +220,8 @@ class ApplyResult(Task, Waitable, Generic[T]):
         self.data = data
         self.buffers = buffers
         if kind == messages.ERROR:
-            self._unfetched = Unfetched(self._pool and self._pool._core, data)
-        if self._callbacks is None:
-            self.conclude()
-        else:
-            self._pool._core.conclude(self)  # type: ignore[union-attr]
+            self._unfetched = Unfetched(self._links, data)
+        self._conclude_or_call()
 
     def settle_error(self, error: BaseException) -> None:
         """Store a failure of the pool's own, and wake who waits."""
@@ -226,25 +229,29 @@ class ApplyResult(Task, Waitable, Generic[T]):
         self.buffers = ()
         self._outcome = (False, error)
         if not isinstance(error, TaskCancelledError):
-            self._unfetched = Unfetched(self._pool and self._pool._core, error)
-        if self._callbacks is None:
+            self._unfetched = Unfetched(self._links, error)
+        self._conclude_or_call()
+
+    def _conclude_or_call(self) -> None:
+        """Its outcome is there. One with callbacks counts as done when these were called."""
+        if self._callbacks is None or self._links is None:
             self.conclude()
         else:
-            self._pool._core.conclude(self)  # type: ignore[union-attr]
+            self._links.collector.call_later(self.conclude)
 
     def conclude(self) -> None:
         """Everything but the callbacks is done: call them, then it counts as done."""
         if self._callbacks is not None:
             self._call_back(self._callbacks)
-        pool = self._pool
+        links = self._links
         if self.constant is not None:
             self.constant = None
         self.settled = True
         if self._waiters:
             self.wake()
-        if self._done_callbacks and pool is not None:
-            pool._core.collector.call_later(self._run_done_callbacks)
-        self._pool = None
+        if self._done_callbacks and links is not None:
+            links.collector.call_later(self._run_done_callbacks)
+        self._links = self._pool = None
 
     def _call_back(self, callbacks: Callbacks) -> None:
         """Call the callback that fits, in the collector thread. Raises nothing.
@@ -260,8 +267,8 @@ class ApplyResult(Task, Waitable, Generic[T]):
         except BaseException:
             logger().exception("a callback of the pool raised")
 
-    def _await(self, pool: Pool, timeout: float | None) -> None:
-        if not pool._core.collector.wait(self, timeout):
+    def _await(self, links: Links, timeout: float | None) -> None:
+        if not links.collector.wait(self, timeout):
             raise WaitTimeout(f"the task was not finished within {timeout} s")
 
     def _open(self) -> tuple[bool, Any]:

@@ -9,12 +9,22 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
-from tines.pool.jobs.chunk import Chunk
+from tines.pool.jobs.chunk import Chunk, ChunkedJob
 from tines.pool.jobs.entries import Entry
 
 __all__ = ["AsTheyCome", "InOrder"]
+
+
+class _Keeper(ChunkedJob, Protocol):
+    """The job of single items, to them."""
+
+    store: Any
+    _waiters: list[Any] | None
+
+    def wake(self) -> None:
+        """Tell those who wait."""
 
 
 class _Single(Chunk):
@@ -24,8 +34,9 @@ class _Single(Chunk):
     """
 
     express = True
+    job: _Keeper
 
-    def __init__(self, job: Any, start: int, items: tuple[Any]) -> None:
+    def __init__(self, job: _Keeper, start: int, items: tuple[Any]) -> None:
         self.job = job
         self.start = start
         self.stop = start + 1

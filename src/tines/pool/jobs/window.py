@@ -11,8 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tines.pool.jobs.back_pressure import Pressure
-    from tines.pool.scheduler.state import PoolState
+    from tines.pool.ports import Registry, Room
 
 __all__ = ["LARGEST_WINDOW", "Window"]
 
@@ -37,13 +36,13 @@ class Window:
     _held_back = False
 
     def __init__(
-        self, state: PoolState, pressure: Pressure, chunksize: int, buffersize: int | None
+        self, registry: Registry, pressure: Room, chunksize: int, buffersize: int | None
     ) -> None:
-        self._state = state
+        self._registry = registry
         self._pressure = pressure
         self._chunksize = chunksize
         self._fixed = buffersize is not None
-        self.size = buffersize or SMALLEST_WINDOW * state.target * chunksize
+        self.size = buffersize or SMALLEST_WINDOW * registry.target * chunksize
         self._since = (time.monotonic(), 0)
 
     def is_due(self, ahead: int) -> bool:
@@ -59,7 +58,7 @@ class Window:
         then, before = self._since
         elapsed, taken = now - then, consumed - before
         if elapsed > HORIZON or (elapsed > GLANCE and taken >= self.size):
-            smallest = SMALLEST_WINDOW * self._state.target
+            smallest = SMALLEST_WINDOW * self._registry.target
             wanted = min(max(int(taken / elapsed * HORIZON), smallest), LARGEST_WINDOW)
             self.size = wanted * self._chunksize
             self._since = (now, consumed)

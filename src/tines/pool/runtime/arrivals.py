@@ -10,74 +10,97 @@ import pickle
 import time
 from typing import TYPE_CHECKING, Any
 
+from tines.pool.scheduler.state import PoolState
 from tines.wire import messages, pickling
 
 if TYPE_CHECKING:
     from tines.engines.contract import Exit
-    from tines.pool.runtime.core import Core
+    from tines.pool.events import Observer
+    from tines.pool.runtime.activity import Activity
+    from tines.pool.runtime.machine import Machine
+    from tines.pool.runtime.tally import Tally
+    from tines.pool.scheduler.task import Job, Task
+    from tines.transport.contract import Channel
 
 __all__ = ["Arrivals"]
 
 
 class Arrivals:
-    """See the module."""
+    """See the module.
 
-    def __init__(self, core: Core) -> None:
-        self._core = core
-        self._state = core.state
-        self._done = core.done
+    Args:
+        machine: What is told of everything but plain outcomes.
+        tasks: The tasks channel, with the leases.
+        activity: Is told when workers are ready.
+        tally: Counts what is finished.
+        observer: Is told of workers, and of what begins.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        tasks: Channel,
+        activity: Activity,
+        tally: Tally,
+        observer: Observer | None,
+    ) -> None:
+        self._machine = machine
+        self._state = machine.state
+        self._tasks = tasks
+        self._activity = activity
+        self._tally = tally
+        self._observer = observer
         # Why initializers failed, by slot, until the worker is gone.
         self._causes: dict[int, BaseException] = {}
         # Jobs whose chunks have come back since the last batch.
-        self._hungry: set[Any] = set()
+        self._hungry: set[Job] = set()
 
     def outcome(self, kind: int, tag: int, data: Any, buffers: Any) -> None:
         """Deal with the outcome of a dispatch."""
         state = self._state
         dispatch = tag & messages.TAG_MASK
-        task: Any = state.pending.get(dispatch)
+        task = state.find(dispatch)
         in_hand = kind == messages.ERROR and task is not None and bool(task.options.retry_on)
-        if in_hand:
-            with self._core.lock:
-                task = state.raised(dispatch)
-        else:
-            task = state.pending.pop(dispatch, None)
-        if state.stops:
-            with self._core.lock:
-                state.stopped(dispatch)
+        task = self._machine.raised(dispatch) if in_hand else state.finished(dispatch)
+        if state.has_stops:
+            self._machine.stopped(dispatch)
         if task is None:
             return
-        self._done[tag >> messages.SLOT_SHIFT] += 1
+        self._tally.done[tag >> messages.SLOT_SHIFT] += 1
         try:
             if kind == messages.ERROR:
-                self._core.raised += 1
+                self._tally.raised += 1
             if not (in_hand and self._tried_again(task, data)):
                 task.settle(kind, data, buffers)
         except BaseException as error:
             # What is unpickled may raise anything, also SystemExit: whoever waits for it gets that.
             task.settle_error(error)
         if in_hand:
-            self._core.event(state.put_down)
+            self._machine.event(PoolState.put_down)
         if task.job is not None:
             self._hungry.add(task.job)
 
     def notice(self, kind: int, tag: int, data: Any, buffers: Any) -> None:
         """Deal with everything else that a worker says."""
-        core = self._core
-        state = self._state
+        event = self._machine.event
+        observer = self._observer
         slot = tag >> messages.SLOT_SHIFT
         dispatch = tag & messages.TAG_MASK
         if kind == messages.PART:
-            task: Any = state.pending.get(dispatch)
+            task = self._state.find(dispatch)
             if task is not None:
                 task.settle(kind, data, buffers)
         elif kind == messages.STARTED:
-            core.event(state.started, dispatch, slot, time.monotonic())
+            event(PoolState.started, dispatch, slot, time.monotonic())
+            if observer is not None:
+                observer.begun(dispatch, slot)
         elif kind == messages.READY:
-            core.activity.ready(slot, *pickle.loads(data))
-            core.event(state.ready, slot)
+            self._activity.ready(slot, *pickle.loads(data))
+            event(PoolState.ready, slot)
+            if observer is not None:
+                observer.ready(slot)
         elif kind == messages.RETIRING:
-            core.event(state.retiring, slot)
+            event(PoolState.retiring, slot)
         elif kind == messages.UNREADY:
             self._causes[slot] = pickling.decode(pickling.PICKLED, data, buffers).revive()
 
@@ -90,26 +113,27 @@ class Arrivals:
             except BaseException as error:
                 # No memory, or what some object raised as it was pickled: it costs this job alone,
                 # not the thread that all depend on.
-                self._core.exhausted(job)
+                self._machine.exhausted(job)
                 job.abandon(error)
 
     def worker_gone(self, slot: int, exit: Exit) -> None:
         """Everything a dead worker had sent has been dealt with."""
-        core = self._core
-        lease = core.tasks.lease(slot)
+        lease = self._tasks.lease(slot)
         taken = (lease.tag, lease.progress) if lease is not None else None
-        core.tasks.release(slot)
+        self._tasks.release(slot)
         cause = self._causes.pop(slot, None)
-        now = time.monotonic()
-        core.event(self._state.gone, slot, exit, taken, sum(self._done), now, cause)
+        done = sum(self._tally.done)
+        self._machine.event(PoolState.gone, slot, exit, taken, done, time.monotonic(), cause)
+        if self._observer is not None:
+            self._observer.gone(slot, exit)
 
-    def _tried_again(self, task: Any, data: Any) -> bool:
+    def _tried_again(self, task: Task, data: Any) -> bool:
         """Schedule another attempt of a task that raised, if that is wanted."""
         error = pickling.decode(pickling.PICKLED, data, ()).revive()
         if not isinstance(error, task.options.retry_on):
             return False
         what = f"attempt {task.attempt}: raised {type(error).__qualname__}: {_text(error)}"
-        return self._core.event(self._state.failed, task, what, time.monotonic())
+        return self._machine.event(PoolState.failed, task, what, time.monotonic())
 
 
 def _text(error: BaseException) -> str:

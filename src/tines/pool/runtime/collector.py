@@ -34,12 +34,14 @@ from typing import TYPE_CHECKING, Any
 from tines._arguments import deadline_after
 from tines.errors import QueueShutDown, TransportError
 from tines.pool.jobs.failures import logger
-from tines.pool.scheduler.phase import Phase
 from tines.wire.messages import ERROR, EVENT, LAST_PLAIN, READY, SLOT_SHIFT, TAG_MASK, VALUES
 
 if TYPE_CHECKING:
+    from tines.pool.events import Observer
     from tines.pool.jobs.result import Waitable
-    from tines.pool.runtime.core import Core
+    from tines.pool.runtime.arrivals import Arrivals
+    from tines.pool.runtime.machine import Machine
+    from tines.pool.runtime.tally import Tally
     from tines.transport.contract import Channel, Message
 
 __all__ = ["Collector"]
@@ -59,19 +61,34 @@ class Collector:
         parked: Whether the collector thread does nothing until it is called.
     """
 
-    def __init__(self, results: Channel, core: Core, *, atomic: bool) -> None:
+    def __init__(
+        self,
+        results: Channel,
+        machine: Machine,
+        arrivals: Arrivals,
+        tally: Tally,
+        observer: Observer | None,
+        *,
+        atomic: bool,
+    ) -> None:
         """Make it.
 
         Args:
             results: The channel.
-            core: Whose they are; its ``arrivals`` handle what callers cannot.
+            machine: Knows what is pending.
+            arrivals: Handle what callers cannot.
+            tally: Counts what is finished.
+            observer: Is told of what was dealt with.
             atomic: Whether ``recv_many`` is one step for signal handlers. If not, the main thread,
                 in which they run, always leaves collecting to others.
         """
         self._atomic = atomic
         self._results = results
-        self._core = core
-        self._arrivals = core.arrivals
+        self._machine = machine
+        self._state = machine.state
+        self._arrivals = arrivals
+        self._tally = tally
+        self._observer = observer
         self._recv_many = results.recv_many
         self._inbox: deque[Message] = deque()
         self._events: deque[Callable[[], object]] = deque()
@@ -116,7 +133,7 @@ class Collector:
         may_lead = target.express and (self._atomic or threading.get_ident() != _main)
         while not target.settled:
             if self._stopped:
-                self._core.await_end()
+                self._machine.await_end()
                 return bool(target.settled)
             if may_lead and not self._urgent and self._seat.acquire(False):
                 try:
@@ -157,16 +174,19 @@ class Collector:
         try:
             # All in C: no signal handler runs while messages are in no container.
             self._inbox.extend(_flatten(map(self._recv_many, (BATCH,), (timeout,))))
+            if self._observer is not None:
+                self._observer.received()
         except (QueueShutDown, TransportError, ValueError) as error:
             if not self._stopped:
-                self._core.transport_lost(error)
+                self._machine.transport_lost(error)
 
     def _deliver_plain(self) -> bool:
         """Deliver plain outcomes from the inbox; ``False``: the next one is not for a caller."""
         inbox = self._inbox
-        core = self._core
-        pending = core.state.pending
-        done = core.done
+        state = self._state
+        tally = self._tally
+        observer = self._observer
+        done = tally.done
         while inbox:
             kind, tag, data, buffers = inbox[0]
             if kind == READY:  # so the first caller need not wait for the thread
@@ -177,9 +197,9 @@ class Collector:
                 self._summon()
                 return False
             dispatch = tag & TAG_MASK
-            task: Any = pending.get(dispatch)
+            task = state.find(dispatch)
             if task is None:
-                if core.state.stops:
+                if state.has_stops:
                     self._summon()
                     return False
             elif not task.express:
@@ -187,11 +207,13 @@ class Collector:
                 return False
             else:
                 if kind == ERROR:
-                    core.raised += 1
+                    tally.raised += 1
                 task.settle(kind, data, buffers)
-                pending.pop(dispatch, None)
+                state.finished(dispatch)
                 done[tag >> SLOT_SHIFT] += 1
             inbox.popleft()
+            if observer is not None:
+                observer.settled(kind, tag, data, buffers)
         return True
 
     def _follow(self, target: Waitable, deadline: float | None, may_lead: bool) -> bool:
@@ -227,8 +249,8 @@ class Collector:
                 pass  # it has left, or was woken before
         elif self.parked and self._has_work():
             self._wake_thread()
-        if self._core.state.phase is Phase.CLOSED:
-            self._core.check_drained()
+        if self._state.is_closed:
+            self._machine.check_drained()
 
     # Calling the collector thread: any thread.
 
@@ -316,7 +338,7 @@ class Collector:
             pass  # it is awake, or about to be
 
     def _has_work(self) -> bool:
-        return bool(self._core.state.pending or self._events or self._inbox or self._calls)
+        return bool(self._state.has_pending or self._events or self._inbox or self._calls)
 
     # The collector thread.
 
@@ -389,6 +411,7 @@ class Collector:
         """Handle what is in the inbox, in order."""
         inbox = self._inbox
         arrivals = self._arrivals
+        observer = self._observer
         while inbox:
             kind, tag, data, buffers = inbox[0]
             try:
@@ -397,6 +420,8 @@ class Collector:
                         self._events.popleft()()
                 elif kind == VALUES or kind <= LAST_PLAIN:
                     arrivals.outcome(kind, tag, data, buffers)
+                    if observer is not None:
+                        observer.settled(kind, tag, data, buffers)
                 else:
                     arrivals.notice(kind, tag, data, buffers)
             finally:

@@ -18,15 +18,21 @@ from typing import TYPE_CHECKING, Any
 
 from tines._arguments import check_function
 from tines.errors import EncodeError, QueueShutDown, TransportError
-from tines.pool.scheduler.phase import ENDED, Phase
 from tines.pool.worker.functions import SHARED_FROM, encode_unnumbered
 from tines.wire import messages
 from tines.wire.pickling import encode
 
 if TYPE_CHECKING:
+    from tines.pool.events import Observer
+    from tines.pool.jobs.back_pressure import Pressure
     from tines.pool.jobs.chunk import Chunk
     from tines.pool.jobs.result import ApplyResult
-    from tines.pool.runtime.core import Core
+    from tines.pool.ports import Registry, Waits
+    from tines.pool.runtime.machine import Machine
+    from tines.pool.runtime.meter import MemoryMeter
+    from tines.pool.scheduler.task import Task
+    from tines.pool.worker.functions import Functions
+    from tines.transport.contract import Channel
 
 __all__ = ["Dispatcher"]
 
@@ -39,15 +45,36 @@ BURST_BYTES = 64 * 1024
 
 
 class Dispatcher:
-    """See the module. Made after the rest of the core, whose parts it binds once."""
+    """See the module.
 
-    def __init__(self, core: Core) -> None:
-        self._core = core
-        self._state = core.state
-        self._tasks = core.tasks
-        self._functions = core.functions
-        self._pressure = core.pressure
-        self._meter = core.meter
+    Args:
+        machine: Says why nothing is accepted, and is told when the channel fails.
+        tasks: The tasks channel.
+        functions: The numbers of functions.
+        pressure: Counts the bytes that are under way.
+        collector: Is told that outcomes are to come.
+        meter: Watches over the workers' memory, if that is limited.
+        observer: Is told of what is sent.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        tasks: Channel,
+        functions: Functions,
+        pressure: Pressure,
+        collector: Waits,
+        meter: MemoryMeter | None,
+        observer: Observer | None,
+    ) -> None:
+        self._machine = machine
+        self._state: Registry = machine.state
+        self._tasks = tasks
+        self._functions = functions
+        self._pressure = pressure
+        self._collector = collector
+        self._meter = meter
+        self._observer = observer
 
     def submit(self, task: ApplyResult[Any], func: Any, args: Any, kwds: Any) -> None:
         """Send a call.
@@ -56,8 +83,10 @@ class Dispatcher:
             ValueError: the pool does not accept tasks any more.
             EncodeError: the call cannot be pickled.
         """
-        if self._state.phase is not Phase.OPEN:
-            self._core.refuse()
+        if not self._state.is_open:
+            self._machine.refuse()
+        if self._observer is not None:
+            self._observer.submitting()
         body = args if type(args) is tuple else _as_tuple(args)
         if kwds:
             body = body, kwds
@@ -86,8 +115,10 @@ class Dispatcher:
         task.buffers = buffers
         self._send(task, task.kind, data, buffers)
 
-    def send_again(self, task: Any) -> None:
+    def send_again(self, task: Task) -> None:
         """Send a task for another attempt, or what a dead worker had not begun."""
+        if self._observer is not None:
+            self._observer.submitting()
         try:
             kind, data, buffers = task.encoded()
         except EncodeError as error:
@@ -96,42 +127,54 @@ class Dispatcher:
             if task.job is not None:
                 self._pressure.sent(task, data, buffers)
             self._send(task, kind, data, buffers)
-            self._core.collector.expect(False)
+            self._collector.expect(False)
 
-    def _send(self, task: Any, kind: int, data: Any, buffers: Any) -> None:
+    def _send(self, task: Task, kind: int, data: Any, buffers: Any) -> None:
         """Register a task and send its message; where the pool has ended, let it fail."""
         state = self._state
         tag = state.submit(task)
         try:
-            if state.phase in ENDED:
+            if state.has_ended:
                 raise QueueShutDown
-            task.ticket = self._tasks.send(data, buffers, kind, tag)
+            if self._observer is None:
+                task.ticket = self._tasks.send(data, buffers, kind, tag)
+            else:
+                self._send_observed(self._observer, task, kind, tag, data, buffers)
             if self._meter is not None:
                 self._meter.busy()
         except CHANNEL_ENDED as error:
             if state.finished(tag) is not None:
-                self._core.transport_lost(error)
-                task.settle_error(self._core.end_error())
+                self._machine.transport_lost(error)
+                task.settle_error(self._machine.end_error())
         except BaseException:
             state.finished(tag)
             self._pressure.done(id(task))
             raise
 
+    def _send_observed(
+        self, observer: Observer, task: Task, kind: int, tag: int, data: Any, buffers: Any
+    ) -> None:
+        observer.sending(task)
+        task.ticket = self._tasks.send(data, buffers, kind, tag)
+        observer.sent(task, tag, data, buffers)
+
     def send_chunks(self, chunks: list[Chunk]) -> None:
         """Send chunks of a job, several at once; one that cannot be pickled fails."""
+        if self._observer is not None:
+            self._observer.submitting()
         position = 0
         try:
             while position < len(chunks):
                 position += self._send_burst(chunks, position)
         except CHANNEL_ENDED as error:
-            self._core.transport_lost(error)
+            self._machine.transport_lost(error)
         except BaseException as error:  # an interrupt, or no memory: the rest will not be sent
             self._give_up(error, (chunk for chunk in chunks if chunk.ticket < 0))
             raise
-        if self._state.phase in ENDED:
-            self._give_up(self._core.end_error(), chunks)
+        if self._state.has_ended:
+            self._give_up(self._machine.end_error(), chunks)
         elif chunks:
-            self._core.collector.expect(chunks[0].express)
+            self._collector.expect(chunks[0].express)
             if self._meter is not None:
                 self._meter.busy()
 
@@ -159,6 +202,10 @@ class Dispatcher:
                 self._pressure.sent(chunk, data, buffers)
             if buffers or size > BURST_BYTES:
                 break
+        if self._observer is not None:  # one by one, so that each has its times
+            for chunk, (kind, tag, data, buffers) in zip(burst, outgoing):
+                self._send_observed(self._observer, chunk, kind, tag, data, buffers)
+            return dealt_with
         tickets: list[int] = []
         try:
             self._tasks.send_many(outgoing, None, tickets)

@@ -21,10 +21,15 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from tines.pool.scheduler.state import PoolState
 from tines.pool.worker.resources import own_memory
 
 if TYPE_CHECKING:
-    from tines.pool.runtime.core import Core
+    from collections.abc import Callable
+
+    from tines.engines.contract import Running
+    from tines.pool.runtime.machine import Machine
+    from tines.transport.contract import Channel
 
 __all__ = ["INTERVAL", "MemoryMeter"]
 
@@ -35,37 +40,49 @@ class MemoryMeter:
     """See the module.
 
     Args:
-        core: Whose workers these are.
         limit: Bytes that a worker may have.
+        machine: Is told of a worker that has more.
+        tasks: The tasks channel, with the leases.
+        workers: The workers, by slot.
+        wake: Has the supervisor's thread look.
     """
 
-    def __init__(self, core: Core, limit: int) -> None:
-        self._core = core
+    def __init__(
+        self,
+        limit: int,
+        machine: Machine,
+        tasks: Channel,
+        workers: dict[int, Running],
+        wake: Callable[[], None],
+    ) -> None:
         self._limit = limit
+        self._machine = machine
+        self._tasks = tasks
+        self._workers = workers
+        self._wake = wake
         self._looking = False
 
     def busy(self) -> None:
         """A task was sent. Any thread."""
         if not self._looking:
             self._looking = True
-            self._core.supervisor.wake()
+            self._wake()
 
     def look(self) -> float | None:
         """Look at all workers; return when to look again. The supervisor's thread."""
         if not self._looking:
             return None
-        core = self._core
-        pending = core.state.pending
-        if not pending:
+        state = self._machine.state
+        if not state.has_pending:
             self._looking = False
-            if not pending:
+            if not state.has_pending:
                 return None
             self._looking = True
-        for slot, running in list(core.supervisor.workers.items()):
-            lease = core.tasks.lease(slot)
+        for slot, running in list(self._workers.items()):
+            lease = self._tasks.lease(slot)
             if lease is None or running.pid is None:
                 continue
             memory = own_memory(running.pid)
             if memory > self._limit:
-                core.over_memory(slot, lease.tag, memory)
+                self._machine.event(PoolState.over_memory, slot, lease.tag, memory)
         return time.monotonic() + INTERVAL

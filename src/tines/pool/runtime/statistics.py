@@ -11,10 +11,15 @@ from tines.pool.runtime.activity import Times
 from tines.pool.worker.resources import own_memory
 
 if TYPE_CHECKING:
-    from tines.pool.runtime.core import Core
+    from tines.engines.contract import Running
+    from tines.pool.runtime.activity import Activity
+    from tines.pool.runtime.tally import Tally
+    from tines.pool.scheduler.state import PoolState
     from tines.pool.scheduler.task import Task
+    from tines.pool.worker.functions import Functions
+    from tines.transport.contract import Channel
 
-__all__ = ["PoolStatistics", "WorkerStatistics", "take"]
+__all__ = ["PoolStatistics", "Statistician", "WorkerStatistics"]
 
 LARGEST_DESCRIBED = 64 * 1024
 """Size in bytes up to which an encoded task is decoded again to say what it is."""
@@ -92,61 +97,89 @@ class PoolStatistics:
         return self.raised + self.lost
 
 
-def take(core: Core) -> PoolStatistics:
-    """Take the picture; any thread of the pool's own process may."""
-    workers = tuple(_worker(core, slot) for slot in sorted(core.supervisor.workers.copy()))
-    state = core.state
-    try:
-        channel = core.tasks.statistics()
-        queued, queued_bytes = channel.depth, channel.bytes
-    except ValueError:  # the pool has ended
-        queued = queued_bytes = 0
-    return PoolStatistics(
-        processes=state.target,
-        queued=queued,
-        queued_bytes=queued_bytes,
-        running=sum(worker.task is not None for worker in workers),
-        delayed=len(state.delayed),
-        done=sum(core.done),
-        raised=core.raised,
-        lost=core.failed,
-        retried=state.retried,
-        restarts=state.restarts,
-        workers=workers,
-    )
+class Statistician:
+    """Takes the picture; any thread of the pool's own process may ask for it.
+
+    Args:
+        state: The state machine.
+        tasks: The tasks channel, with the leases.
+        workers: The workers, by slot.
+        activity: What they have done with their time.
+        tally: What was finished.
+        functions: What tasks are described with.
+    """
+
+    def __init__(
+        self,
+        state: PoolState,
+        tasks: Channel,
+        workers: dict[int, Running],
+        activity: Activity,
+        tally: Tally,
+        functions: Functions,
+    ) -> None:
+        self._state = state
+        self._tasks = tasks
+        self._workers = workers
+        self._activity = activity
+        self._tally = tally
+        self._functions = functions
+
+    def take(self) -> PoolStatistics:
+        """Return what the pool and each of its workers are doing at this moment."""
+        workers = tuple(self._worker(slot) for slot in sorted(self._workers.copy()))
+        state = self._state
+        try:
+            channel = self._tasks.statistics()
+            queued, queued_bytes = channel.depth, channel.bytes
+        except ValueError:  # the pool has ended
+            queued = queued_bytes = 0
+        return PoolStatistics(
+            processes=state.target,
+            queued=queued,
+            queued_bytes=queued_bytes,
+            running=sum(worker.task is not None for worker in workers),
+            delayed=state.count_delayed,
+            done=sum(self._tally.done),
+            raised=self._tally.raised,
+            lost=self._tally.failed,
+            retried=state.retried,
+            restarts=state.restarts,
+            workers=workers,
+        )
+
+    def _worker(self, slot: int) -> WorkerStatistics:
+        running = self._workers.get(slot)
+        pid = running.pid if running is not None else None
+        lease, times = None, Times(0.0, 0.0, 0.0, 0.0)
+        try:
+            lease = self._tasks.lease(slot)
+            if pid is not None:
+                times = self._activity.times(slot, pid)
+        except ValueError:
+            pass  # the pool has ended
+        task = self._state.find(lease.tag) if lease is not None else None
+        seconds = time.monotonic() - lease.since if lease is not None and task is not None else 0.0
+        return WorkerStatistics(
+            slot=slot,
+            pid=pid,
+            done=self._tally.done[slot],
+            task=None if task is None else describe(task, self._functions),
+            since=None if task is None else time.time() - seconds,
+            seconds=seconds,
+            items=lease.progress if lease is not None and task is not None else 0,
+            restarts=self._state.restarts_in(slot),
+            busy_seconds=times.busy,
+            idle_seconds=times.idle,
+            waiting_seconds=times.waiting,
+            memory=own_memory(pid) if pid is not None else 0,
+            cpu_seconds=times.cpu,
+        )
 
 
-def _worker(core: Core, slot: int) -> WorkerStatistics:
-    running = core.supervisor.workers.get(slot)
-    pid = running.pid if running is not None else None
-    lease, times = None, Times(0.0, 0.0, 0.0, 0.0)
-    try:
-        lease = core.tasks.lease(slot)
-        if pid is not None:
-            times = core.activity.times(slot, pid)
-    except ValueError:
-        pass  # the pool has ended
-    task = core.state.pending.get(lease.tag) if lease is not None else None
-    seconds = time.monotonic() - lease.since if lease is not None and task is not None else 0.0
-    return WorkerStatistics(
-        slot=slot,
-        pid=pid,
-        done=core.done[slot],
-        task=None if task is None else _describe(core, task),
-        since=None if task is None else time.time() - seconds,
-        seconds=seconds,
-        items=lease.progress if lease is not None and task is not None else 0,
-        restarts=core.state.restarts_of.get(slot, 0),
-        busy_seconds=times.busy,
-        idle_seconds=times.idle,
-        waiting_seconds=times.waiting,
-        memory=own_memory(pid) if pid is not None else 0,
-        cpu_seconds=times.cpu,
-    )
-
-
-def _describe(core: Core, task: Task) -> str:
+def describe(task: Task, functions: Functions) -> str:
+    """Return what a task is, while it may be ending."""
     data = task.data  # once: it is taken away as soon as the outcome is there
     if data is None or memoryview(data).nbytes <= LARGEST_DESCRIBED:
-        return describe_task(described(task), core.functions)
+        return describe_task(described(task), functions)
     return "a large task"

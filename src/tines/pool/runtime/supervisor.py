@@ -19,29 +19,69 @@ from typing import TYPE_CHECKING
 from tines._threads import PlainThread
 from tines.pool.jobs.failures import logger
 from tines.pool.scheduler.commands import StartWorker, Step, StopWorker
-from tines.pool.scheduler.phase import Phase
+from tines.pool.scheduler.state import PoolState
 from tines.pool.worker.main import main as worker_main
 from tines.wire.messages import Order, Verb
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tines.engines.contract import Engine, Running
-    from tines.pool.runtime.core import Core
+    from tines.pool.events import Observer
+    from tines.pool.runtime.arrivals import Arrivals
+    from tines.pool.runtime.collector import Collector
+    from tines.pool.runtime.machine import Machine
+    from tines.pool.runtime.meter import MemoryMeter
+    from tines.pool.worker.main import WorkerSpec
+    from tines.transport.contract import Channel, Transport
 
 __all__ = ["Supervisor"]
 
 KILL_AFTER = 2.0
 """Seconds that the workers of an ended pool have before they are killed."""
 
-_LEAVING = (Phase.DRAINED, Phase.TERMINATED, Phase.BROKEN)
-_STOPPED = (Phase.TERMINATED, Phase.BROKEN)
-
 
 class Supervisor:
-    """See the module."""
+    """See the module.
 
-    def __init__(self, core: Core, engine: Engine) -> None:
-        self._core = core
+    Args:
+        engine: Starts workers.
+        machine: Says what is to be done, and is told what happened.
+        collector: Deals with what a worker had sent before its end is told.
+        arrivals: Are told of its end.
+        transport: Is told who is dead.
+        tasks: The tasks channel, with the leases.
+        prepare: Returns what the worker in a slot is told.
+        release: Lets go of the channels, at the very end.
+        observer: Is told of workers.
+
+    Attributes:
+        workers: The workers, by slot.
+        meter: Watches over their memory, if that is limited. Set before the start.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        machine: Machine,
+        collector: Collector,
+        arrivals: Arrivals,
+        transport: Transport,
+        tasks: Channel,
+        prepare: Callable[[int], WorkerSpec],
+        release: Callable[[], None],
+        observer: Observer | None,
+    ) -> None:
         self._engine = engine
+        self._machine = machine
+        self._collector = collector
+        self._arrivals = arrivals
+        self._transport = transport
+        self._tasks = tasks
+        self._prepare = prepare
+        self._release = release
+        self._observer = observer
+        self.meter: MemoryMeter | None = None
         self._orders: deque[StartWorker | StopWorker] = deque()
         self.workers: dict[int, Running] = {}
         self._reader, self._writer = connection.Pipe(duplex=False)
@@ -88,19 +128,23 @@ class Supervisor:
         self.workers.clear()
         self.disown()
 
+    def finish(self) -> None:
+        """All workers are gone for good."""
+        self._machine.finish()
+        self._collector.stop()
+
     def _begin(self) -> None:
-        core = self._core
         try:
-            core.collector.start()
+            self._collector.start()
             thread = threading.Thread(target=self._run, name="tines pool supervisor", daemon=True)
             self._thread = thread
             thread.start()
         except RuntimeError as error:
-            core.breaks("one of its threads could not be started", error)
+            self._machine.breaks("one of its threads could not be started", error)
             self.give_up()
-            core.finish()
-            core.collector.await_end()
-            core.release()
+            self.finish()
+            self._collector.await_end()
+            self._release()
 
     # Any thread.
 
@@ -151,7 +195,7 @@ class Supervisor:
     # The thread.
 
     def _run(self) -> None:
-        core = self._core
+        machine = self._machine
         try:
             self._engine.watch()
             while True:
@@ -159,18 +203,18 @@ class Supervisor:
                 if self._abandoned:
                     # Once: it gives orders, and this thread does not wait while there are any.
                     self._abandoned = False
-                    core.terminate()
-                if not self.workers and not self._orders and core.state.phase in _LEAVING:
+                    machine.terminate()
+                if not self.workers and not self._orders and machine.state.phase.leaving:
                     break
                 self._wait(self._next_deadline())
         except Exception as error:
             logger().exception("the supervisor of a pool failed; the pool ends")
-            core.breaks("its supervisor failed", error)
+            machine.breaks("its supervisor failed", error)
             self._kill_all()
         finally:
-            core.finish()
-            core.collector.join()
-            core.release()
+            self.finish()
+            self._collector.join()
+            self._release()
             with self._waking:
                 self._awake = True
                 self._reader.close()
@@ -178,15 +222,16 @@ class Supervisor:
 
     def _next_deadline(self) -> float | None:
         """Do what is due, look at the workers' memory; return when to do so again."""
-        self._core.event(self._core.state.tick, time.monotonic())
-        with self._core.lock:
-            due = self._until = self._core.state.next_deadline()
-        meter = self._core.meter
-        look = None if meter is None else meter.look()
+        self._machine.event(PoolState.tick, time.monotonic())
+        due = self._machine.next_deadline(self._sleep_until)
+        look = None if self.meter is None else self.meter.look()
         return min((when for when in (due, look) if when is not None), default=None)
 
+    def _sleep_until(self, deadline: float | None) -> None:
+        self._until = deadline
+
     def _wait(self, deadline: float | None) -> None:
-        if self._core.state.phase in _STOPPED:
+        if self._machine.state.phase.stopped:
             if self._kill_at is None:
                 self._terminate_all()
                 self._kill_at = time.monotonic() + KILL_AFTER
@@ -219,16 +264,19 @@ class Supervisor:
         return first
 
     def _start(self, slot: int) -> Exception | None:
-        if self._core.state.phase in _STOPPED:
+        if self._machine.state.phase.stopped:
             return None
         try:
-            spec = self._core.spec(slot)
-            self._core.activity.starting(slot)
-            self.workers[slot] = self._engine.start(
+            spec = self._prepare(slot)
+            if self._observer is not None:
+                self._observer.starting(spec)
+            self.workers[slot] = running = self._engine.start(
                 "PoolWorker", worker_main, (spec,), spec.environment
             )
+            if self._observer is not None:
+                self._observer.started(slot, running.pid)
         except Exception as error:
-            self._core.unstartable(slot, error)
+            self._machine.event(PoolState.unstartable, slot, error)
             return error
         return None
 
@@ -238,30 +286,43 @@ class Supervisor:
             return
         if order.step is Step.INTERRUPT:
             verb = Verb.CANCEL if order.timeout is None else Verb.TIMEOUT
+            self._tell(running, Step.INTERRUPT, verb is Verb.TIMEOUT)
             if running.interrupt(Order(verb, order.tag, order.timeout or 0.0).encode()):
                 return
         if order.tag and not self._holds(order.slot, order.tag):
             return  # it came to its end meanwhile: who is stopped now would be the next task
         if order.step is Step.KILL:
-            running.kill()
+            self._kill(running)
         else:
-            running.terminate()
+            self._terminate(running)
 
     def _holds(self, slot: int, tag: int) -> bool:
-        lease = self._core.tasks.lease(slot)
+        lease = self._tasks.lease(slot)
         return lease is not None and lease.tag == tag
 
     def _bury(self, slot: int) -> None:
         """Reap a worker and tell the collector, behind the last of the worker's results."""
         exit = self.workers.pop(slot).outcome()
         if exit.pid is not None:
-            self._core.transport.reap(exit.pid)
-        self._core.collector.post(functools.partial(self._core.arrivals.worker_gone, slot, exit))
+            self._transport.reap(exit.pid)
+        self._collector.post(functools.partial(self._arrivals.worker_gone, slot, exit))
 
     def _terminate_all(self) -> None:
         for running in self.workers.values():
-            running.terminate()
+            self._terminate(running)
 
     def _kill_all(self) -> None:
         for running in self.workers.values():
-            running.kill()
+            self._kill(running)
+
+    def _terminate(self, running: Running) -> None:
+        self._tell(running, Step.TERMINATE)
+        running.terminate()
+
+    def _kill(self, running: Running) -> None:
+        self._tell(running, Step.KILL)
+        running.kill()
+
+    def _tell(self, running: Running, step: Step, timed_out: bool = False) -> None:
+        if self._observer is not None:
+            self._observer.stopping(running.pid, step, timed_out)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import enum
 
-__all__ = ["ENDED", "Phase"]
+__all__ = ["Phase"]
 
 
 class Phase(enum.Enum):
     """Where a pool stands; it only ever moves downwards in this list.
 
-    The state machine changes it, under its owner's lock, and in a forked child the core. Whoever
-    looks without the lock looks again after what it did, or can bear that the pool has moved on.
+    The state machine alone changes it, under its owner's lock. Whoever looks without the lock looks
+    again after what it did, or can bear that the pool has moved on.
     """
 
     OPEN = "open"
@@ -27,8 +27,14 @@ class Phase(enum.Enum):
     @property
     def working(self) -> bool:
         """Whether what was accepted is still being done."""
-        return self not in ENDED
+        return self not in (Phase.TERMINATED, Phase.BROKEN, Phase.FORKED)
 
+    @property
+    def stopped(self) -> bool:
+        """Whether the workers are to be ended, whatever they are doing."""
+        return self in (Phase.TERMINATED, Phase.BROKEN)
 
-ENDED = (Phase.TERMINATED, Phase.BROKEN, Phase.FORKED)
-"""Those that are not ``working``; a constant for those who ask with each task."""
+    @property
+    def leaving(self) -> bool:
+        """Whether no worker is to be there any more."""
+        return self is Phase.DRAINED or self.stopped

@@ -24,8 +24,14 @@ Invariants:
 * Each task that was submitted gets exactly one of: being returned by ``finished``, an instruction
   ``Fail``. Parts that a task is split into count as tasks.
 
-Locking: ``submit`` and ``finished`` are one operation on a dictionary each and may be called from any
-thread at any time. Everything else is called under the owner's lock.
+Nobody else touches its collections. Three kinds of methods:
+
+* *Hot* ones, called for each task: ``submit``, ``find``, ``finished``, and the plain attributes
+  ``is_open``, ``is_closed``, ``has_ended``. One operation on a container each, in any thread at any time.
+* *Looks*, which change nothing, in any thread too: ``open_tasks``, ``tasks_of``, ``open_jobs``,
+  ``slots``, ``may_be_drained`` and the like. What they return may have moved on.
+* *Events*, which answer with instructions. These are called under the owner's lock, and so is
+  everything else.
 """
 
 from __future__ import annotations
@@ -111,16 +117,23 @@ class PoolState:
         workers: Workers that were started and have not been seen to end, by slot.
         stops: Dispatches that are timed, or being stopped.
         phase: Where the pool stands.
+        is_open: Whether tasks are accepted.
+        is_closed: Whether the pool is to be drained, and is not yet.
+        has_ended: Whether what was accepted is not being done any more.
+        broken: Why the pool gave up, if it did.
         target: How many workers there are to be.
+        find: Returns the task of a dispatch, which stays pending; ``None`` if there is none.
     """
 
     def __init__(self, options: PoolOptions, rng: random.Random | None = None) -> None:
         self.pending: dict[int, Task] = {}
+        self.find = self.pending.get
         self.delayed: set[Task] = set()
         self.in_hand = 0
         self.jobs: set[Any] = set()
         self.workers: dict[int, Worker] = {}
-        self.phase = Phase.OPEN
+        self._move(Phase.OPEN)
+        self.broken: Broken | None = None
         self.target = options.processes
         self.retried = 0
         self.restarts = 0
@@ -132,10 +145,12 @@ class PoolState:
         self._timers: Timers[Task | _Stop] = Timers(self._holds)
         self.stops: dict[int, _Stop] = {}
 
+    # Hot: any thread, at any time.
+
     def submit(self, task: Task) -> int:
         """Give a task its dispatch number; it is pending from here on.
 
-        The caller looks at ``phase`` afterwards: where the pool has meanwhile been ended, it takes
+        The caller looks at ``has_ended`` afterwards: where the pool has meanwhile been ended, it takes
         the task out again with :meth:`finished`, unless whoever ended the pool was faster.
         """
         task.tag = tag = next(self._numbers)
@@ -145,6 +160,62 @@ class PoolState:
     def finished(self, tag: int) -> Task | None:
         """Take out the task whose outcome arrived; ``None``: nobody waits for it any more."""
         return self.pending.pop(tag, None)
+
+    def input_ended(self, job: Any) -> None:
+        """A job has sent all of its input. :meth:`drained` follows."""
+        self.jobs.discard(job)
+
+    # Looks: any thread, at any time.
+
+    @property
+    def has_pending(self) -> bool:
+        """Whether outcomes are to come."""
+        return bool(self.pending)
+
+    @property
+    def has_stops(self) -> bool:
+        """Whether :meth:`stopped` wants to hear of what is over."""
+        return bool(self.stops)
+
+    @property
+    def may_be_drained(self) -> bool:
+        """Whether it is worth asking :meth:`drained`."""
+        left = self.pending or self.delayed or self.in_hand or self.jobs
+        return self.is_closed and not left
+
+    @property
+    def count_delayed(self) -> int:
+        """How many tasks wait for their next attempt."""
+        return len(self.delayed)
+
+    def restarts_in(self, slot: int) -> int:
+        """How many workers of a slot were replaced without having announced it."""
+        return self.restarts_of.get(slot, 0)
+
+    def open_tasks(self) -> list[Task]:
+        """Return the tasks that are pending or delayed."""
+        return [*list(self.pending.values()), *list(self.delayed)]
+
+    def tasks_of(self, job: Any) -> list[Task]:
+        """Return the pending chunks of a job."""
+        return [task for task in list(self.pending.values()) if task.job is job]
+
+    def open_jobs(self) -> list[Any]:
+        """Return the maps and iterators that have not yet sent all of their input."""
+        return list(self.jobs)
+
+    def slots(self) -> list[int]:
+        """Return the slots with a worker."""
+        return list(self.workers)
+
+    # Events, and what belongs to them: under the owner's lock.
+
+    def begin(self, job: Any) -> Instructions | None:
+        """A map or iterator wants to send its input; ``None``: it comes too late."""
+        if not self.is_open:
+            return None
+        self.jobs.add(job)
+        return NOTHING
 
     def stopped(self, tag: int) -> None:
         """Note that a worker is through with a dispatch, so nothing has to be stopped there."""
@@ -273,8 +344,7 @@ class PoolState:
         elif not (worker.retiring or worker.stopping or stop or self.phase is Phase.DRAINED):
             broken = self._intensity.ended(worker.ready, exit, finished, now, cause)
             if broken is not None:
-                self.phase = Phase.BROKEN
-                return (*out, Break(broken), *self._fail_everything(broken))
+                return (*out, *self._break(broken))
         if self.phase is not Phase.DRAINED:
             if not worker.retiring:
                 self.restarts += 1
@@ -302,9 +372,7 @@ class PoolState:
         """Something of the pool's own, and not of a task's, cannot go on."""
         if not self.phase.working or self.phase is Phase.DRAINED:
             return NOTHING
-        self.phase = Phase.BROKEN
-        broken = Broken(reason, cause)
-        return (Break(broken), *self._fail_everything(broken))
+        return self._break(Broken(reason, cause))
 
     def next_deadline(self) -> float | None:
         """When :meth:`tick` is to be called next."""
@@ -323,26 +391,51 @@ class PoolState:
 
     def close(self) -> Instructions:
         """Accept no more tasks."""
-        if self.phase is Phase.OPEN:
-            self.phase = Phase.CLOSED
+        if self.is_open:
+            self._move(Phase.CLOSED)
         return self.drained()
 
     def drained(self) -> Instructions:
         """Ask, whenever something was finished after :meth:`close`, whether it was the last."""
-        left = self.pending or self.delayed or self.in_hand or self.jobs
-        if self.phase is not Phase.CLOSED or left:
+        if not self.may_be_drained:
             return NOTHING
-        self.phase = Phase.DRAINED
+        self._move(Phase.DRAINED)
         return (Shutdown(),)
 
     def terminate(self) -> Instructions:
         """Stop everything now; what is open fails."""
         if self.phase is not Phase.BROKEN:
-            self.phase = Phase.TERMINATED
+            self._move(Phase.TERMINATED)
         for worker in self.workers.values():
             worker.stopping = True
         stops = [StopWorker(slot, Step.TERMINATE) for slot in self.workers]
         return (*stops, *self._fail_everything(Terminated()))
+
+    def finish(self) -> Instructions:
+        """All workers are gone for good: what is still open fails.
+
+        A call may have come in between the last look at what is pending and the channel's end, and then
+        found no worker that was still there to take it.
+        """
+        if self.phase is Phase.DRAINED and not self.pending:
+            return NOTHING
+        return self.terminate()
+
+    def forked(self) -> Instructions:
+        """This is the copy of a pool in a forked child."""
+        self._move(Phase.FORKED)
+        return NOTHING
+
+    def _move(self, phase: Phase) -> None:
+        self.phase = phase
+        self.is_open = phase is Phase.OPEN
+        self.is_closed = phase is Phase.CLOSED
+        self.has_ended = not phase.working
+
+    def _break(self, broken: Broken) -> Instructions:
+        self.broken = broken
+        self._move(Phase.BROKEN)
+        return (Break(broken), *self._fail_everything(broken))
 
     def _holds(self, due: Task | _Stop) -> bool:
         if isinstance(due, Task):

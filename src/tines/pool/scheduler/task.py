@@ -3,11 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from tines.pool.options import DEFAULT, TaskOptions
 
-__all__ = ["Task"]
+__all__ = ["Job", "Task"]
+
+
+class Job(Protocol):
+    """What sends chunks and takes their results: a map, or an iterator. A chunk is a ``Task``."""
+
+    options: TaskOptions
+    item_size: int
+    """Bytes of an item, going by the last chunk that was heavy; 0 before one was."""
+    retried: int
+    """How many further attempts its items had; the state machine counts them."""
+
+    def encode(self, chunk: Any) -> tuple[int, Any, Any]:
+        """Return ``(kind, data, buffers)`` of the message for a chunk."""
+
+    def arrived(self, chunk: Any, kind: int, data: Any, buffers: Any) -> None:
+        """Take results of a chunk as they came; they begin at its first unreported item."""
+
+    def failed(self, chunk: Any, error: BaseException) -> None:
+        """Take an error for every unreported item of a chunk."""
+
+    def feed(self) -> None:
+        """Begin to send chunks."""
+
+    def refill(self) -> None:
+        """Results have arrived: send more chunks, if the job wants that now."""
+
+    def feed_all(self) -> None:
+        """Send all that is left, however long: a closed pool that is joined has to finish it."""
+
+    def abandon(self, error: BaseException) -> None:
+        """The pool has ended: nothing more will be sent."""
 
 
 class Task:
@@ -45,9 +76,21 @@ class Task:
     express: bool = False
     heavy: bool = False
     """Its bytes are counted; see ``jobs/back_pressure.py``."""
-    job: Any = None
+    job: Job | None = None
     """The map or iterator it is a chunk of."""
 
     def split(self, start: int, stop: int) -> Task:
         """Return a task for a part of the range; itself where that is the whole."""
+        raise NotImplementedError
+
+    def encoded(self) -> tuple[int, Any, Any]:
+        """Return ``(kind, data, buffers)`` of the message that carries it."""
+        raise NotImplementedError
+
+    def settle(self, kind: int, data: Any, buffers: Any) -> None:
+        """Take the outcome as it came. Idempotent: a collector may be interrupted anywhere."""
+        raise NotImplementedError
+
+    def settle_error(self, error: BaseException) -> None:
+        """Take a failure of the pool's own."""
         raise NotImplementedError

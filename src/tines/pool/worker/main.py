@@ -35,13 +35,20 @@ from tines.wire.tracebacks import RemoteException
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from typing import Any
+    from typing import Any, Protocol
 
     from tines.engines.contract import Control
     from tines.pool.worker.setup import Setup
     from tines.transport.contract import Buffer, Channel
 
-__all__ = ["WorkerSpec", "main"]
+    class Witness(Protocol):
+        """What an observer of the pool sends along with a worker."""
+
+        def run(self, control: Control | None, spec: WorkerSpec) -> None:
+            """Be the worker, and observe it."""
+
+
+__all__ = ["Worker", "WorkerSpec", "main", "run"]
 
 REPORT_SECONDS = 0.1
 """A chunk that takes longer has what is done of it reported, so that it cannot be lost."""
@@ -59,6 +66,7 @@ class WorkerSpec:
         results: Where results go.
         setup: What to do before the first task, and limits.
         environment: Variables of its slot.
+        witness: Observes the worker in its own process: runs it, in place of ``main``.
     """
 
     def __init__(
@@ -74,11 +82,19 @@ class WorkerSpec:
         self.results = results
         self.setup = setup
         self.environment = environment
+        self.witness: Witness | None = None
 
 
 def main(control: Control | None, spec: WorkerSpec) -> None:
     """Be a worker, until there is nothing left to do. What the process runs."""
-    worker = _Worker(control, spec)
+    if spec.witness is not None:
+        spec.witness.run(control, spec)
+    else:
+        run(Worker(control, spec))
+
+
+def run(worker: Worker) -> None:
+    """Be this worker."""
     try:
         if worker.prepare():
             worker.serve()
@@ -86,7 +102,9 @@ def main(control: Control | None, spec: WorkerSpec) -> None:
         pass  # the pool has ended
 
 
-class _Worker:
+class Worker:
+    """A worker of a pool. In its own process."""
+
     def __init__(self, control: Control | None, spec: WorkerSpec) -> None:
         self._control = control
         self._slot = spec.slot
@@ -307,7 +325,7 @@ def _only_encodable(
 
 
 def _unsendable(error: BaseException, value: object) -> Exception:
-    """Return what says that a result cannot be sent; imported only then, as it is the parent's room."""
-    from tines.pool.jobs.failures import MaybeEncodingError
+    """Return what says that a result cannot be sent."""
+    from tines.pool.worker.unsendable import MaybeEncodingError
 
     return MaybeEncodingError(error, value)

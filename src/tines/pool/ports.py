@@ -1,0 +1,159 @@
+"""What the parts of a pool ask of each other, and nothing beyond that.
+
+No part is handed the whole pool. Each is given those of these that it needs, so that what it can do to
+the rest is what is written here. Who implements them:
+
+==============  ======================================  ===================================
+port            asked by                                answered by
+==============  ======================================  ===================================
+``Registry``    whoever sends                           ``scheduler/state.py``
+``Waits``       whoever waits, or wants to be told      ``runtime/collector.py``
+``Sends``       maps and iterators                      ``runtime/dispatcher.py``
+``Feeds``       maps and iterators                      ``runtime/machine.py``
+``Cancels``     results                                 ``runtime/cancelling.py``
+``Room``        maps and iterators                      ``jobs/back_pressure.py``
+``CallRoom``    event loops                             ``jobs/back_pressure.py``
+==============  ======================================  ===================================
+
+:class:`Links` is what a job is made with: its ways to the pool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from tines.pool.scheduler.task import Task
+    from tines.pool.worker.functions import Functions
+
+__all__ = ["CallRoom", "Cancels", "Feeds", "Links", "Registry", "Room", "Sends", "Waits"]
+
+
+class Registry(Protocol):
+    """The state machine, to those who send: see there for who may call what."""
+
+    is_open: bool
+    has_ended: bool
+    target: int
+
+    def submit(self, task: Task) -> int:
+        """Give a task the number of its dispatch."""
+
+    def finished(self, tag: int) -> Task | None:
+        """Take a task out again."""
+
+    def open_tasks(self) -> list[Task]:
+        """Return the tasks that have no outcome yet."""
+
+
+class Waits(Protocol):
+    """The collector, to those who wait. Any thread."""
+
+    @property
+    def is_current(self) -> bool:
+        """Whether this is the collector thread."""
+
+    def wait(self, target: Any, timeout: float | None = None) -> bool:
+        """Wait until something is settled; ``False``: it is not, after so long."""
+
+    def look(self) -> None:
+        """Collect what is there without waiting."""
+
+    def expect(self, express: bool) -> None:
+        """Something was sent: see that somebody collects its outcome."""
+
+    def attend(self) -> None:
+        """Somebody who will not wait is to be told of a result: collect at once."""
+
+    def nudge(self) -> None:
+        """Something was settled elsewhere."""
+
+    def post(self, event: Callable[[], object]) -> None:
+        """Have an event handled after everything that is in the channel now."""
+
+    def call_later(self, function: Callable[[], object]) -> None:
+        """Have the collector thread call something, outside the seat."""
+
+
+class Sends(Protocol):
+    """The dispatcher, to jobs. Any thread."""
+
+    def send_chunks(self, chunks: list[Any]) -> None:
+        """Send chunks; one that cannot be pickled fails."""
+
+
+class Feeds(Protocol):
+    """Where jobs say that their input begins and ends. Any thread."""
+
+    def begin(self, job: Any) -> None:
+        """Begin to feed a map or iterator."""
+
+    def exhausted(self, job: Any) -> None:
+        """A job has sent all of its input."""
+
+    def refuse(self) -> None:
+        """Raise what says why nothing is accepted."""
+
+
+class Cancels(Protocol):
+    """Where results are cancelled, and looked for. Any thread."""
+
+    def holder(self, task: Task) -> int | None:
+        """Return the slot of the worker that holds a task."""
+
+    def cancel(self, tasks: Iterable[Task]) -> None:
+        """Take back what is queued, stop what runs."""
+
+    def cancel_job(self, job: Any) -> None:
+        """Cancel what a map has sent, and send no more of it."""
+
+
+class Room(Protocol):
+    """How many bytes are under way, to maps and iterators. Any thread."""
+
+    heavy: int
+    limit: int
+    total: int
+
+    def has_room(self, more: int = 0) -> bool:
+        """Whether a job may send."""
+
+    def done(self, key: int) -> None:
+        """The task with this id is over, whether or not it was counted."""
+
+
+class CallRoom(Room, Protocol):
+    """The same, to those who make calls where they must not wait."""
+
+    @property
+    def full(self) -> bool:
+        """Whether calls, of whatever size, would have to wait."""
+
+    def watch(self, turn: Any) -> None:
+        """Have ``turn.wake()`` called, in any thread, whenever something is over."""
+
+    def unwatch(self, turn: Any) -> None:
+        """Undo :meth:`watch`."""
+
+
+class Links(NamedTuple):
+    """The ways of a job to its pool.
+
+    Attributes:
+        collector: To wait, and to be told.
+        dispatcher: To send.
+        feeding: To say that its input begins and ends.
+        cancelling: To stop what it has sent.
+        pressure: Whether there is room to send.
+        functions: The numbers of functions.
+        registry: How many workers there are to be, and whether the pool is open.
+    """
+
+    collector: Waits
+    dispatcher: Sends
+    feeding: Feeds
+    cancelling: Cancels
+    pressure: CallRoom
+    functions: Functions
+    registry: Registry
