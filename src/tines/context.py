@@ -32,6 +32,7 @@ from multiprocessing.context import (
 )
 
 from tines.process.concrete import Process, SpawnProcess
+from tines.process.lifecycle.launch import importing_main
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -233,9 +234,14 @@ class DefaultContext(BaseContext, _std.DefaultContext):
         return super().get_context(_get_start_method() if method is None else method)
 
     def set_start_method(self, method: str | None, force: bool = False) -> None:
-        """Set the default start method, of the standard library as well; once, unless ``force``."""
+        """Set the default start method, of the standard library as well; once, unless ``force``.
+
+        A child that imports its main module may set there what is set already.
+        """
         if method is not None:
             self.get_context(method)
+            if not force and importing_main() and _get_start_method(True) == method:
+                return
         _set_start_method(method, force)
 
     if TYPE_CHECKING:

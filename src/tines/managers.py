@@ -5,11 +5,12 @@ A manager's server dies with the process that started it, and ``Manager().Pool()
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from tines import context
 from tines._std import standard
+from tines.errors import StartError, describe_exit
 
 if TYPE_CHECKING:
     import multiprocessing.managers as _std
@@ -34,6 +35,25 @@ class BaseManager(_std.BaseManager):
     ) -> None:
         ctx = ctx or context.default.get_context()
         super().__init__(address, authkey, serializer, ctx, **options)
+
+    def start(
+        self, initializer: Callable[..., object] | None = None, initargs: Iterable[Any] = ()
+    ) -> None:
+        """Start the server process; ``initializer`` is called there first.
+
+        Raises:
+            StartError: the server ended before it was ready.
+        """
+        try:
+            super().start(initializer, initargs)
+        except EOFError:
+            raise self._start_error() from None
+
+    def _start_error(self) -> StartError:
+        process: Any = self._process  # type: ignore[attr-defined]
+        process.join()
+        end = f"the manager's server (pid {process.pid}) {describe_exit(process.exitcode)}"
+        return StartError(f"{end} before it was ready; what it printed says why")
 
 
 class SyncManager(BaseManager, _std.SyncManager):

@@ -13,10 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-__all__ = ["STARTING", "Orders", "frame", "run"]
-
-STARTING = "TINES_WORKER_STARTING"
-"""The variable that a worker has until its main module is imported."""
+__all__ = ["Orders", "frame", "run"]
 
 _FRAME = struct.Struct("=B31s")
 
@@ -68,5 +65,7 @@ def frame(order: bytes) -> bytes:
 
 def run(target: Callable[..., object], *args: Any) -> None:
     """Be a worker: from here on its process is one like any other."""
+    from tines.process.lifecycle.launch import STARTING
+
     os.environ.pop(STARTING, None)
     target(*args)

@@ -11,23 +11,18 @@ this reason ends with an exit code of its own and without a word, and the pool s
 from __future__ import annotations
 
 import contextlib
-import functools
 import io
 import os
 import sys
 from collections.abc import Callable, Mapping
-from types import TracebackType
 from typing import Any
 
 from tines.engines import child
 from tines.engines.contract import Exit
-from tines.errors import StartError, describe_exit
+from tines.errors import describe_exit
 from tines.process.lifecycle import launch
 
 __all__ = ["LocalEngine"]
-
-_UNGUARDED = 213
-"""Exit code of a worker whose main module starts processes: one that nobody else uses."""
 
 _GUARD = launch.with_guard(
     "workers import the main module, and it makes a pool when it is imported, so each of them would make "
@@ -64,7 +59,7 @@ class LocalEngine:
         reader, writer = (None, None) if sys.platform == "win32" else _pipe()
         args = (None if reader is None else child.Orders(reader), *args)
         if not self._forks:
-            environment = {**environment, child.STARTING: "1"}
+            environment = {**environment, launch.STARTING: "1"}
             target, args = child.run, (target, *args)
         process = self._context.Process(target=target, args=args, daemon=True)
         process.name = process.name.replace("Process", name)
@@ -75,9 +70,7 @@ class LocalEngine:
         process.environment = environment
         try:
             process.start()
-        except BaseException as error:
-            if isinstance(error, StartError) and child.STARTING in os.environ:
-                sys.excepthook = functools.partial(_leave, sys.excepthook, error)
+        except BaseException:
             if writer is not None:
                 writer.close()
             raise
@@ -92,23 +85,6 @@ def _pipe() -> tuple[int, io.FileIO]:
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
     return reader, io.FileIO(writer, "wb")
-
-
-def _leave(
-    hook: Callable[..., object],
-    expected: StartError,
-    kind: type[BaseException],
-    error: BaseException,
-    trace: TracebackType | None,
-) -> None:
-    """End this worker, whose main module was not to start processes and did not catch the error."""
-    if error is not expected:
-        hook(kind, error, trace)
-        return
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(Exception):
-            stream.flush()
-    os._exit(_UNGUARDED)
 
 
 class LocalWorker:
@@ -169,7 +145,7 @@ class LocalWorker:
             exitcode=exitcode,
             dump=dump,
             out_of_memory=exitcode == -9 and self._kills.since(self._kills_before),
-            never_starts=_GUARD if exitcode == _UNGUARDED else None,
+            never_starts=_GUARD if exitcode == launch.UNGUARDED else None,
             description=describe_exit(exitcode),
         )
 

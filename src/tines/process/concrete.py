@@ -35,8 +35,10 @@ class SpawnProcess(ManagedProcess, std_context.SpawnProcess):
 
     @staticmethod
     def _Popen(process_obj: Any) -> Any:  # noqa: N802
+        from tines.process.lifecycle.launch import check_guard
         from tines.process.start.popen_spawn import Popen
 
+        check_guard()  # also where it is the standard library that starts it
         return Popen(process_obj)
 
 

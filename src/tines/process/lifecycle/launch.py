@@ -6,24 +6,39 @@ arguments. Large arrays in them are mapped by the child instead of going through
 ``start()`` does not wait for a child that is still starting up.
 
 Functions and classes of an interactive session, and lambdas, travel by value.
+
+A main module that starts processes when it is imported, or sets the start method by the standard
+library's function, would have its children fail in all sorts of ways. They fail in one way: with a short
+message, or for workers and servers, whose parent says it once, without a word.
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import multiprocessing.process as std
 import os
 import pickle
 import sys
 
+from tines._std import standard
 from tines.process import liveness, shared_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
     from typing import Any
 
+    from tines.errors import StartError
+
 __all__ = [
+    "STARTING",
+    "UNGUARDED",
     "SameNumber",
+    "check_guard",
     "import_ready",
+    "importing_main",
     "make_ready",
     "pack",
     "prepare",
@@ -79,11 +94,23 @@ class SameNumber:
         return self._fd
 
 
-_UNGUARDED = """\
+STARTING = "TINES_WORKER_STARTING"
+"""The variable that a child has until its main module is imported, if its parent says why it failed."""
+
+UNGUARDED = 213
+"""Exit code of a child whose main module was not to start processes: one that nobody else uses."""
+
+_PROBLEM = """\
 a process cannot be started while this process is itself being started and imports its main module.
 
 The main module starts processes when it is imported, and each child imports it, so each child would
 start children of its own, without end. Start them only where the module is run as the program:"""
+
+_SET_AGAIN = """\
+the start method cannot be set while this process is being started and imports its main module.
+
+The main module sets it when it is imported, and each child imports it, where it is set already. Set it
+only where the module is run as the program:"""
 
 
 def with_guard(problem: str, children: str) -> str:
@@ -97,6 +124,61 @@ def with_guard(problem: str, children: str) -> str:
 (With 'spawn' and 'forkserver' {children} import the main module; with 'fork' they do not.)"""
 
 
+def importing_main() -> bool:
+    """Return whether this process is itself being started, and is not yet what it is to be."""
+    return bool(getattr(std.current_process(), "_inheriting", False))
+
+
+def check_guard() -> None:
+    """Refuse to start a process from a main module that is only being imported.
+
+    Raises:
+        StartError: this process is itself being started.
+    """
+    if importing_main():
+        raise _refusal(_PROBLEM)
+
+
+def _refusal(problem: str) -> StartError:
+    """Return an error that ends this process without the frames that it has gone through."""
+    from tines.errors import StartError
+
+    error = StartError(with_guard(problem, "children"))
+    sys.excepthook = functools.partial(_leave, sys.excepthook, error)
+    return error
+
+
+def _leave(
+    hook: Callable[..., object],
+    expected: StartError,
+    kind: type[BaseException],
+    error: BaseException,
+    trace: TracebackType | None,
+) -> None:
+    """End a process whose main module did what it was not to, and did not catch the error."""
+    if error is not expected:
+        hook(kind, error, trace)
+        return
+    with contextlib.suppress(Exception):
+        sys.stdout.flush()
+    with contextlib.suppress(Exception):
+        if STARTING not in os.environ:
+            print(_place_in_main(trace), f"StartError: {error}", file=sys.stderr, sep="")
+        sys.stderr.flush()
+    os._exit(UNGUARDED)
+
+
+def _place_in_main(trace: TracebackType | None) -> str:
+    import traceback
+
+    frames = [
+        frame
+        for frame, _ in traceback.walk_tb(trace)
+        if frame.f_globals.get("__name__") == "__mp_main__"
+    ]
+    return "".join(traceback.format_stack(frames[-1], limit=1)) if frames else ""
+
+
 def preparation(name: str) -> dict[str, Any]:
     """Return the standard library's preparation data.
 
@@ -105,10 +187,7 @@ def preparation(name: str) -> dict[str, Any]:
     """
     from multiprocessing import spawn
 
-    if getattr(std.current_process(), "_inheriting", False):
-        from tines.errors import StartError
-
-        raise StartError(with_guard(_UNGUARDED, "children"))
+    check_guard()
     data = spawn.get_preparation_data(name)
     main_path = data.get("init_main_from_path")
     if main_path is not None and os.path.basename(main_path).startswith("<"):
@@ -160,10 +239,24 @@ def prepare(data: dict[str, Any]) -> None:
     from multiprocessing import spawn
 
     os.environ.update(data.pop(_ENVIRONMENT, {}))
-    spawn.prepare(data)
+    try:
+        spawn.prepare(data)
+    except RuntimeError as error:
+        if _sets_method_again(error):
+            raise _refusal(_SET_AGAIN).with_traceback(error.__traceback__) from None
+        raise
     pickling = sys.modules.get("tines.wire.pickling")
     if pickling is not None:
         pickling.note_main()
+
+
+def _sets_method_again(error: BaseException) -> bool:
+    """Whether this comes from the standard library's ``set_start_method()``; ours is not so strict."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    function = standard("context").DefaultContext.set_start_method
+    return trace is not None and trace.tb_frame.f_code is function.__code__
 
 
 def run(payload_fd: int, liveness_fd: int) -> int:

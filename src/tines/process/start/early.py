@@ -6,7 +6,6 @@ Begun one after the other, these add up.
 
 from __future__ import annotations
 
-import multiprocessing.process as std
 import sys
 
 from tines.process.lifecycle import launch
@@ -27,7 +26,7 @@ def begin(method: str, modules: Iterable[str]) -> None:
         method: The start method.
         modules: Modules of tines that the children need.
     """
-    if getattr(std.current_process(), "_inheriting", False):
+    if launch.importing_main():
         return  # this process is itself being started: it must not start any
     for module in modules:
         launch.make_ready(module)
