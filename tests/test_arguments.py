@@ -49,9 +49,12 @@ def pool():
         (lambda: tines.as_completed(5), "things=5 is not iterable"),
         (lambda: tines.as_completed([], timeout="x"), "timeout='x' is not a number of seconds"),
         (lambda: tines.Queue().put_many(5), "objects=5 is not iterable"),
-        (lambda: tines.Queue().get_many("a"), "max_items='a' has to be a whole number"),
+        (lambda: tines.Queue().get_many("a"), "max_items must be a whole number, not 'a'"),
         (lambda: tines.trace(5), "path=5 is no path"),
-        (lambda: tines.trace("run.json", max_bytes="a"), "max_bytes='a' has to be a whole number"),
+        (
+            lambda: tines.trace("run.json", max_bytes="a"),
+            "max_bytes must be a whole number, not 'a'",
+        ),
     ],
 )
 def test_what_makes_no_sense_is_named(make, says):

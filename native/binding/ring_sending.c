@@ -134,6 +134,14 @@ static int send_one(ring_object *self, parcel *parcel, PyObject *data, PyObject 
     return result;
 }
 
+/* See watching.c: only a ring that somebody follows by a descriptor has anything to wait for. */
+static void let_notice(ring_object *self) {
+    if (!tn_ring_is_watched(&self->queue)) return;
+    Py_BEGIN_ALLOW_THREADS;
+    tn_ring_let_notice(&self->queue);
+    Py_END_ALLOW_THREADS;
+}
+
 PyObject *ring_send(ring_object *self, PyObject *const *args, Py_ssize_t count, PyObject *kwnames) {
     static const char *const names[] = {"data", "buffers", "kind", "tag", "timeout"};
     PyObject *values[5] = {NULL};
@@ -148,6 +156,7 @@ PyObject *ring_send(ring_object *self, PyObject *const *args, Py_ssize_t count, 
     if (!parse_kind_and_tag(values[2], values[3], &parcel.message) || !ring_enter(self))
         return NULL;
     int result = send_one(self, &parcel, values[0], values[1], waits, deadline, &ticket);
+    if (result == TN_OK) let_notice(self);
     ring_leave(self);
     if (result < 0) return NULL;
     if (result == TN_OK) return PyLong_FromUnsignedLongLong(ticket);
@@ -271,6 +280,7 @@ PyObject *ring_send_many(ring_object *self, PyObject *const *args, Py_ssize_t co
     int result = -1;
     if (ring_enter(self)) {
         result = send_all(self, &box);
+        if (box.next > 0) let_notice(self);
         ring_leave(self);
     }
     Py_DECREF(box.messages);

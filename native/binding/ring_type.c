@@ -109,9 +109,10 @@ bool ring_parse(PyObject *const *args, Py_ssize_t count, PyObject *kwnames,
 static PyObject *ring_wait(ring_object *self, PyObject *args) {
     int wanted;
     PyObject *timeout = Py_None;
+    unsigned long long seen = UINT64_MAX;
     int64_t deadline;
     bool waits;
-    if (!PyArg_ParseTuple(args, "p|O", &wanted, &timeout) ||
+    if (!PyArg_ParseTuple(args, "p|OK", &wanted, &timeout, &seen) ||
         !parse_timeout(timeout, &deadline, &waits)) {
         return NULL;
     }
@@ -119,11 +120,35 @@ static PyObject *ring_wait(ring_object *self, PyObject *args) {
     tn_result result;
     do {
         Py_BEGIN_ALLOW_THREADS;
-        result = tn_ring_wait(&self->queue, wanted, deadline);
+        result = tn_ring_wait(&self->queue, wanted, seen, deadline);
         Py_END_ALLOW_THREADS;
     } while (result == TN_INTERRUPTED && PyErr_CheckSignals() == 0);
     ring_leave(self);
     return result == TN_INTERRUPTED ? NULL : PyBool_FromLong(result == TN_OK);
+}
+
+static PyObject *ring_is_shut(ring_object *self, PyObject *unused) {
+    (void)unused;
+    if (!ring_enter(self)) return NULL;
+    bool shut = atomic_load(&self->queue.ring->shut) != 0;
+    ring_leave(self);
+    return PyBool_FromLong(shut);
+}
+
+static PyObject *ring_watch(ring_object *self, PyObject *begins) {
+    int truth = PyObject_IsTrue(begins);
+    if (truth < 0 || !ring_enter(self)) return NULL;
+    bool done = tn_ring_watch(&self->queue, truth);
+    ring_leave(self);
+    return PyBool_FromLong(done);
+}
+
+static PyObject *ring_show(ring_object *self, PyObject *there) {
+    int truth = PyObject_IsTrue(there);
+    if (truth < 0 || !ring_enter(self)) return NULL;
+    tn_ring_show(&self->queue, truth);
+    ring_leave(self);
+    Py_RETURN_NONE;
 }
 
 static PyObject *ring_join(ring_object *self, PyObject *const *args, Py_ssize_t count,
@@ -290,7 +315,12 @@ static PyMethodDef ring_methods[] = {
     {"statistics", (PyCFunction)ring_statistics, METH_NOARGS, "The fields of ChannelStatistics."},
     {"reference", (PyCFunction)ring_reference, METH_NOARGS, "reference() -> Reference"},
     {"wait", (PyCFunction)ring_wait, METH_VARARGS,
-     "wait(wanted, timeout=None) -> bool: until there is something to take, or (False) nothing"},
+     "wait(wanted, timeout=None, seen=2**64-1) -> bool: until there is something to take, or (False)\n"
+     "nothing, or nothing of the first `seen` messages that were ever sent"},
+    {"watch", (PyCFunction)ring_watch, METH_O,
+     "watch(begins): this process has a descriptor that follows the ring, or has it no more"},
+    {"show", (PyCFunction)ring_show, METH_O, "show(there): what that descriptor says"},
+    {"is_shut", (PyCFunction)ring_is_shut, METH_NOARGS, "Whether nothing more will be sent."},
     {"close", (PyCFunction)ring_close, METH_NOARGS, "As Channel.close."},
     {NULL, NULL, 0, NULL},
 };

@@ -21,6 +21,7 @@ static tn_result initialise(tn_ring *ring, uint64_t birth, uint32_t self, uint32
     tn_event_init(&ring->space);
     tn_event_init(&ring->drained);
     tn_event_init(&ring->finished);
+    tn_event_init(&ring->noticed);
     ring->birth = birth;
     ring->self = self;
     ring->tail[0] = ring->head[0] = (tn_end){.chunk = chunk, .offset = TN_CHUNK_START};
@@ -125,9 +126,12 @@ bool tn_ring_full(const tn_queue *queue) {
 
 /* ---- waiting ---- */
 
-static bool has_nothing(const tn_queue *queue, uint64_t unused) {
-    (void)unused;
-    return tn_ring_is_empty(queue->ring) || atomic_load(&queue->ring->shut);
+/* Nothing, or nothing of what there was when `seen` messages had been put: whoever was late sees that it
+ * was empty in between. */
+static bool has_nothing(const tn_queue *queue, uint64_t seen) {
+    const tn_ring *ring = queue->ring;
+    return atomic_load(&ring->get_count) >= seen || tn_ring_is_empty(ring) ||
+           atomic_load(&ring->shut);
 }
 
 /* Messages that join() need not wait for: dealt with, or taken back, for which nobody calls task_done(). */
@@ -176,18 +180,18 @@ tn_result tn_ring_wait_for(tn_event *event, tn_condition condition, const tn_que
 
 /* The same, until the condition is seen to hold. */
 static tn_result wait_until(tn_event *event, tn_condition condition, const tn_queue *queue,
-                            int64_t deadline) {
+                            uint64_t argument, int64_t deadline) {
     tn_result result;
     do {
-        result = tn_ring_wait_for(event, condition, queue, 0, deadline);
-    } while (result == TN_OK && !condition(queue, 0));
+        result = tn_ring_wait_for(event, condition, queue, argument, deadline);
+    } while (result == TN_OK && !condition(queue, argument));
     return result;
 }
 
-tn_result tn_ring_wait(tn_queue *queue, bool wanted, int64_t deadline) {
+tn_result tn_ring_wait(tn_queue *queue, bool wanted, uint64_t seen, int64_t deadline) {
     tn_ring *ring = queue->ring;
-    if (!wanted) return wait_until(&ring->drained, has_nothing, queue, deadline);
-    tn_result result = wait_until(&ring->items, tn_ring_can_take, queue, deadline);
+    if (!wanted) return wait_until(&ring->drained, has_nothing, queue, seen, deadline);
+    tn_result result = wait_until(&ring->items, tn_ring_can_take, queue, 0, deadline);
     /* It takes nothing, so the wake that it may have had is still owed to one who does. */
     if (result == TN_OK) tn_event_wake_one(&ring->items);
     return result;
@@ -226,7 +230,7 @@ tn_result tn_ring_task_done(tn_queue *queue) {
 }
 
 tn_result tn_ring_join(tn_queue *queue, int64_t deadline) {
-    return wait_until(&queue->ring->finished, is_finished, queue, deadline);
+    return wait_until(&queue->ring->finished, is_finished, queue, 0, deadline);
 }
 
 /* Under put_lock, so that no message is committed after a receiver has seen the end. If its holder was

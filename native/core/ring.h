@@ -70,6 +70,8 @@ typedef struct {
     uint32_t references; /* under the arena lock; derived, see tn_rings_count_references */
     _Atomic uint32_t shut;
     _Atomic uint32_t orphans;
+    _Atomic uint32_t shown;   /* the watcher's descriptor says that there is something */
+    _Atomic uint64_t watcher; /* who has a descriptor for it, a tn_holder; 0: nobody; see watching.c */
     /* Each end's lock, count and place fill one line (64-bit glibc): what passes from one producer, or
      * consumer, to the next is that line, and the totals while the message is copied. */
     _Alignas(2 * TN_CACHE_LINE) tn_lock put_lock;
@@ -86,6 +88,7 @@ typedef struct {
     _Alignas(TN_CACHE_LINE) tn_event space;   /* something was taken */
     _Alignas(TN_CACHE_LINE) tn_event drained; /* nothing is left */
     _Alignas(TN_CACHE_LINE) tn_event finished;
+    tn_event noticed; /* it is shown, or taken: for senders to a ring that is watched */
     _Atomic uint64_t done_count; /* task_done() */
     tn_lease lease[];
 } tn_ring;
@@ -143,8 +146,18 @@ tn_result tn_ring_recv_now(tn_queue *queue, tn_incoming *message, int lease, boo
 tn_result tn_ring_send(tn_queue *queue, const tn_outgoing *message, int64_t deadline,
                        uint64_t *ticket);
 tn_result tn_ring_recv(tn_queue *queue, tn_incoming *message, int lease, int64_t deadline);
-/* Wait until there is something to take (or, `wanted` false, until there is nothing). */
-tn_result tn_ring_wait(tn_queue *queue, bool wanted, int64_t deadline);
+/* Wait until there is something to take; `wanted` false: until there is nothing, or nothing of the first
+ * `seen` messages that were ever put. */
+tn_result tn_ring_wait(tn_queue *queue, bool wanted, uint64_t seen, int64_t deadline);
+
+/* Who has a descriptor that follows the ring says so, and what it shows; senders let them notice. False:
+ * no slot is left for this process. */
+bool tn_ring_watch(tn_queue *queue, bool begins);
+void tn_ring_show(tn_queue *queue, bool there);
+static inline bool tn_ring_is_watched(const tn_queue *queue) {
+    return atomic_load_explicit(&queue->ring->watcher, memory_order_relaxed) != 0;
+}
+void tn_ring_let_notice(tn_queue *queue);
 
 /* A ticket says where a message lies and the low bits of its seq. */
 tn_result tn_ring_revoke(tn_queue *queue, uint64_t ticket, bool *revoked);

@@ -84,7 +84,7 @@ static void *meddle(void *argument) {
         CHECK(depth <= (uint64_t)stage->producers * EACH, "depth %llu", (unsigned long long)depth);
         tn_ring_full(&stage->queue);
         tn_lease_read(&stage->queue, (int)draw(&c, MOST), &tag, &progress, &since);
-        tn_ring_wait(&stage->queue, draw(&c, 2), tn_now() + 1000);
+        tn_ring_wait(&stage->queue, draw(&c, 2), UINT64_MAX, tn_now() + 1000);
         if (draw(&c, 20) == 0) tn_arena_trim(&stage->segment, draw(&c, 1000000), TN_FOREVER);
         if (draw(&c, 50) == 0) tn_ring_collect(&stage->queue);
         if (draw(&c, 50) == 0) tn_segment_sweep(&stage->segment, 0);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import time
 
 TYPE_CHECKING = False
@@ -17,6 +18,7 @@ __all__ = [
     "check_iterable",
     "deadline_after",
     "no_such_option",
+    "whole_number",
 ]
 
 
@@ -46,6 +48,26 @@ def check_context(name: str, value: object) -> None:
         raise TypeError(
             f"{name}={value!r} is no context: give one that tines.get_context() returns"
         )
+
+
+def whole_number(
+    name: str, value: Any, *, least: int | None = None, most: int | None = None
+) -> int:
+    """Return ``value`` as an int: whatever ``operator.index`` takes, NumPy's whole numbers too.
+
+    Raises:
+        TypeError: it is no whole number.
+        ValueError: it is below ``least`` or above ``most``.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be a whole number, not {value!r}") from None
+    if least is not None and number < least:
+        raise ValueError(f"{name}={number} is too small: it must be at least {least}")
+    if most is not None and number > most:
+        raise ValueError(f"{name}={number} is too large: it must be at most {most}")
+    return number
 
 
 def deadline_after(timeout: Any) -> float | None:

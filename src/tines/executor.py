@@ -31,6 +31,7 @@ from tines._arguments import (
     check_initializer,
     check_iterable,
     deadline_after,
+    whole_number,
 )
 from tines.errors import (
     DecodeError,
@@ -40,7 +41,7 @@ from tines.errors import (
     WorkerLostError,
 )
 from tines.pool import MaybeEncodingError, Pool
-from tines.pool.options import pool_options, whole_number
+from tines.pool.options import pool_options
 
 if TYPE_CHECKING:
     from tines.pool import AsyncResult
@@ -178,13 +179,14 @@ class ProcessPoolExecutor(Executor):
         max_tasks_per_child: int | None = None,
         **options: Any,
     ) -> None:
-        if max_workers is not None and whole_number("max_workers", max_workers) <= 0:
-            raise ValueError("max_workers must be greater than 0")
+        if max_workers is not None:
+            max_workers = whole_number("max_workers", max_workers)
+            if max_workers <= 0:
+                raise ValueError("max_workers must be greater than 0")
         check_context("mp_context", mp_context)
         check_initializer(initializer, initargs)
         if max_tasks_per_child is not None:
-            if not isinstance(max_tasks_per_child, int):
-                raise TypeError("max_tasks_per_child must be an integer")
+            max_tasks_per_child = whole_number("max_tasks_per_child", max_tasks_per_child)
             if max_tasks_per_child <= 0:
                 raise ValueError("max_tasks_per_child must be >= 1")
         # The pool is made with the first call; what it will not take is told now.
@@ -262,10 +264,13 @@ class ProcessPoolExecutor(Executor):
         check_function("fn", fn)
         for iterable in iterables:
             check_iterable("iterables", iterable)
-        if whole_number("chunksize", chunksize) < 1:
+        chunksize = whole_number("chunksize", chunksize)
+        if chunksize < 1:
             raise ValueError("chunksize must be >= 1.")
-        if buffersize is not None and buffersize < 1:
-            raise ValueError("buffersize must be None or > 0")
+        if buffersize is not None:
+            buffersize = whole_number("buffersize", buffersize)
+            if buffersize < 1:
+                raise ValueError("buffersize must be None or > 0")
         deadline = deadline_after(timeout)
         items = zip(*iterables)
         chunks = iter(lambda: list(itertools.islice(items, chunksize)), [])

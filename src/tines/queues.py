@@ -6,13 +6,17 @@ thread: nothing is left to flush when a process ends, and ``put`` then ``join`` 
 deadlock. ``close`` and ``join_thread`` keep their meaning for the caller; ``cancel_join_thread`` has
 nothing left to cancel.
 
+A closed queue takes and gives nothing more in this process, but goes on answering how it stands, and
+counts what was done: it lets go of its channel when the object goes, as the standard library's does.
+
 A queue may be inherited, passed to ``Process``, sent through another queue, or given to a pool.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
 from pickle import loads
 from queue import Empty, Full
 from types import GenericAlias
@@ -20,8 +24,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from tines import _created
 from tines import transport as transports
-from tines._arguments import check_iterable
+from tines._arguments import check_iterable, whole_number
 from tines.errors import DecodeError, QueueShutDown
+from tines.wire.ends import Reader, Writer
 from tines.wire.pickling import PICKLED, decode, decode_error, encode
 
 if TYPE_CHECKING:
@@ -32,15 +37,8 @@ __all__ = ["Empty", "Full", "JoinableQueue", "Queue", "QueueClosedError", "Simpl
 
 T = TypeVar("T")
 
-_LARGEST_MAXSIZE = 2**63 - 1
-
-
-def _checked_bound(name: str, value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name}={value!r} has to be a whole number; 0 means unbounded")
-    if value < 0:
-        raise ValueError(f"{name}={value} has to be 0 (unbounded) or more")
-    return min(value, _LARGEST_MAXSIZE)
+_LARGEST_BOUND = 2**63 - 1
+_MOST = 2**31 - 1
 
 
 class QueueClosedError(ValueError, OSError):
@@ -62,14 +60,16 @@ class _ChannelQueue(Generic[T]):
 
     def _bind(self, channel: Channel) -> None:
         self._channel = channel
-        self._send = channel.send
-        self._recv = channel.recv
+        self._put_message = channel.send
+        self._take_message = channel.recv
 
     def __getstate__(self) -> tuple[Any, ...]:
-        return (self._channel, self._closed)
+        # Not whether it is closed: that is a matter of the process that closed it.
+        return (self._channel,)
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        channel, self._closed = state
+        (channel,) = state
+        self._closed = False
         self._bind(channel)
 
     def __repr__(self) -> str:
@@ -80,15 +80,29 @@ class _ChannelQueue(Generic[T]):
         if self._closed:
             raise QueueClosedError(f"Queue {self!r} is closed")
 
-    def empty(self) -> bool:
-        """Return whether there is nothing to get at this moment."""
-        self._check_open()
-        return self._channel.qsize() == 0
-
     def fileno(self) -> int:
-        """Return a descriptor for ``select`` that is readable while there may be something to get."""
+        """Return a descriptor for ``select`` that is readable while there may be something to get.
+
+        Where no other process gets from the queue it is exact: a ``get`` would return.
+        """
         self._check_open()
-        return self._channel.fileno()
+        number = self._channel.fileno()
+        # From now on what is taken here is seen by the descriptor at once.
+        self._take_message = self._channel.recv
+        return number
+
+    @cached_property
+    def _reader(self) -> Reader:
+        """What programs that know the standard library's insides wait for."""
+        return Reader(self._channel, self.fileno, closed=self._closed)
+
+    @cached_property
+    def _writer(self) -> Writer:
+        return Writer(self._channel, closed=self._closed)
+
+    @property
+    def _poll(self) -> Callable[..., bool]:
+        return self._reader.poll
 
     def statistics(self) -> ChannelStatistics:
         """Return depth, bytes, totals and who waits, as one frozen record."""
@@ -96,11 +110,14 @@ class _ChannelQueue(Generic[T]):
         return self._channel.statistics()
 
     def close(self) -> None:
-        """Let go of the queue in this process. What was put stays, for the others."""
+        """Neither put nor get any more in this process. What was put stays, for the others."""
         if not self._closed:
             _created.tell_ending(self)
             self._closed = True
-            self._channel.close()
+            for end in ("_reader", "_writer"):
+                if end in self.__dict__:
+                    self.__dict__[end].close()
+            self._channel.unwatch()
 
     # As in the standard library: not Generic's own, whose aliases leave a mark in every instance.
     def __class_getitem__(cls, item: Any) -> GenericAlias:
@@ -111,7 +128,7 @@ class Queue(_ChannelQueue[T]):
     """A queue between any processes, with the standard library's signature and semantics.
 
     Args:
-        maxsize: How many items it holds before ``put`` waits; 0 means unbounded.
+        maxsize: How many items it holds before ``put`` waits; 0 or less means unbounded.
         max_bytes: The same in bytes of the pickled items; 0 means unbounded. An item that is larger
             than the bound passes when it would be alone.
         ctx: The context it belongs to, as in the standard library.
@@ -119,7 +136,7 @@ class Queue(_ChannelQueue[T]):
 
     Raises:
         TypeError: ``maxsize`` or ``max_bytes`` is not a whole number.
-        ValueError: one of them is negative, or there is no such transport.
+        ValueError: ``max_bytes`` is negative, or there is no such transport.
     """
 
     def __init__(
@@ -130,18 +147,20 @@ class Queue(_ChannelQueue[T]):
         ctx: Any = None,
         transport: str | None = None,
     ) -> None:
-        items = _checked_bound("maxsize", maxsize)
-        limit = _checked_bound("max_bytes", max_bytes)
+        # Below zero it is unbounded too, as in the standard library.
+        items = min(max(whole_number("maxsize", maxsize), 0), _LARGEST_BOUND)
+        limit = min(whole_number("max_bytes", max_bytes, least=0), _LARGEST_BOUND)
         maker = transports.named(transport) if transport else transports.chosen()
-        self._maxsize = items
+        # Of an unbounded queue it is what the standard library has: the most that a semaphore can count.
+        self._maxsize = items or _MOST
         super().__init__(maker.channel(max_items=items, max_bytes=limit))
 
     def __getstate__(self) -> tuple[Any, ...]:
         return (*super().__getstate__(), self._maxsize)
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        channel, closed, self._maxsize = state
-        super().__setstate__((channel, closed))
+        channel, self._maxsize = state
+        super().__setstate__((channel,))
 
     def put(self, obj: T, block: bool = True, timeout: float | None = None) -> None:
         """Put an object; return once the transport has it.
@@ -160,7 +179,7 @@ class Queue(_ChannelQueue[T]):
         if self._closed:
             self._check_open()
         kind, data, buffers = encode(obj)
-        if self._send(data, buffers, kind, 0, timeout if block else 0) < 0:
+        if self._put_message(data, buffers, kind, 0, timeout if block else 0) < 0:
             raise Full
 
     def get(self, block: bool = True, timeout: float | None = None) -> T:
@@ -173,7 +192,7 @@ class Queue(_ChannelQueue[T]):
         """
         if self._closed:
             self._check_open()
-        message = self._recv(timeout if block else 0)
+        message = self._take_message(timeout if block else 0)
         if message is None:
             raise Empty
         kind, _, data, buffers = message
@@ -213,10 +232,7 @@ class Queue(_ChannelQueue[T]):
             DecodeError: one of them does not unpickle; the others are in the error's ``received``.
         """
         self._check_open()
-        if not isinstance(max_items, int):
-            raise TypeError(f"max_items={max_items!r} has to be a whole number")
-        if max_items < 1:
-            raise ValueError(f"max_items={max_items} has to be at least 1")
+        max_items = whole_number("max_items", max_items, least=1)
         messages = self._channel.recv_many(max_items, timeout)
         if not messages:
             raise Empty
@@ -242,14 +258,23 @@ class Queue(_ChannelQueue[T]):
             yield item
 
     def qsize(self) -> int:
-        """Return how many items it holds: exact at the moment, on every system."""
-        self._check_open()
+        """Return how many items it holds: exact at the moment, on every system, and when closed."""
         return self._channel.qsize()
 
     def full(self) -> bool:
         """Return whether a ``put`` would have to wait at this moment."""
-        self._check_open()
         return self._channel.full()
+
+    def empty(self) -> bool:
+        """Return whether there is nothing to get at this moment.
+
+        Raises:
+            OSError: the queue is closed, and there is something, which nobody can get here.
+        """
+        nothing = self._channel.qsize() == 0
+        if not nothing:
+            self._check_open()
+        return nothing
 
     def shutdown(self, immediate: bool = False) -> None:
         """End the queue for everybody, as ``queue.Queue.shutdown`` of Python 3.13.
@@ -272,6 +297,11 @@ class Queue(_ChannelQueue[T]):
     def cancel_join_thread(self) -> None:
         """Do nothing: there is no thread to wait for at exit, and nothing is lost either way."""
 
+    @property
+    def _buffer(self) -> tuple[()]:
+        """What the feeder thread still has to send: nothing, ever."""
+        return ()
+
 
 class JoinableQueue(Queue[T]):
     """A queue whose items are counted as dealt with: ``task_done`` and ``join``."""
@@ -282,17 +312,18 @@ class JoinableQueue(Queue[T]):
         Raises:
             ValueError: called more often than there were items.
         """
-        self._check_open()
         self._channel.task_done()
 
     def join(self) -> None:
         """Wait until every item that was put has been counted by :meth:`task_done`."""
-        self._check_open()
         self._channel.join(None)
 
 
 class SimpleQueue(_ChannelQueue[T]):
-    """The standard library's ``SimpleQueue``: ``put``, ``get``, ``empty``, ``close``."""
+    """The standard library's ``SimpleQueue``: ``put``, ``get``, ``empty``, ``close``.
+
+    Once closed it answers nothing more, and has let go of its channel.
+    """
 
     def __init__(self, *, ctx: Any = None, transport: str | None = None) -> None:
         maker = transports.named(transport) if transport else transports.chosen()
@@ -302,15 +333,25 @@ class SimpleQueue(_ChannelQueue[T]):
         """Put an object; return once the transport has it."""
         self._check_open()
         kind, data, buffers = encode(obj)
-        self._send(data, buffers, kind)
+        self._put_message(data, buffers, kind)
 
     def get(self) -> T:
         """Wait for the oldest object and return it."""
         self._check_open()
-        message = self._recv(None)
+        message = self._take_message(None)
         assert message is not None, "a wait without a timeout ended without a message"
         kind, _, data, buffers = message
         return decode(kind, data, buffers)  # type: ignore[no-any-return]
+
+    def empty(self) -> bool:
+        """Return whether there is nothing to get at this moment."""
+        self._check_open()
+        return self._channel.qsize() == 0
+
+    def close(self) -> None:
+        """Let go of the queue in this process. What was put stays, for the others."""
+        super().close()
+        self._channel.close()
 
 
 def __getattr__(name: str) -> Any:

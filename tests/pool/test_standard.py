@@ -14,6 +14,7 @@ import pytest
 
 from pool_tasks import add, fail, fail_at, get_state, hold, nap, nested, pid, set_state, square
 from pool_tools import MakePool, outcomes
+from support.numbers import Whole
 from support.waiting import PATIENCE
 from tines.pool import Pool, ThreadPool
 from tines.transport import named
@@ -57,16 +58,6 @@ def test_a_chunksize_that_is_none(make: MakePool, chunksize: Any, error: type) -
             call(square, range(5), chunksize)
     assert pool.map(square, range(5), Whole(2)) == [0, 1, 4, 9, 16]
     assert list(pool.imap(square, range(5), Whole(2))) == [0, 1, 4, 9, 16]
-
-
-class Whole:
-    """A whole number that is no ``int``, as numpy's are."""
-
-    def __init__(self, value: int) -> None:
-        self.value = value
-
-    def __index__(self) -> int:
-        return self.value
 
 
 @pytest.mark.parametrize("processes", ["2", 2.0, []])

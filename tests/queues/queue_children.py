@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+from multiprocessing.connection import wait
+from queue import Empty
 from typing import Any
 
 from tines.queues import JoinableQueue, Queue
@@ -68,3 +70,32 @@ class BreaksOnArrival:
 
 def _refuse() -> None:
     raise LookupError("made to fail where it arrives")
+
+
+def answer_in_turn(there: Queue[Any], back: Queue[Any]) -> None:
+    while (item := there.get()) is not None:
+        assert not wait([there._reader], 0)
+        back.put(item)
+
+
+def share(queue: Queue[Any], results: Queue[Any]) -> None:
+    got: list[Any] = []
+    while True:
+        assert wait([queue._reader], 30)
+        try:
+            item = queue.get(block=False)
+        except Empty:
+            continue
+        if item is None:
+            results.put(got)
+            return
+        got.append(item)
+
+
+def take_one(queue: Queue[Any], results: Queue[Any]) -> None:
+    results.put(queue.get())
+
+
+def work_through_one(queue: JoinableQueue[Any]) -> None:
+    queue.get()
+    queue.task_done()

@@ -11,8 +11,11 @@ from typing import Any
 
 import pytest
 
+import queue_children as children
 from queue_children import BreaksOnArrival
 from support import mappings
+from support.numbers import Whole
+from support.processes import Start
 from support.waiting import PATIENCE
 from tines.errors import DecodeError, EncodeError, QueueShutDown
 from tines.queues import JoinableQueue, Queue, SimpleQueue
@@ -117,16 +120,32 @@ def test_one_item_larger_than_max_bytes_passes_alone(make_queue: MakeQueue) -> N
     assert len(queue.get()) == 50_000
 
 
-@pytest.mark.parametrize("bad", ["3", 2.5, None, True])
+@pytest.mark.parametrize("bad", ["3", 2.5, None])
 def test_maxsize_has_to_be_a_whole_number(make_queue: MakeQueue, bad: Any) -> None:
-    with pytest.raises(TypeError, match=r"maxsize=.*whole number"):
+    with pytest.raises(TypeError, match=r"maxsize must be a whole number"):
         make_queue(bad)
 
 
-@pytest.mark.parametrize("bound", ["maxsize", "max_bytes"])
-def test_a_negative_bound_is_refused(make_queue: MakeQueue, bound: str) -> None:
-    with pytest.raises(ValueError, match=f"{bound}=-1"):
-        make_queue(**{bound: -1})
+@pytest.mark.parametrize("maxsize", [0, -1, -100, Whole(-1)])
+def test_a_size_below_one_is_none(make_queue: MakeQueue, maxsize: Any) -> None:
+    queue = make_queue(maxsize)
+    for number in range(1000):
+        queue.put(number, block=False)
+    assert not queue.full()
+
+
+@pytest.mark.parametrize("one", [True, Whole(1)])
+def test_a_size_is_whatever_is_an_index(make_queue: MakeQueue, one: Any) -> None:
+    queue = make_queue(one, max_bytes=Whole(1000))
+    queue.put("first", block=False)
+    with pytest.raises(standard.Full):
+        queue.put("second", block=False)
+    assert queue.get_many(Whole(2)) == ["first"]
+
+
+def test_a_negative_number_of_bytes_is_refused(make_queue: MakeQueue) -> None:
+    with pytest.raises(ValueError, match="max_bytes=-1"):
+        make_queue(max_bytes=-1)
 
 
 def test_what_cannot_be_pickled_is_refused_in_the_caller(make_queue: MakeQueue) -> None:
@@ -185,9 +204,35 @@ def test_a_closed_queue_refuses(make_queue: MakeQueue) -> None:
     queue.close()
     queue.close()
     queue.join_thread()
-    for use in (lambda: queue.put(1), queue.get, queue.qsize, queue.empty, queue.full):
+    uses: list[Any] = [lambda: queue.put(1), queue.get, lambda: queue.get_many(1), queue.fileno]
+    for use in (*uses, lambda: queue.put_many([1]), queue.statistics, queue.shutdown):
         with pytest.raises(ValueError, match="is closed"):
             use()
+
+
+def test_a_closed_queue_says_how_it_stands(make_queue: MakeQueue) -> None:
+    queue, full = make_queue(2), make_queue(1)
+    full.put(1)
+    queue.close()
+    full.close()
+    assert (queue.qsize(), queue.empty(), queue.full()) == (0, True, False)
+    assert (full.qsize(), full.full()) == (1, True)
+    with pytest.raises(OSError, match="is closed"):
+        full.empty()
+
+
+def test_a_closed_queue_counts_what_was_done(make_joinable: Any, start: Start) -> None:
+    queue = make_joinable()
+    queue.put("here")
+    queue.put("there")
+    assert queue.get() == "here"
+    start(children.work_through_one, queue)
+    queue.close()
+    queue.task_done()
+    queue.join()
+    assert (queue.qsize(), queue.empty()) == (0, True)
+    with pytest.raises(ValueError, match="task_done"):
+        queue.task_done()
 
 
 def test_join_thread_wants_a_closed_queue(make_queue: MakeQueue) -> None:

@@ -110,7 +110,7 @@ def test_released_too_often(context: Any) -> None:
     ("make", "error", "text"),
     [
         (lambda c: c.Semaphore(-1), ValueError, "value=-1"),
-        (lambda c: c.Semaphore("2"), TypeError, "value='2'"),
+        (lambda c: c.Semaphore("2"), TypeError, "value must be a whole number, not '2'"),
         (lambda c: c.BoundedSemaphore(2000, owned=True), ValueError, "owned=True"),
         (lambda c: c.Condition(threading.Lock()), TypeError, "lock="),
         (lambda c: c.Barrier(0), ValueError, "parties=0"),

@@ -8,11 +8,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tines import pool as pools
-from tines._arguments import check_iterable
+from tines._arguments import check_iterable, whole_number
 from tines.aio.bridge import current, wake
 from tines.aio.stream import ResultIterator, Stream
 from tines.errors import TransportError
-from tines.pool.options import check_count
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -170,11 +169,11 @@ class Pool:
         options: dict[str, Any],
     ) -> ResultIterator:
         pool = self.pool
-        check_count("chunksize", chunksize, minimum=1)
+        chunksize = whole_number("chunksize", chunksize, least=1)
         if buffersize is None:
             buffersize = pool._options.buffersize
         else:
-            check_count("buffersize", buffersize, minimum=1)
+            buffersize = whole_number("buffersize", buffersize, least=1)
         shown = pool._displays.wanted(progress)
         bridge = current()
         stream = Stream(

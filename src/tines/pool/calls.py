@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from tines._arguments import check_function, check_iterable
+from tines._arguments import check_function, check_iterable, whole_number
 from tines.pool.jobs.map import MapResult
-from tines.pool.options import check_count, whole_number
 
 if TYPE_CHECKING:
     from tines.pool.displays import Displays
@@ -104,7 +103,7 @@ class Calls:
         if buffersize is None:
             buffersize = self._options.buffersize
         else:
-            check_count("buffersize", buffersize, minimum=1)
+            buffersize = whole_number("buffersize", buffersize, least=1)
         check_function("func", func)
         check_iterable("iterable", iterable)
         shown = self._displays.wanted(progress)

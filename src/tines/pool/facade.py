@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tines import _created
 from tines import transport as _transport
-from tines._arguments import check_context, check_initializer
+from tines._arguments import check_context, check_initializer, whole_number
 from tines.engines.local import LocalEngine
 from tines.pool.calls import Calls
 from tines.pool.displays import Displays
@@ -25,7 +25,6 @@ from tines.pool.options import (
     DEFAULT,
     PoolKeywords,
     TaskKeywords,
-    check_count,
     pool_options,
 )
 from tines.pool.runtime.core import Core
@@ -267,7 +266,7 @@ class Pool:
         Raises:
             ValueError: the pool is not running, or the number is out of range.
         """
-        check_count("processes", processes, minimum=1)
+        processes = whole_number("processes", processes, least=1)
         core = self._core
         if processes > core.slots:
             raise ValueError(

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, TypedDict
 
-from tines._arguments import no_such_option
+from tines._arguments import no_such_option, whole_number
 from tines._config import available_cpus
 
 __all__ = [
@@ -16,38 +16,23 @@ __all__ = [
     "PoolOptions",
     "TaskKeywords",
     "TaskOptions",
-    "check_count",
-    "check_seconds",
     "pool_options",
+    "seconds",
 ]
 
 
-def check_count(name: str, value: object, *, minimum: int) -> None:
-    """Raise unless ``value`` is a whole number of at least ``minimum``."""
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name} must be a whole number, not {value!r}")
-    if value < minimum:
-        raise ValueError(f"{name}={value} is too small: it must be at least {minimum}")
-
-
-def whole_number(name: str, value: Any) -> int:
-    """Return ``value`` as an int; numpy's whole numbers are some too.
+def seconds(name: str, value: Any, *, zero: bool) -> float:
+    """Return ``value`` as a number of seconds, above zero or also zero itself; NumPy's are some too.
 
     Raises:
-        TypeError: it is none.
+        TypeError: it is no number.
+        ValueError: it is out of range.
     """
-    try:
-        return operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be a whole number, not {value!r}") from None
-
-
-def check_seconds(name: str, value: object, *, zero: bool) -> None:
-    """Raise unless ``value`` is a number of seconds, above zero or also zero itself."""
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
+    if isinstance(value, (str, bytes, bool)) or not hasattr(value, "__float__"):
         raise TypeError(f"{name} must be a number of seconds, not {value!r}")
     if not (value >= 0 if zero else value > 0):
         raise ValueError(f"{name}={value!r} must be {'zero or more' if zero else 'above zero'}")
+    return value if type(value) is int else float(value)
 
 
 @dataclass(frozen=True)
@@ -70,7 +55,7 @@ class TaskOptions:
     grace: float = 1.0
 
     def __post_init__(self) -> None:
-        check_count("retries", self.retries, minimum=0)
+        object.__setattr__(self, "retries", whole_number("retries", self.retries, least=0))
         if isinstance(self.retry_on, type):
             object.__setattr__(self, "retry_on", (self.retry_on,))
         if isinstance(self.retry_on, str) or not isinstance(self.retry_on, Iterable):
@@ -81,10 +66,10 @@ class TaskOptions:
             if not (isinstance(kind, type) and issubclass(kind, BaseException)):
                 raise TypeError(f"retry_on must list exception types; {kind!r} is none")
         object.__setattr__(self, "retry_on", tuple(self.retry_on))
-        check_seconds("backoff", self.backoff, zero=True)
-        check_seconds("grace", self.grace, zero=True)
+        object.__setattr__(self, "backoff", seconds("backoff", self.backoff, zero=True))
+        object.__setattr__(self, "grace", seconds("grace", self.grace, zero=True))
         if self.timeout is not None:
-            check_seconds("timeout", self.timeout, zero=False)
+            object.__setattr__(self, "timeout", seconds("timeout", self.timeout, zero=False))
 
     def changed(self, given: dict[str, Any]) -> TaskOptions:
         """Return these options with those in ``given`` replaced.
@@ -149,10 +134,8 @@ class PoolOptions:
         object.__setattr__(self, "processes", whole_number("processes", self.processes))
         if self.processes < 1:
             raise ValueError("Number of processes must be at least 1")
-        if self.maxtasksperchild is not None and (
-            not isinstance(self.maxtasksperchild, int) or self.maxtasksperchild <= 0
-        ):
-            raise ValueError("maxtasksperchild must be a positive int or None")
+        if self.maxtasksperchild is not None:
+            object.__setattr__(self, "maxtasksperchild", _share(self.maxtasksperchild))
         object.__setattr__(self, "niceness", whole_number("niceness", self.niceness))
         for name in (
             "max_memory",
@@ -162,14 +145,16 @@ class PoolOptions:
             "buffer_bytes",
         ):
             if getattr(self, name) is not None:
-                check_count(name, getattr(self, name), minimum=1)
+                number = whole_number(name, getattr(self, name), least=1)
+                object.__setattr__(self, name, number)
         if self.max_memory is not None and self.max_memory > (self.max_memory_hard or 1 << 64):
             raise ValueError(
                 f"max_memory={self.max_memory} is above max_memory_hard={self.max_memory_hard}: "
                 "workers would be killed before they could be replaced"
             )
         if self.inner_threads not in (None, "auto"):
-            check_count("inner_threads", self.inner_threads, minimum=1)
+            threads = whole_number("inner_threads", self.inner_threads, least=1)
+            object.__setattr__(self, "inner_threads", threads)
         if self.affinity is not None:
             object.__setattr__(self, "affinity", _cores(self.affinity))
         if self.cuda_devices is not None:
@@ -242,6 +227,16 @@ def pool_options(
     )
 
 
+def _share(given: Any) -> int:
+    """Return ``maxtasksperchild``; the error is the standard library's, whatever is wrong with it."""
+    try:
+        return whole_number("maxtasksperchild", given, least=1)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"maxtasksperchild must be a positive int or None, not {given!r}"
+        ) from None
+
+
 def _cores(given: Any) -> tuple[int, ...]:
     """Return the cores that ``affinity`` lists."""
     try:
@@ -261,14 +256,20 @@ def _device_names(given: Any) -> tuple[str, ...]:
         )
     names = []
     for entry in given:
-        if not isinstance(entry, (int, str)) or isinstance(entry, bool):
-            raise TypeError(
-                f"cuda_devices: {entry!r} must be the number of a device, or a string as "
-                "CUDA_VISIBLE_DEVICES takes it"
-            )
-        if isinstance(entry, int) and entry < 0:
-            raise ValueError(f"cuda_devices: {entry} is no device; '' makes all invisible")
-        names.append(str(entry))
+        names.append(entry if isinstance(entry, str) else str(_device_number(entry)))
     if not names:
         raise ValueError("cuda_devices is empty: give at least one entry, or leave it out")
     return tuple(names)
+
+
+def _device_number(entry: Any) -> int:
+    try:
+        number = operator.index(entry)
+    except TypeError:
+        raise TypeError(
+            f"cuda_devices: {entry!r} must be the number of a device, or a string as "
+            "CUDA_VISIBLE_DEVICES takes it"
+        ) from None
+    if number < 0:
+        raise ValueError(f"cuda_devices: {number} is no device; '' makes all invisible")
+    return number

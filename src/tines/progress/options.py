@@ -6,6 +6,7 @@ import importlib.util
 from dataclasses import dataclass, replace
 from typing import Any, TextIO
 
+from tines._arguments import whole_number
 from tines.progress.contract import Display
 
 __all__ = ["STYLES", "ProgressArgument", "ProgressOptions", "choose"]
@@ -44,10 +45,7 @@ class ProgressOptions:
         if not isinstance(self.description, str):
             raise TypeError(f"description must be a string, not {self.description!r}")
         if self.total is not None:
-            if not isinstance(self.total, int) or isinstance(self.total, bool):
-                raise TypeError(f"total must be a whole number or None, not {self.total!r}")
-            if self.total < 0:
-                raise ValueError(f"total={self.total} must not be negative")
+            object.__setattr__(self, "total", whole_number("total", self.total, least=0))
         if not isinstance(self.refresh, (int, float)) or isinstance(self.refresh, bool):
             raise TypeError(f"refresh must be a number of seconds, not {self.refresh!r}")
         if not self.refresh > 0:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import sys
 from threading import BrokenBarrierError
 
-from tines._arguments import check_function
+from tines._arguments import check_function, whole_number
 from tines.transport.primitives import Passed, Verdict
 
 TYPE_CHECKING = False
@@ -54,12 +54,9 @@ class SharedBarrier:
         lock: Any,
         waiters: Any,
     ) -> None:
-        if not isinstance(parties, int):
-            raise TypeError(f"parties={parties!r} has to be a whole number")
+        parties = whole_number("parties", parties, least=1)
         if action is not None:
             check_function("action", action)
-        if parties < 1:
-            raise ValueError(f"parties={parties} has to be at least 1")
         self.__setstate__((parties, action, timeout, lock, Passed(waiters)))
 
     def __getstate__(self) -> Any:

@@ -23,6 +23,7 @@ import logging
 import os
 import sys
 
+from tines._arguments import whole_number
 from tines._std import standard
 from tines.synchronize.barrier import SharedBarrier
 from tines.transport.primitives import Kind, Passed, Verdict, make
@@ -112,19 +113,14 @@ class RLock(_Holding, _std.RLock):
         self._bind(make(Kind.RLOCK))
 
 
-def _checked(value: Any, most: int, why: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"value={value!r} has to be a whole number")
-    if not 0 <= value <= most:
-        raise ValueError(f"value={value} has to be in 0..{most}{why}")
-    return value
-
-
 def _make_semaphore(value: Any, bounded: bool, owned: bool) -> Any:
+    value = whole_number("value", value, least=0, most=MOST)
     if owned:
-        value = _checked(value, MOST_OWNED, " with owned=True")
+        if value > MOST_OWNED:
+            raise ValueError(
+                f"value={value} is too large with owned=True: it must be at most {MOST_OWNED}"
+            )
         return make(Kind.OWNED, value, value)
-    value = _checked(value, MOST, "")
     return make(Kind.SEMAPHORE, value, value if bounded else MOST)
 
 

@@ -22,6 +22,7 @@ from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tines._arguments import whole_number
 from tines.tracing import recorder as _recorder
 from tines.tracing.pools import TracedPool
 from tines.tracing.recorder import SUFFIX, Recorder
@@ -76,8 +77,7 @@ class Trace:
     def __init__(self, path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> None:
         if not isinstance(path, (str, os.PathLike)):
             raise TypeError(f"path={path!r} is no path: give the name of the file to write")
-        if not isinstance(max_bytes, int):
-            raise TypeError(f"max_bytes={max_bytes!r} has to be a whole number")
+        max_bytes = whole_number("max_bytes", max_bytes)
         if max_bytes < SMALLEST:
             raise ValueError(
                 f"max_bytes={max_bytes!r} is too small: a process needs {SMALLEST} at least"

@@ -192,9 +192,14 @@ class Channel(Protocol):
     def fileno(self) -> int:
         """A descriptor that is readable while there may be a message (a hint, level-triggered).
 
-        Made on first use, valid in this process, closed by :meth:`close`. With several consumers
-        another may be faster: follow it with ``recv(0)``.
+        Made on first use, valid in this process, closed by :meth:`unwatch` and :meth:`close`. From
+        then on look ``recv`` and ``recv_many`` up anew, and what is taken here is seen by it before
+        they return. With several processes that consume, another may be faster: follow it with
+        ``recv(0)``.
         """
+
+    def unwatch(self) -> None:
+        """Close the descriptor of :meth:`fileno`, if there is one."""
 
     def statistics(self) -> ChannelStatistics:
         """Return a :class:`ChannelStatistics`."""

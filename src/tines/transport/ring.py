@@ -16,7 +16,6 @@ import contextlib
 import errno
 import os
 import pickle
-import select
 import struct
 import sys
 import threading
@@ -28,6 +27,7 @@ from multiprocessing.reduction import DupFd
 # Not from ``typing``: each worker imports this, and would import that with it. The contract does.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from tines.transport.contract import Buffer, Lease
@@ -145,10 +145,7 @@ class RingChannel:
 
     def __init__(self, ring: _native.Ring) -> None:
         self._ring = ring
-        self.send = ring.send
-        self.send_many = ring.send_many
-        self.recv = ring.recv
-        self.recv_many = ring.recv_many
+        self._bind(_as_it_is)
         self.revoke = ring.revoke
         self.release = ring.release
         self.held = ring.held
@@ -159,6 +156,14 @@ class RingChannel:
         self.join = ring.join
         self.shutdown = ring.shutdown
         self._readiness: _Readiness | None = None
+
+    def _bind(self, wrapped: Callable[[Any], Any]) -> None:
+        """Take the ring's methods that change what a descriptor shows, as they are or wrapped."""
+        ring = self._ring
+        self.send = wrapped(ring.send)
+        self.send_many = wrapped(ring.send_many)
+        self.recv = wrapped(ring.recv)
+        self.recv_many = wrapped(ring.recv_many)
 
     def lease(self, index: int) -> Lease | None:
         """See :meth:`tines.transport.contract.Channel.lease`."""
@@ -181,13 +186,19 @@ class RingChannel:
         if readiness is None or readiness.pid != os.getpid():
             readiness = self._readiness = _Readiness(self._ring)
             weakref.finalize(self, readiness.close).atexit = False
+            self._bind(readiness.after)
         return readiness.fileno()
+
+    def unwatch(self) -> None:
+        """See :meth:`tines.transport.contract.Channel.unwatch`."""
+        if self._readiness is not None:
+            self._readiness.close()
+            self._readiness = None
+            self._bind(_as_it_is)
 
     def close(self) -> None:
         """See :meth:`tines.transport.contract.Channel.close`."""
-        if self._readiness is not None:
-            self._readiness.close()
-        self._readiness = None
+        self.unwatch()
         self._ring.close()
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
@@ -230,47 +241,91 @@ def _open_received(reference: Any) -> RingChannel:
     return RingChannel(_program.find(identity).open(index, birth))
 
 
+def _as_it_is(method: Any) -> Any:
+    return method
+
+
 class _Readiness:
     """A descriptor that follows whether a ring has something to take.
 
     A thread waits on the ring, in turn for something and for nothing, and sets or clears an eventfd.
     It is made only for those who ask for a descriptor.
+
+    Whoever sends or takes something in this process looks as well before it returns, so that a program
+    which waits and takes in turn is never told of what it has taken itself. The ring may then be empty
+    and filled again without the thread having seen it; so the thread does not wait for an empty ring,
+    but for all that was there when it last looked to be taken. Senders in other processes wait until
+    it has looked (``native/core/watching.c``).
     """
 
     def __init__(self, ring: _native.Ring) -> None:
         self.pid = os.getpid()
         self._ring = ring
         self._closed = False
+        self._shown = False
+        # Reentrant, as a signal handler may take something while this thread looks.
+        self._looking = threading.RLock()
         self._event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK) if _has_eventfd else -1
         self._pipe = () if _has_eventfd else os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._ring.watch(True)
+        self._look()
         self._thread = threading.Thread(target=self._follow, name="tines-readiness", daemon=True)
         self._thread.start()
 
     def fileno(self) -> int:
         return self._pipe[0] if self._pipe else self._event
 
+    def after(self, method: Any) -> Any:
+        """Return what calls a method of the ring and then looks what is left."""
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            result = method(*arguments, **options)
+            if self.pid == os.getpid() and not self._closed:
+                self._look()
+            return result
+
+        return call
+
+    def _look(self) -> int:
+        """Set or clear the descriptor; return how many messages there have been in all."""
+        with self._looking:
+            there, sent = self._count()
+            if not there:
+                # From here on senders wait; one that has just seen it shown did not, and is seen now.
+                self._ring.show(False)
+                there, sent = self._count()
+            if there != self._shown and not self._closed:
+                self._shown = there
+                if there:
+                    os.write(self._pipe[1] if self._pipe else self._event, b"\1\0\0\0\0\0\0\0")
+                else:
+                    os.read(self.fileno(), 8)
+            if there:
+                self._ring.show(True)
+            return sent
+
+    def _count(self) -> tuple[bool, int]:
+        """Return whether there is something to take, and how many messages there have been in all."""
+        depth, _, sent, taken = self._ring.statistics()[:4]
+        return depth > 0 or sent != taken or self._ring.is_shut(), sent
+
     def _follow(self) -> None:
-        wanted = True
-        while not self._closed:
-            with contextlib.suppress(ValueError):
-                if self._ring.wait(wanted, 0.2) and not self._closed:
-                    self._set() if wanted else self._clear()
-                    wanted = not wanted
-        for fd in self._pipe or (self._event,):
-            os.close(fd)
-
-    def _set(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            os.write(self._pipe[1] if self._pipe else self._event, b"\1\0\0\0\0\0\0\0")
-
-    def _clear(self) -> None:
-        if select.select([self.fileno()], [], [], 0)[0]:
-            os.read(self.fileno(), 8)
+        with contextlib.suppress(ValueError):  # the ring was closed
+            while not self._closed:
+                sent = self._look()
+                if self._ring.is_shut():  # it stays readable
+                    break
+                self._ring.wait(not self._shown, 0.2, sent)
 
     def close(self) -> None:
         if not self._closed and self.pid == os.getpid():
             self._closed = True
+            with contextlib.suppress(ValueError):  # the ring was closed
+                self._ring.watch(False)
             self._thread.join()
+            with self._looking:
+                for fd in self._pipe or (self._event,):
+                    os.close(fd)
 
 
 _has_eventfd = hasattr(os, "eventfd")

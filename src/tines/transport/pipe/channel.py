@@ -184,6 +184,15 @@ class PipeChannel:
             self._watch = endpoint.watch()
         return self._watch.fileno()
 
+    def unwatch(self) -> None:
+        """Close the descriptor; see the contract."""
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            if self._registry is _registry.current():
+                watch.close()
+            else:
+                watch.abandon()
+
     # The end.
 
     def shutdown(self, immediate: bool = False) -> None:
@@ -196,12 +205,7 @@ class PipeChannel:
             return
         self._closed = True
         self._endpoint = None
-        watch, self._watch = self._watch, None
-        if watch is not None:
-            if self._registry is _registry.current():
-                watch.close()
-            else:
-                watch.abandon()
+        self.unwatch()
         self._holder.give_up(self._key)
 
     def __del__(self) -> None:
