@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from tines import context
+from tines import process
 from tines._std import standard
 from tines.errors import StartError, describe_exit
 
@@ -33,7 +33,8 @@ class BaseManager(_std.BaseManager):
         ctx: Any = None,
         **options: Any,
     ) -> None:
-        ctx = ctx or context.default.get_context()
+        # Without one, our ``Process`` by whatever start method the program has.
+        ctx = ctx or process
         super().__init__(address, authkey, serializer, ctx, **options)
 
     def start(

@@ -28,11 +28,11 @@ def ctx():
     return mp.get_context("forkserver")
 
 
-def run(tmp_path, program, **options):
+def run(tmp_path, program, *flags, **options):
     path = tmp_path / "program.py"
     path.write_text(textwrap.dedent(program))
     return subprocess.run(
-        [sys.executable, str(path)], capture_output=True, text=True, timeout=60, **options
+        [sys.executable, *flags, str(path)], capture_output=True, text=True, timeout=60, **options
     )
 
 
@@ -196,7 +196,8 @@ def test_tines_is_found_where_only_the_parents_path_leads(tmp_path, method):
     program = f"import sys; sys.path.insert(0, {source!r})" + textwrap.dedent(
         PROGRAM.format(extra="", setup="", method=method)
     )
-    done = run(tmp_path, program, env=environment, cwd="/")
+    # Without site-packages, where tines may be installed.
+    done = run(tmp_path, program, "-S", env=environment, cwd="/")
     assert done.returncode == 0, done.stderr
 
 

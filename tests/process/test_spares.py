@@ -13,7 +13,7 @@ import pytest
 
 import tines as mp
 from support.waiting import PATIENCE, wait_for
-from tines.process.start import early, forkserver_client, popen, popen_spawn
+from tines.process.start import early, forkserver_client, interpreter, popen
 
 pytestmark = pytest.mark.skipif(not popen.HAVE_PIDFD, reason="there are no spares here")
 
@@ -148,7 +148,7 @@ def blocked():
 def test_what_is_typed_while_a_spare_starts_is_not_for_it(monkeypatch, by_the_parent):
     """It is not ready for anything yet, and would print a traceback into the terminal."""
     typed = "import signal; signal.raise_signal(signal.SIGINT); "
-    monkeypatch.setattr(popen_spawn, "prologue", typed)
+    monkeypatch.setattr(interpreter, "prologue", typed)
     spares.stop()
     spares._wanted, spares._starts = True, 0
     how = signal.SIG_BLOCK if by_the_parent else signal.SIG_UNBLOCK

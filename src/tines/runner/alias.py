@@ -39,7 +39,7 @@ from types import ModuleType
 
 import tines
 from tines import _std
-from tines.process.start import popen_spawn
+from tines.process.start import interpreter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def install() -> None:
         ours = sys.modules.get(f"tines.{name}")
         if ours is not None:
             sys.modules[f"{_PACKAGE}.{name}"] = ours
-    popen_spawn.prologue = PROLOGUE
+    interpreter.prologue = PROLOGUE
     futures = sys.modules.get(_FUTURES)
     if futures is not None:
         vars(sys.modules["concurrent.futures"]).pop("ProcessPoolExecutor", None)

@@ -2,6 +2,7 @@
 
 Bottom-up::
 
+    interpreter        the command line of a new interpreter
     popen              what the ``Popen`` classes share: waiting for a child, signalling it
     popen_fork         a copy of this process
     spares             interpreters that are started in advance, for ``spawn``

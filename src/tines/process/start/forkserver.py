@@ -126,7 +126,7 @@ def _start_over(jobs_fd: int, settings_fd: int) -> NoReturn:
         file=sys.stderr,
         flush=True,
     )
-    os.execv(sys.executable, forkserver_client.command_line(jobs_fd, settings_fd, False))
+    os.execv(sys.executable, forkserver_client.server_command(jobs_fd, settings_fd, False))
 
 
 class _Server:

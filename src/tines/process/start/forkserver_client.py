@@ -26,11 +26,11 @@ __all__ = [
     "MAX_FDS",
     "MESSAGE",
     "adopt",
-    "command_line",
     "ensure_running",
     "inherited",
     "receive",
     "request",
+    "server_command",
     "stop",
 ]
 
@@ -221,11 +221,11 @@ def _send_job(
     return status, way
 
 
-def command_line(jobs_fd: int, settings_fd: int, preload: bool) -> list[str]:
+def server_command(jobs_fd: int, settings_fd: int, preload: bool) -> list[str]:
     """Return how to start the server."""
-    from tines.process.start.popen_spawn import interpreter
+    from tines.process.start.interpreter import command_line
 
-    return interpreter("tines.process.start.forkserver", "main", (jobs_fd, settings_fd, preload))
+    return command_line("tines.process.start.forkserver", "main", (jobs_fd, settings_fd, preload))
 
 
 def _start_server(preload: Sequence[str], on_error: str) -> tuple[socket.socket, int]:
@@ -249,7 +249,7 @@ def _start_server(preload: Sequence[str], on_error: str) -> tuple[socket.socket,
     try:
         shared_file.write_message(settings_fd, [pickle.dumps(settings)])
         passed = [server.fileno(), settings_fd]
-        command = command_line(server.fileno(), settings_fd, True)
+        command = server_command(server.fileno(), settings_fd, True)
         executable: Any = spawn.get_executable()
         pid = util.spawnv_passfds(executable, command, passed)
     except BaseException:

@@ -13,30 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["Popen", "interpreter", "prologue"]
-
-prologue = ""
-"""Source that every new interpreter runs before anything else of ours; set by the runner."""
-
-
-def interpreter(module: str, function: str, arguments: tuple[Any, ...]) -> list[str]:
-    """Return the command line of a new interpreter that calls one of our functions.
-
-    It is called with the collector of cyclic garbage switched off: it finds nothing in what is
-    imported at the start. The function switches it on again.
-    """
-    from multiprocessing import spawn, util
-
-    # Last on the path, where it hides nothing: the child may find tines only through the path that
-    # its parent set up itself, and will be told of that path only when it has found tines.
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    program = (
-        f"import gc, sys; gc.disable(); sys.path.append({root!r}); {prologue}"
-        f"from {module} import {function}; {function}{arguments!r}"
-    )
-    options = util._args_from_interpreter_flags()  # type: ignore[attr-defined]
-    return [os.fsdecode(spawn.get_executable()), *options, "-c", program, "--multiprocessing-fork"]
-
+__all__ = ["Popen"]
 
 if sys.platform == "win32":
     from multiprocessing.popen_spawn_win32 import Popen
@@ -48,6 +25,7 @@ else:
     from tines.process import liveness
     from tines.process.lifecycle import launch
     from tines.process.start import popen, spares
+    from tines.process.start.interpreter import command_line
 
     class Popen(popen.Popen):  # type: ignore[no-redef]
         """A child in an interpreter of its own."""
@@ -95,7 +73,7 @@ else:
             passed = {*arguments, *self._fds, *(() if sentinel_end is None else (sentinel_end,))}
             try:
                 executable: Any = spawn.get_executable()
-                command = interpreter("tines.process.start.child", "spawn_main", arguments)
+                command = command_line("tines.process.start.child", "spawn_main", arguments)
                 self.pid = util.spawnv_passfds(executable, command, sorted(passed))
                 self._watch(lifeline, sentinel)
             except BaseException:

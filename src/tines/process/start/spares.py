@@ -29,6 +29,7 @@ from multiprocessing import spawn, util
 
 from tines.process.lifecycle import launch
 from tines.process.start import forkserver_client, popen
+from tines.process.start.interpreter import command_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,8 +67,6 @@ class Spare:
     """One waiting interpreter: a child of this process."""
 
     def __init__(self, fingerprint: object) -> None:
-        from tines.process.start.popen_spawn import interpreter
-
         self.fingerprint = fingerprint
         self._socket, theirs = socket.socketpair()
         executable: Any = spawn.get_executable()
@@ -76,7 +75,7 @@ class Spare:
             before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             try:
                 arguments = theirs.fileno(), signal.SIGINT in before, *launch.ready()
-                command = interpreter("tines.process.start.child", "wait_for_job", arguments)
+                command = command_line("tines.process.start.child", "wait_for_job", arguments)
                 self.pid: int = _util.spawnv_passfds(executable, command, [theirs.fileno()])
             except OSError:
                 self._socket.close()

@@ -32,7 +32,29 @@ from tines.transport.pipe.state import ChannelState
 from tines.transport.pipe.waiters import Ended, Hint, Joiner, Receiver, Sender, Waiter
 
 if TYPE_CHECKING:
-    from tines.transport.pipe.broker import Broker
+    from typing import Protocol
+
+    from tines.transport.contract import Buffer
+
+    class Home(Protocol):
+        """The broker, to its peers. All of it in the broker's thread, under its lock."""
+
+        channels: dict[int, ChannelState]
+        shared: dict[int, tuple[Buffer, ...]]
+        key: bytes
+
+        def hold(self, state: ChannelState, holder: object) -> None:
+            """Note that a channel has one more holder."""
+
+        def drop(self, state: ChannelState, holder: object) -> None:
+            """Note that it has one less; the last one's channel is closed."""
+
+        def at(self, when: float, expire: Callable[[float], float | None]) -> None:
+            """Have ``expire`` called at some time; it returns when next."""
+
+        def changed(self, peer: Peer) -> None:
+            """A peer has something left to write, or is broken."""
+
 
 __all__ = ["Peer"]
 
@@ -56,7 +78,7 @@ class _Watch(Hint):
 class Peer:
     """See the module's docstring."""
 
-    def __init__(self, broker: Broker, sock: socket.socket) -> None:
+    def __init__(self, broker: Home, sock: socket.socket) -> None:
         self.sock = sock
         self.output = Output()
         self.broken = False
