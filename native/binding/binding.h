@@ -50,11 +50,9 @@ struct block_object {
     uint32_t reference, fork_reference; /* to a SHARED block, or TN_NO_BLOCK */
     uint8_t *data;
     uint64_t length;
-    bool owned;    /* the descriptor is this process's to release */
-    bool shared;   /* for many readers, read-only here: nothing of it is this process's own */
-    bool mapped;   /* `data` is a mapping of its own */
-    bool detached; /* at its usual place, but private memory since a fork */
-    bool isolated; /* the same for a mapping of its own */
+    bool owned;  /* the descriptor is this process's to release */
+    bool shared; /* for many readers, read-only here: nothing of it is this process's own */
+    bool mapped; /* `data` is a mapping of its own */
 };
 
 struct ring_object {
@@ -90,10 +88,12 @@ PyObject *ring_wrap(module_state *state, segment_object *segment, tn_queue queue
 PyObject *sync_wrap(module_state *state, segment_object *segment, tn_sync sync, uint32_t reference);
 
 void segments_before_fork(module_state *state);
+void segments_after_fork_in_parent(module_state *state);
 void segments_after_fork_in_child(module_state *state);
 void rings_before_fork(module_state *state);
 void rings_after_fork_in_child(module_state *state);
-void blocks_before_fork(module_state *state);
+tn_result blocks_isolate(module_state *state);
+tn_result blocks_before_fork(module_state *state);
 void blocks_after_fork_in_child(module_state *state);
 void syncs_before_fork(module_state *state);
 void syncs_after_fork_in_child(module_state *state);

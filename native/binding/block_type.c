@@ -15,14 +15,6 @@ static block_object *allocate(module_state *state, segment_object *segment, uint
     return self;
 }
 
-/* Whether the usual place for this block's bytes holds those of an earlier one, kept across a fork. */
-static bool is_covered(module_state *state, const block_object *except, uint32_t index) {
-    for (const block_object *at = state->blocks; at != NULL; at = at->next) {
-        if (at != except && at->detached && at->index == index) return true;
-    }
-    return false;
-}
-
 /* A Block for an index that this process holds. Takes it over, also on failure. */
 PyObject *block_wrap(module_state *state, segment_object *segment, uint32_t index) {
     block_object *self = allocate(state, segment, index);
@@ -32,11 +24,8 @@ PyObject *block_wrap(module_state *state, segment_object *segment, uint32_t inde
     }
     const tn_block *block = tn_block_at(&segment->segment, index);
     self->owned = true;
-    self->mapped = is_covered(state, self, index);
-    self->data = self->mapped ? tn_view_map(&segment->segment, block, true)
-                              : tn_view_at(&segment->segment, block);
+    self->data = tn_view_open(&segment->segment, block);
     if (self->data != NULL) return (PyObject *)self;
-    self->mapped = false;
     Py_DECREF(self);
     return PyErr_NoMemory();
 }
@@ -81,20 +70,24 @@ PyObject *block_open_private(module_state *state, segment_object *segment, uint6
     }
     block_object *self = open_shared(state, segment, index, reference);
     if (self == NULL) return NULL;
-    self->data = tn_view_map(&segment->segment, tn_block_at(&segment->segment, index), false);
+    self->data = tn_view_map(&segment->segment, tn_block_at(&segment->segment, index));
     self->mapped = self->data != NULL;
     if (self->mapped) return (PyObject *)self;
     Py_DECREF(self);
     return PyErr_NoMemory();
 }
 
+/* Of a view that is not a mapping of its own. */
+static uint64_t place_of(const block_object *self) {
+    return (uint64_t)(self->data - self->segment->segment.views);
+}
+
 static void block_dealloc(block_object *self) {
     PyTypeObject *type = Py_TYPE(self);
     module_state *state = state_of(type);
     tn_segment *segment = &self->segment->segment;
-    const tn_block *block = tn_block_at(segment, self->index);
     if (self->mapped) tn_view_unmap(self->data, self->length);
-    if (self->detached) tn_view_attach(segment, block, self->length);
+    else if (self->data != NULL) tn_view_close(segment, place_of(self), self->length);
     if (self->owned) tn_block_release(segment, self->index);
     if (self->reference != TN_NO_BLOCK) tn_block_release(segment, self->reference);
     if (self->owned || self->reference != TN_NO_BLOCK) tn_janitor_call(segment);
@@ -122,25 +115,68 @@ static PyObject *block_index(block_object *self, void *unused) {
     return PyLong_FromUnsignedLongLong(birth << 32 | self->index);
 }
 
-void blocks_before_fork(module_state *state) {
-    for (block_object *self = state->blocks; self != NULL; self = self->next) {
-        tn_segment *segment = &self->segment->segment;
-        self->fork_reference = TN_NO_BLOCK;
-        if (self->reference != TN_NO_BLOCK &&
-            tn_reference_take_for_child(segment, self->index, &self->fork_reference) != TN_OK) {
-            self->fork_reference = TN_NO_BLOCK;
-        }
-        if (self->length == 0 || !self->owned || self->shared || self->detached || self->isolated)
-            continue;
-        if (self->mapped) self->isolated = tn_view_isolate(self->data, self->length);
-        else
-            self->detached =
-                tn_view_detach(segment, tn_block_at(segment, self->index), self->length);
-    }
+/* ---- fork ---- */
+
+/* Handed over whole, and so the child's as much as the parent's if they fork now. */
+static bool is_exposed(const block_object *self, const segment_object *segment) {
+    return self->segment == segment && self->owned && self->length > 0;
 }
 
-/* The blocks are the parent's to release; the bytes, private by now, are both's. What is SHARED the child
- * has a reference to of its own. */
+/* Part the exposed views, in one go: neighbours cost one operation. */
+static bool part_views(module_state *state, segment_object *segment, uint32_t count) {
+    tn_stretch *stretches = malloc(count * sizeof *stretches);
+    uint32_t some = 0;
+    if (stretches == NULL) return false;
+    for (block_object *self = state->blocks; self != NULL && some < count; self = self->next) {
+        if (!is_exposed(self, segment)) continue;
+        if (tn_view_is_apart(&segment->segment, place_of(self), self->length)) continue;
+        stretches[some++] = (tn_stretch){place_of(self), self->length};
+    }
+    bool parted = tn_views_part(&segment->segment, stretches, some);
+    int error = errno;
+    free(stretches);
+    errno = error;
+    return parted;
+}
+
+static tn_result isolate_in(module_state *state, segment_object *segment) {
+    uint32_t count = 0;
+    for (block_object *self = state->blocks; self != NULL; self = self->next)
+        count += is_exposed(self, segment);
+    if (count == 0) return TN_OK;
+    if (!part_views(state, segment, count)) return TN_SYSTEM_ERROR;
+    for (block_object *self = state->blocks; self != NULL; self = self->next) {
+        if (!is_exposed(self, segment)) continue;
+        tn_result result = tn_block_share(&segment->segment, self->index, &self->reference);
+        if (result != TN_OK) {
+            self->reference = TN_NO_BLOCK;
+            return result;
+        }
+        self->owned = false;
+    }
+    return TN_OK;
+}
+
+tn_result blocks_isolate(module_state *state) {
+    tn_result result = TN_OK;
+    for (segment_object *at = state->segments; at != NULL && result == TN_OK; at = at->next)
+        result = isolate_in(state, at);
+    return result;
+}
+
+/* Not TN_OK: a child that is forked now must not live, as it would share what this process received. */
+tn_result blocks_before_fork(module_state *state) {
+    tn_result result = blocks_isolate(state);
+    for (block_object *self = state->blocks; self != NULL; self = self->next) {
+        self->fork_reference = TN_NO_BLOCK;
+        if (result == TN_OK && self->reference != TN_NO_BLOCK)
+            result = tn_reference_take_for_child(&self->segment->segment, self->index,
+                                                 &self->fork_reference);
+    }
+    return result;
+}
+
+/* What was received is SHARED by now, and the child has references of its own. */
 void blocks_after_fork_in_child(module_state *state) {
     for (block_object *self = state->blocks; self != NULL; self = self->next) {
         self->owned = false;

@@ -1,8 +1,8 @@
 /* The module `tines._native`: functions, fork hooks, initialisation. */
 #include "binding.h"
+#include "forking.h"
 #include "liveness.h"
 
-#include <pthread.h>
 #include <signal.h>
 #include <sys/prctl.h>
 
@@ -74,44 +74,6 @@ static PyObject *attach_segment(PyObject *module, PyObject *arg) {
     return segment_attach(PyModule_GetState(module), fd);
 }
 
-/* Python's hooks only announce a fork: another thread may run between them and the fork itself, receive
- * or make something, or fork as well. The work is done within fork(), where the GIL is not let go of. */
-static _Thread_local module_state *about_to_fork;
-
-static void prepare_fork(void) {
-    module_state *state = about_to_fork;
-    about_to_fork = NULL;
-    if (state == NULL) return; /* not Python's, or on its way to an exec */
-    tn_janitor_stop();
-    segments_before_fork(state);
-    blocks_before_fork(state);
-    rings_before_fork(state);
-    syncs_before_fork(state);
-}
-
-static void watch_forks(void) {
-    pthread_atfork(prepare_fork, NULL, NULL);
-}
-
-static PyObject *before_fork(PyObject *module, PyObject *unused) {
-    (void)unused;
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, watch_forks);
-    about_to_fork = PyModule_GetState(module);
-    Py_RETURN_NONE;
-}
-
-static PyObject *after_fork_in_child(PyObject *module, PyObject *unused) {
-    (void)unused;
-    module_state *state = PyModule_GetState(module);
-    tn_janitor_forked();
-    segments_after_fork_in_child(state);
-    rings_after_fork_in_child(state);
-    syncs_after_fork_in_child(state);
-    blocks_after_fork_in_child(state);
-    Py_RETURN_NONE;
-}
-
 static PyObject *set_parent_death_signal(PyObject *module, PyObject *arg) {
     (void)module;
     int signum = (int)PyLong_AsLong(arg);
@@ -143,7 +105,10 @@ static PyMethodDef functions[] = {
     {"attach_segment", attach_segment, METH_O,
      "attach_segment(fd) -> Segment; takes the descriptor over"},
     {"before_fork", before_fork, METH_NOARGS, "For os.register_at_fork."},
+    {"after_fork_in_parent", after_fork_in_parent, METH_NOARGS, "For os.register_at_fork."},
     {"after_fork_in_child", after_fork_in_child, METH_NOARGS, "For os.register_at_fork."},
+    {"isolate", isolate, METH_NOARGS,
+     "isolate(): keep what was received apart from the children that are forked next, or raise"},
     {"set_parent_death_signal", set_parent_death_signal, METH_O,
      "set_parent_death_signal(signum): sent to this process when the thread that started it ends"},
     {"kill_at_end", kill_at_end, METH_VARARGS,

@@ -1,14 +1,16 @@
 /* Segment: the program's shared memory. */
 #include "binding.h"
+#include "forking.h"
 
 #include <unistd.h>
 
 #include "../core/waiters.h"
 
 static segment_object *allocate(module_state *state) {
+    forks_watch_audit(state);
     segment_object *self = PyObject_New(segment_object, state->segment_type);
     if (self == NULL) return NULL;
-    self->segment = (tn_segment){.fd = -1};
+    self->segment = (tn_segment){.fd = -1, .child_mark = -1};
     self->previous = NULL;
     self->next = state->segments;
     if (self->next != NULL) self->next->previous = self;
@@ -53,6 +55,12 @@ static void segment_dealloc(segment_object *self) {
 void segments_before_fork(module_state *state) {
     for (segment_object *self = state->segments; self != NULL; self = self->next) {
         if (self->segment.base != NULL) tn_segment_expect_child(&self->segment);
+    }
+}
+
+void segments_after_fork_in_parent(module_state *state) {
+    for (segment_object *self = state->segments; self != NULL; self = self->next) {
+        if (self->segment.base != NULL) tn_segment_forked(&self->segment);
     }
 }
 

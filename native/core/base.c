@@ -17,6 +17,23 @@ int64_t tn_now(void) {
     return (int64_t)t.tv_sec * TN_SECOND + t.tv_nsec;
 }
 
+static _Atomic uint64_t page_size;
+
+uint64_t tn_page_size(void) {
+    uint64_t known = atomic_load_explicit(&page_size, memory_order_relaxed);
+    if (known == 0) {
+        known = (uint64_t)sysconf(_SC_PAGESIZE);
+        atomic_store_explicit(&page_size, known, memory_order_relaxed);
+    }
+    return known;
+}
+
+#ifdef TINES_DEBUG
+void tn_page_size_pretend(uint64_t size) {
+    atomic_store(&page_size, size);
+}
+#endif
+
 int tn_cores(void) {
     static _Atomic int cores;
     int known = atomic_load_explicit(&cores, memory_order_relaxed);

@@ -42,6 +42,13 @@ static inline void tn_relax(void) {
 #endif
 }
 
+/* The system's page, of which mappings, and what is given back, are whole numbers: at most TN_GRANULE. */
+uint64_t tn_page_size(void);
+static inline uint64_t tn_pages(uint64_t length) {
+    uint64_t page = tn_page_size();
+    return (length + page - 1) & ~(page - 1);
+}
+
 /* Cores that this process may use; 1 means that spinning is of no use. */
 int tn_cores(void);
 
@@ -86,6 +93,11 @@ typedef enum {
 #undef STEP
         TN_STEP_COUNT
 } tn_step;
+
+#ifdef TINES_DEBUG
+void tn_page_size_pretend(
+    uint64_t size); /* a larger one than the system's, which is right on this as well */
+#endif
 
 extern const char *const tn_step_names[TN_STEP_COUNT];
 

@@ -175,7 +175,7 @@ static tn_result allocate_pages(const tn_segment *segment, uint64_t offset, uint
 
 /* Have the pages before anybody writes: running out of memory is an answer here, and a SIGBUS there. */
 static tn_result populate(tn_segment *segment, tn_block *block, uint64_t length) {
-    uint64_t present = block->touched & ~UINT64_C(4095);
+    uint64_t present = block->touched & ~(tn_page_size() - 1);
     if (length <= present) return TN_OK;
     uint8_t *data = tn_block_data(segment, block);
     if (data == NULL) return TN_CORRUPT;
@@ -190,9 +190,8 @@ static void punch(const tn_segment *segment, tn_block *block, uint64_t length) {
     if (!tn_block_sound(segment, block)) return;
     if (length < block->touched) length = block->touched;
     if (length == 0) return;
-    length = (length + 4095) & ~UINT64_C(4095);
     if (fallocate(segment->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)block->offset,
-                  (off_t)length) == 0) {
+                  (off_t)tn_pages(length)) == 0) {
         block->touched = 0;
     }
 }

@@ -17,8 +17,8 @@
  *
  * A *reference* is a block without data whose `target` is a ring. It is held, sent and reclaimed like
  * any block, and a ring lives as long as there is a reference to it. So a ring in a message, or held
- * by a process that is killed, needs no rules of its own. A SHARED block, which many processes read,
- * lives by references in the same way: by its maker's and one for each reader.
+ * by a process that is killed, needs no rules of its own. A SHARED block, which several processes read,
+ * lives by references in the same way: one for each of them.
  */
 #ifndef TINES_BLOCKS_H
 #define TINES_BLOCKS_H
@@ -114,20 +114,30 @@ void tn_janitor_forked(void); /* in the child */
 /* Views: a block's bytes as a program sees them, in a mapping apart from the one that the core uses.
  *
  * Memory of the segment stays shared across fork, but what a program received is its own: a child must
- * not see the parent's later changes, nor the parent the child's. So before a fork each view is
- * *detached*: its bytes become ordinary private memory at the same address, which fork copies on write.
- * While it is, messages that use the same block again are seen through a mapping of their own. */
+ * not see the parent's later changes, nor the parent the child's. So before a fork the block becomes
+ * SHARED, with a reference for the child, and its view is *parted*: mapped copy-on-write, so that each
+ * writes pages of its own. The block is used again when the last of them has let go of it. */
 uint8_t *tn_view_at(const tn_segment *segment, const tn_block *block);
-bool tn_view_detach(tn_segment *segment, tn_block *block, uint64_t length);
-void tn_view_attach(tn_segment *segment, const tn_block *block, uint64_t length);
-/* A mapping of its own, to be unmapped by the caller: shared, or private (copy on write). */
-uint8_t *tn_view_map(const tn_segment *segment, const tn_block *block, bool shared);
-/* Turn any mapping into private memory with the same bytes at the same address. */
-bool tn_view_isolate(uint8_t *view, uint64_t length);
+/* The same for a block that this process has just received. */
+uint8_t *tn_view_open(tn_segment *segment, const tn_block *block);
+/* The view of a block, which is still held, is gone. `offset` is the block's. */
+void tn_view_close(tn_segment *segment, uint64_t offset, uint64_t length);
+typedef struct {
+    uint64_t offset, length;
+} tn_stretch;
+/* Have what is written in these stretches stay with this process, from now on and across forks. False,
+ * with errno: the system would not. What has failed is as it was. */
+bool tn_views_part(tn_segment *segment, const tn_stretch *stretches, uint32_t count);
+void tn_views_spare(tn_segment *segment, bool wanted);
+bool tn_view_is_apart(const tn_segment *segment, uint64_t offset, uint64_t length);
+/* A mapping of its own, copy on write, to be unmapped by the caller. */
+uint8_t *tn_view_map(const tn_segment *segment, const tn_block *block);
 void tn_view_unmap(uint8_t *view, uint64_t length);
 
 /* Bytes of memory that this process may still take, under its containers' limits and the system's
  * own, with something left over. */
 uint64_t tn_memory_left(void);
+/* Bytes of private memory that RLIMIT_DATA still allows. */
+uint64_t tn_private_left(void);
 
 #endif

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "blocks.h"
@@ -123,4 +124,16 @@ uint64_t tn_memory_left(void) {
     }
     uint64_t group = left_in_cgroups();
     return group < left ? group : left;
+}
+
+uint64_t tn_private_left(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_DATA, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return UINT64_MAX;
+    char text[256];
+    unsigned long long data = 0;
+    if (!read_file("/proc/self", "statm", text, sizeof text) ||
+        sscanf(text, "%*u %*u %*u %*u %*u %llu", &data) != 1)
+        return UINT64_MAX;
+    uint64_t used = data * (uint64_t)sysconf(_SC_PAGESIZE);
+    return used < limit.rlim_cur ? limit.rlim_cur - used : 0;
 }

@@ -21,6 +21,7 @@
 #define TN_MAGIC UINT64_C(0x31303053454e4954) /* "TINES001" */
 #define TN_SLOTS 16384
 #define TN_SMALLEST_CLASS 16 /* blocks are 2^16 bytes and up, in powers of two */
+#define TN_GRANULE (UINT64_C(1) << TN_SMALLEST_CLASS)
 #define TN_CLASSES 32
 #define TN_NO_BLOCK UINT32_MAX
 
@@ -57,8 +58,11 @@ typedef struct {
 
 typedef struct {
     int fd;
-    uint8_t *base;  /* where the core looks */
-    uint8_t *views; /* the same once more, for the blocks that Python sees: see tn_view_detach */
+    uint8_t *base;   /* where the core looks */
+    uint8_t *views;  /* the same once more, for the blocks that Python sees: see tn_views_part */
+    uint64_t *apart; /* a bit for each granule of views that is mapped privately */
+    uint32_t apart_runs; /* in how many stretches they lie */
+    uint8_t *spare;      /* a mapping that can be done without, or NULL */
     uint64_t size;
     uint64_t slots_at, blocks_at, data_at; /* offsets */
     uint32_t blocks_limit;
@@ -67,6 +71,7 @@ typedef struct {
     uint32_t serial;     /* of that registration */
     uint32_t registered; /* in which process of a line of forks; see tn_segment_registered */
     uint32_t child_slot; /* of the child that is being forked, or TN_NO_SLOT */
+    int child_mark;      /* says that it lives until it has registered; -1: none */
     uint64_t child_expected_since;
     _Atomic uint32_t sends; /* of this process, to any ring: a hint, see taking.c */
 } tn_segment;
@@ -81,9 +86,10 @@ tn_result tn_segment_attach(tn_segment *segment, int fd);
 void tn_segment_unmap(tn_segment *segment); /* the descriptor stays open */
 /* Take a slot for this process, once; again after fork, in the child. */
 tn_result tn_segment_register(tn_segment *segment);
-/* Before a fork: set a slot aside for the child, so that things can be held in its name. What was held
- * for a child that never came, or was killed before it could register, is free again after a while. */
+/* Before a fork: set a slot aside for the child, so that things can be held in its name for as long as it
+ * lives, registered or not. Where descriptors are short, for ten seconds. */
 void tn_segment_expect_child(tn_segment *segment);
+void tn_segment_forked(tn_segment *segment); /* in the parent, after it: also if it failed */
 /* False in a child that was forked and has not registered yet: what its parent held is not its own. */
 bool tn_segment_registered(const tn_segment *segment);
 

@@ -68,6 +68,7 @@ static pid_t start(int actor, uint64_t seed) {
     CHECK(tn_reference_take_for_child(&segment, queue.index, &reference) == TN_OK, "no reference");
     pid_t parent = getpid(), pid = fork();
     CHECK(pid >= 0, "fork");
+    if (pid > 0) tn_segment_forked(&segment);
     if (pid > 0) return pid;
     end_with(parent);
     tn_janitor_forked();

@@ -187,6 +187,7 @@ static victim start(uint32_t actor, chance *c, bool dies) {
     pid_t parent = getpid();
     born.pid = fork();
     CHECK(born.pid >= 0, "fork");
+    if (born.pid > 0) tn_segment_forked(&segment);
     if (born.pid > 0) return born;
     end_with(parent);
     tn_janitor_forked();

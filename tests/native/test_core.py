@@ -13,7 +13,14 @@ import pytest
 
 from native_tools import ROOT
 
-PLAIN = ["plain/stress", "plain/kills", "plain/hostile", "plain/locks", "random-fuzz"]
+PLAIN = [
+    "plain/stress",
+    "plain/kills",
+    "plain/hostile",
+    "plain/locks",
+    "plain/views",
+    "random-fuzz",
+]
 
 pytestmark = [
     pytest.mark.skipif(
@@ -75,4 +82,10 @@ def test_locks_among_threads(directory: Path) -> None:
 @pytest.mark.parametrize("fault", ["unlocked", "untold", "swallow", "token"])
 def test_a_fault_planted_among_locks_is_found(directory: Path, fault: str) -> None:
     done = run(directory, "plain/locks", "5", "3", plant=fault)
+    assert done.returncode == -signal.SIGABRT, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("fault", ["shared", "stale"])
+def test_a_fault_planted_among_views_is_found(directory: Path, fault: str) -> None:
+    done = run(directory, "plain/views", "5", "1", plant=fault)
     assert done.returncode == -signal.SIGABRT, done.stdout + done.stderr

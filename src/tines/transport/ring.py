@@ -133,7 +133,11 @@ def _create_segment() -> _native.Segment:
 
 _program = _Program()
 
-os.register_at_fork(before=_native.before_fork, after_in_child=_native.after_fork_in_child)
+os.register_at_fork(
+    before=_native.before_fork,
+    after_in_parent=_native.after_fork_in_parent,
+    after_in_child=_native.after_fork_in_child,
+)
 os.register_at_fork(after_in_child=_program.after_fork_in_child)
 
 

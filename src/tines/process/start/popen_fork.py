@@ -43,6 +43,7 @@ class Popen(popen.Popen):
         # Only for systems without pidfds: ends when the child does.
         sentinel, sentinel_end = (None, None) if popen.HAVE_PIDFD else os.pipe()
         try:
+            _isolate()
             self.pid = os.fork()
             if self.pid == 0:
                 _run_child(process_obj, child_end, listen)
@@ -54,6 +55,19 @@ class Popen(popen.Popen):
             os.close(child_end)
             if sentinel_end is not None:
                 os.close(sentinel_end)
+
+
+def _isolate() -> None:
+    """Keep what this process has received apart from the child, which may write to it.
+
+    ``os.fork()`` does so itself, but where that fails it can only end the child.
+
+    Raises:
+        TransportError: it cannot be done, so this process may not fork.
+    """
+    native = sys.modules.get("tines._native")  # not loaded: nothing was received through it
+    if native is not None:
+        native.isolate()
 
 
 def _run_child(process_obj: Any, liveness_fd: int, listen: Callable[[], None] | None) -> NoReturn:
