@@ -241,18 +241,26 @@ static void reference_dealloc(reference_object *self) {
     Py_DECREF(type);
 }
 
+/* The first takes over what came with the message; a message that is decoded again opens by the handle. */
 static PyObject *reference_open(reference_object *self, PyObject *unused) {
     (void)unused;
     module_state *state = state_of(Py_TYPE(self));
+    tn_segment *segment = &self->segment->segment;
     tn_queue queue;
     tn_sync sync;
-    if (self->index == TN_NO_BLOCK) return raise_result(state, TN_CORRUPT, "opening a queue twice");
-    uint32_t target = atomic_load(&tn_block_at(&self->segment->segment, self->index)->target);
-    tn_result result = tn_ring_open(&self->segment->segment, target, &queue);
-    bool is_ring = result == TN_OK;
-    if (!is_ring) result = tn_sync_open(&self->segment->segment, target, &sync);
-    if (result != TN_OK) return raise_result(state, result, "opening a queue or lock");
-    uint32_t index = self->index;
+    uint32_t target, index = self->index;
+    uint64_t birth;
+    memcpy(&target, self->handle + 16, sizeof target);
+    memcpy(&birth, self->handle + 24, sizeof birth);
+    tn_result result = index != TN_NO_BLOCK ? TN_OK : tn_reference_take(segment, target, &index);
+    if (result != TN_OK) return raise_result(state, result, "opening a queue or lock again");
+    bool is_ring = tn_ring_open(segment, target, &queue) == TN_OK && queue.ring->birth == birth;
+    bool is_sync = !is_ring && tn_sync_open(segment, target, &sync) == TN_OK &&
+                   atomic_load(&tn_block_at(segment, target)->ring) == birth;
+    if (!is_ring && !is_sync) {
+        if (self->index == TN_NO_BLOCK) tn_block_release(segment, index);
+        return raise_result(state, TN_CORRUPT, "opening a queue or lock");
+    }
     self->index = TN_NO_BLOCK;
     return is_ring ? ring_wrap(state, self->segment, queue, index)
                    : sync_wrap(state, self->segment, sync, index);
@@ -275,8 +283,7 @@ static PyGetSetDef reference_properties[] = {
 };
 
 static PyMethodDef reference_methods[] = {
-    {"open", (PyCFunction)reference_open, METH_NOARGS,
-     "open() -> Ring, Lock, Flag or Waiters; once"},
+    {"open", (PyCFunction)reference_open, METH_NOARGS, "open() -> Ring, Lock, Flag or Waiters"},
     {NULL, NULL, 0, NULL},
 };
 

@@ -30,6 +30,13 @@ typedef struct {
     uint32_t blocks[TN_MOST_BLOCKS];
 } parcel;
 
+/* The reference that an item is, or is a view of, as pickling gives it: or NULL. */
+static const reference_object *reference_in(const module_state *state, PyObject *item) {
+    if (PyMemoryView_Check(item)) item = PyMemoryView_GET_BUFFER(item)->obj;
+    bool is = item != NULL && Py_TYPE(item) == state->reference_type;
+    return is ? (const reference_object *)item : NULL;
+}
+
 static bool add_block(ring_object *self, parcel *parcel, PyObject *item) {
     module_state *state = state_of(Py_TYPE(self));
     tn_outgoing *message = &parcel->message;
@@ -42,9 +49,9 @@ static bool add_block(ring_object *self, parcel *parcel, PyObject *item) {
     Py_buffer buffer;
     if (PyObject_GetBuffer(item, &buffer, PyBUF_SIMPLE) < 0) return false;
     tn_result result;
-    if (buffer.obj != NULL && Py_TYPE(buffer.obj) == state->reference_type) {
+    const reference_object *reference = reference_in(state, item);
+    if (reference != NULL) {
         /* A queue: what goes is a reference of its own, the sender keeps its own. */
-        const reference_object *reference = (reference_object *)buffer.obj;
         uint32_t target;
         memcpy(&target, reference->handle + 16, sizeof target);
         result = tn_reference_take(segment, target, &index);

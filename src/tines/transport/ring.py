@@ -363,18 +363,25 @@ class _Opened:
 class RingShared(_Opened):
     """The same in the process that made it, and that gives it back."""
 
-    def __init__(self, segment: _native.Segment, blocks: list[_native.Block | bytes]) -> None:
+    def __init__(
+        self,
+        segment: _native.Segment,
+        blocks: list[_native.Block | bytes],
+        references: list[_native.Reference],
+    ) -> None:
         places: list[tuple[int, bytes | None]] = [
             (-1, each) if isinstance(each, bytes) else (each.index, None) for each in blocks
         ]
         super().__init__(segment, places)
         self._blocks = blocks
+        self._references = references  # to channels and locks in the payload, which live as long
         self._owner = os.getpid()
 
     def close(self) -> None:
         """See :meth:`tines.transport.contract.Shared.close`."""
         if self._owner == os.getpid():
             self._blocks = []
+            self._references = []
 
 
 def _map_private(segment: _native.Segment, place: tuple[int, bytes | None]) -> Buffer:
@@ -411,7 +418,12 @@ class RingTransport:
     def share(self, data: Buffer, buffers: Sequence[Buffer] = ()) -> RingShared:
         """See :meth:`tines.transport.contract.Transport.share`."""
         segment = _program.home()
-        return RingShared(segment, [_keep(segment, each) for each in (data, *buffers)])
+        references = [
+            owner
+            for owner in (memoryview(buffer).obj for buffer in buffers)
+            if isinstance(owner, _native.Reference)
+        ]
+        return RingShared(segment, [_keep(segment, each) for each in (data, *buffers)], references)
 
     def reap(self, pid: int) -> None:
         """See :meth:`tines.transport.contract.Transport.reap`."""

@@ -110,7 +110,7 @@ class Dispatcher:
             task.kind |= messages.TIMED
         if buffers and task.options.retries:
             # The caller may change its arrays meanwhile; the next attempt must see what this one saw.
-            buffers = [bytearray(buffer) for buffer in buffers]
+            buffers = [_kept(buffer) for buffer in buffers]
         task.data = data
         task.buffers = buffers
         self._send(task, task.kind, data, buffers)
@@ -230,3 +230,8 @@ def _as_tuple(args: Any) -> tuple[Any, ...]:
         raise TypeError(
             f"args={args!r} is no sequence of arguments: for one, write args=({args!r},)"
         ) from None
+
+
+def _kept(buffer: Any) -> Any:
+    """A copy for further attempts; what passes on a queue or lock is no data, and holds it."""
+    return buffer if hasattr(memoryview(buffer).obj, "travels_beside") else bytearray(buffer)
