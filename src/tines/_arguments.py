@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +15,6 @@ __all__ = [
     "check_function",
     "check_initializer",
     "check_iterable",
-    "deadline_after",
     "no_such_option",
     "whole_number",
 ]
@@ -68,20 +66,6 @@ def whole_number(
     if most is not None and number > most:
         raise ValueError(f"{name}={number} is too large: it must be at most {most}")
     return number
-
-
-def deadline_after(timeout: Any) -> float | None:
-    """Return when ``timeout`` seconds from now will be over, on the monotonic clock.
-
-    Raises:
-        TypeError: it is neither a number nor ``None``.
-    """
-    if timeout is None:
-        return None
-    try:
-        return float(time.monotonic() + timeout)
-    except TypeError:
-        raise TypeError(f"timeout={timeout!r} is not a number of seconds or None") from None
 
 
 def by_likeness(given: str, known: Iterable[str]) -> list[str]:

@@ -72,9 +72,14 @@ class PlainThread:
         """
         if not self.is_alive():
             return True
-        if not self._running.acquire(timeout=timeout):
+        if timeout < 0:
+            # One step for signal handlers: an exception of theirs leaves the lock to the next who joins.
+            with self._running:
+                pass
+        elif self._running.acquire(timeout=timeout):
+            self._running.release()
+        else:
             return False
-        self._running.release()
         # A moment later the kernel does not count it any more, nor does whoever asks the kernel.
         while self._number is not None and os.path.exists(f"/proc/self/task/{self._number}"):
             os.sched_yield()

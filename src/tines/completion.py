@@ -6,13 +6,13 @@ a queue when it is done, by a callback; so however many there are, each costs on
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator
 from multiprocessing.process import BaseProcess
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tines._arguments import check_iterable, deadline_after
+from tines import _clock
+from tines._arguments import check_iterable
 from tines.errors import WaitTimeout
 from tines.process import waiting
 
@@ -72,7 +72,7 @@ def as_completed(
 
 
 def _results(results: list[Any], timeout: float | None) -> Iterator[Any]:
-    deadline = deadline_after(timeout)
+    deadline = _clock.deadline_after(timeout)
     done: SimpleQueue[Any] = SimpleQueue()
     for result in results:
         result.add_done_callback(done.put)
@@ -83,10 +83,11 @@ def _taken(
     done: SimpleQueue[Any], left: int, deadline: float | None, timeout: float | None
 ) -> Iterator[Any]:
     while left:
-        remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
         try:
-            result = done.get(timeout=remaining)
+            result = done.get(timeout=_clock.left(deadline))
         except Empty:
+            if not _clock.passed(deadline):
+                continue
             raise WaitTimeout(f"{left} of the results are not there after {timeout} s") from None
         left -= 1
         yield result

@@ -16,21 +16,20 @@ import itertools
 import os
 import pickle
 import threading
-import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
+from concurrent.futures import TimeoutError as FutureTimeout
 from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tines import _config
+from tines import _clock, _config
 from tines._arguments import (
     check_context,
     check_function,
     check_initializer,
     check_iterable,
-    deadline_after,
     whole_number,
 )
 from tines.errors import (
@@ -49,6 +48,7 @@ if TYPE_CHECKING:
 __all__ = ["BrokenExecutorPool", "FutureEncodeError", "FutureLostError", "ProcessPoolExecutor"]
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 class FutureLostError(WorkerLostError, BrokenProcessPool):
@@ -67,6 +67,24 @@ class _TaskFuture(Future[T]):
     """A future that asks the pool whether its call is running, and can withdraw a queued one."""
 
     _task: AsyncResult[Any] | None = None
+
+    def result(self, timeout: float | None = None) -> T:
+        """Return what the call returned, or raise what it raised; see the standard library's."""
+        return super().result() if timeout is None else self._ask(super().result, timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Return what the call raised, if it did; see the standard library's."""
+        return super().exception() if timeout is None else self._ask(super().exception, timeout)
+
+    def _ask(self, ask: Callable[[float | None], R], timeout: float) -> R:
+        deadline = _clock.deadline_after(timeout)
+        while True:
+            done = self.done()  # if so, what is raised is the call's own
+            try:
+                return ask(_clock.left(deadline))
+            except FutureTimeout:
+                if done or _clock.passed(deadline):
+                    raise
 
     def running(self) -> bool:
         """Return whether a worker is running the call at this moment."""
@@ -271,7 +289,7 @@ class ProcessPoolExecutor(Executor):
             buffersize = whole_number("buffersize", buffersize)
             if buffersize < 1:
                 raise ValueError("buffersize must be None or > 0")
-        deadline = deadline_after(timeout)
+        deadline = _clock.deadline_after(timeout)
         items = zip(*iterables)
         chunks = iter(lambda: list(itertools.islice(items, chunksize)), [])
         futures = deque(
@@ -289,7 +307,7 @@ class ProcessPoolExecutor(Executor):
         """Yield in order; submit one more for each that is taken; cancel the rest when left early."""
         try:
             while futures:
-                left = None if deadline is None else deadline - time.monotonic()
+                left = None if deadline is None else deadline - _clock.monotonic()
                 # Reversed, to be emptied: what was handed out is nobody's here.
                 results = futures[0].result(left)[::-1]
                 futures.popleft()

@@ -99,7 +99,7 @@ def test_consumers_in_several_threads_share_the_results(
 
 def test_the_window_follows_the_consumer(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    monkeypatch.setattr("tines.pool.jobs.window.time.monotonic", lambda: now)
+    monkeypatch.setattr("tines.pool.jobs.window._clock.monotonic", lambda: now)
     state = PoolState(PoolOptions(processes=2))
     pressure: Any = SimpleNamespace(total=0, has_room=lambda more: more < 1000)
     window = Window(state, pressure, 1, None)

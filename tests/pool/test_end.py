@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import itertools
+import linecache
 import multiprocessing
 import os
 import signal
@@ -105,7 +107,7 @@ def test_a_pool_that_is_forgotten_when_it_breaks_ends(make: MakePool) -> None:
     pool = make()
     core = pool._core
     supervisor = core.supervisor
-    supervisor._abandoned = True  # it will know of both at once
+    supervisor._ending = True  # it will know of both at once
     core.machine.breaks("it is to", OSError("on purpose"))
     supervisor.join()
     assert not supervisor.workers
@@ -183,3 +185,71 @@ def test_whatever_interrupts_the_start_of_a_pool_leaves_nothing(
         make(3, method=method)
     assert not psutil.pid_exists(begun[0].pid)
     assert not [each for each in threading.enumerate() if "pool" in each.name]
+
+
+def test_an_interrupted_terminate_can_be_repeated(make: MakePool) -> None:
+    """Interrupted before each of its lines in turn, and again in the second try."""
+    for stop in itertools.count():
+        pool = make(1)
+        running = pool.apply_async(nap, (PATIENCE * 2,))
+        queued = pool.apply_async(square, (3,))
+        interrupted = _interrupted_at(stop, pool.terminate)
+        if interrupted:
+            _interrupted_at(stop // 2, pool.terminate)
+        pool.terminate()
+        pool.join()
+        for result in (running, queued):
+            with pytest.raises(TaskCancelledError):
+                result.get(PATIENCE)
+        assert not pool._core.supervisor.workers
+        if not interrupted:
+            break
+    assert stop > 20
+
+
+def _interrupted_at(stop: int, function: Any) -> bool:
+    """Call a function and raise before the line of the pool that is number ``stop``; whether it was."""
+    lines = itertools.count()
+
+    def trace(frame: Any, event: str, argument: object) -> Any:
+        if os.sep.join(("tines", "pool", "")) not in frame.f_code.co_filename:
+            return None if "_threads" not in frame.f_code.co_filename else trace
+        if event == "line":
+            line = linecache.getline(frame.f_code.co_filename, frame.f_lineno).lstrip()
+            # Leaving a ``with``, and its empty body, are traced as well, but no signal handler runs there.
+            if not line.startswith(("with ", "pass")) and next(lines) == stop:
+                raise KeyboardInterrupt(line)
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        function()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+def test_a_wake_up_that_could_not_be_written_holds_up_nobody(make: MakePool) -> None:
+    pool = make(1)
+    assert pool.apply(square, (2,)) == 4
+    supervisor = pool._core.supervisor
+    writer, failures = supervisor._writer, []
+
+    class Failing:
+        def send_bytes(self, data: bytes) -> None:
+            if not failures:
+                failures.append(data)
+                raise OSError("on purpose")
+            writer.send_bytes(data)
+
+        def close(self) -> None:
+            writer.close()
+
+    supervisor._writer = Failing()
+    supervisor.wake()
+    assert failures
+    pool.close()
+    pool.join()

@@ -14,8 +14,8 @@ import contextlib
 import os
 import signal
 import sys
-import time
 
+from tines import _clock
 from tines.process.stacks import FILE_NAME, INTERVAL, STACKS_SIGNAL, blocking, has_ended, listens
 
 __all__ = ["run"]
@@ -101,10 +101,10 @@ def _ask(pid: int, process: int | None, files: list[int], timeout: float) -> str
             signal.pidfd_send_signal(process, STACKS_SIGNAL)
     except ProcessLookupError:
         return None
-    deadline = time.monotonic() + timeout
+    deadline = _clock.monotonic() + timeout
     last = before
-    while time.monotonic() < deadline and not has_ended(pid):
-        time.sleep(INTERVAL)
+    while _clock.monotonic() < deadline and not has_ended(pid):
+        _clock.sleep(INTERVAL)
         now = {fd: _position(pid, fd) for fd in files}
         for fd in files:
             if now[fd] == last[fd] > before[fd] and blocking(pid) <= blocked:

@@ -10,12 +10,12 @@ import dataclasses
 import json
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from tines import _clock
 from tines.cli import top_display, top_rows
 from tines.cli.top_keys import Keys
 from tines.cli.top_model import SORTS, PoolView, ProgramView, Tracker, View, arranged
@@ -94,8 +94,8 @@ class _Top:
         with _ended_by_signals(), top_display.best() as display, Keys() as keys:
             while True:
                 self._show(display, view, keys.present)
-                due = time.monotonic() + self._options.interval
-                while (key := keys.wait(due - time.monotonic())) is not None:
+                due = _clock.monotonic() + self._options.interval
+                while (key := keys.wait(due - _clock.monotonic())) is not None:
                     if key == "quit":
                         return 0
                     self._press(key, view)

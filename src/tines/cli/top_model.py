@@ -7,11 +7,11 @@ a rate after the first sample, memory where neither psutil nor the program says 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from tines import _clock
 from tines.insight.model import Program, Thing
 from tines.insight.reader import Sample
 
@@ -270,7 +270,7 @@ class Tracker:
             memory = int(_number(said, "memory") or 0)
         else:
             return None, None
-        rate = self._rate(("cpu", pid), time.monotonic(), seconds)
+        rate = self._rate(("cpu", pid), _clock.monotonic(), seconds)
         return None if rate is None else 100 * rate, memory
 
     def _rate(self, key: Hashable, when: float, value: float | None) -> float | None:

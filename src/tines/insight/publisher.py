@@ -28,6 +28,7 @@ import weakref
 from multiprocessing import current_process
 from multiprocessing.util import Finalize
 
+from tines import _clock
 from tines._threads import PlainThread
 from tines.insight import page, places
 from tines.insight.plain import plain
@@ -215,9 +216,9 @@ class Publisher:
         """Write the page and tell the readers. The thread only."""
         with self._answering:
             before = time.thread_time()
-            if time.monotonic() - self._written > FRESH:
+            if _clock.monotonic() - self._written > FRESH:
                 self._write(_pictures())
-                self._written = time.monotonic()
+                self._written = _clock.monotonic()
             for ticket in tickets:
                 self._tell(places.watch(ticket))
             self._spent += time.thread_time() - before
@@ -245,7 +246,7 @@ class Publisher:
             "process": current_process().name,
             "python": ".".join(map(str, sys.version_info[:3])),
             "version": sys.modules["tines"].__version__,
-            "taken": time.monotonic(),
+            "taken": _clock.monotonic(),
             "spent": self._spent,
         }
         while len(payload := json.dumps({**head, "things": things}).encode()) > page.LARGEST:

@@ -11,10 +11,10 @@ import contextlib
 import os
 import select
 import stat
-import time
 from dataclasses import dataclass, replace
 from types import TracebackType
 
+from tines import _clock
 from tines.insight import model, page, places
 from tines.insight.places import Untrusted
 
@@ -104,7 +104,7 @@ class Reader:
             except FileNotFoundError:
                 return Sample()  # the last program has gone, and the directory with it
             asked = {entry for entry in entries if self._poke(entry, base)}
-            answered = self._hear(asked, time.monotonic() + timeout)
+            answered = self._hear(asked, _clock.monotonic() + timeout)
             return _read_all(self.directory, base, entries, answered)
         finally:
             os.close(base)
@@ -145,7 +145,7 @@ class Reader:
         poll = select.poll()
         poll.register(self._ear, select.POLLIN)
         while asked - answered:
-            left = deadline - time.monotonic()
+            left = deadline - _clock.monotonic()
             if left <= 0 or not poll.poll(left * 1000):
                 break
             answered.update(os.read(self._ear, 65536).decode("ascii", "replace").split())

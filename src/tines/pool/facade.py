@@ -115,7 +115,7 @@ class Pool:
         self._calls = Calls(self._links, chosen, displays)
         self._submit = self._core.dispatcher.submit
         self._core.start()
-        self._abandon = weakref.finalize(self, self._core.supervisor.abandon)
+        self._abandon = weakref.finalize(self, self._core.supervisor.terminate)
         self._abandon.atexit = False
         try:
             _created.tell_made(self)
@@ -288,7 +288,7 @@ class Pool:
 
     def terminate(self) -> None:
         """Stop the workers at once; what is not done fails. Legal in callbacks too."""
-        self._core.machine.terminate()
+        self._core.terminate()
         self._core.join()
         _created.tell_ending(self)
         self._displays.close()

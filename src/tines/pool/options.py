@@ -70,6 +70,8 @@ class TaskOptions:
         object.__setattr__(self, "grace", seconds("grace", self.grace, zero=True))
         if self.timeout is not None:
             object.__setattr__(self, "timeout", seconds("timeout", self.timeout, zero=False))
+            if self.timeout == float("inf"):  # no limit at all, so nothing has to be watched
+                object.__setattr__(self, "timeout", None)
 
     def changed(self, given: dict[str, Any]) -> TaskOptions:
         """Return these options with those in ``given`` replaced.

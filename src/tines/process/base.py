@@ -14,7 +14,7 @@ import multiprocessing.process as _process
 import os
 import sys
 
-from tines import _tracing
+from tines import _clock, _tracing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -216,7 +216,7 @@ class ManagedProcess(_process.BaseProcess):
         self._check_owner("join")
         if self._popen is None:
             _misuse(f"{self.name} was not started: call start() before join()")
-        if self._popen.wait(timeout) is not None:
+        if _awaited(self._popen, timeout):
             std._children.discard(self)
 
     def terminate(self) -> None:
@@ -328,7 +328,7 @@ class ManagedProcess(_process.BaseProcess):
             )
         started = self._started(verb)
         self._check_owner(verb)
-        if started.wait(timeout) is None:
+        if not _awaited(started, timeout):
             from tines.errors import WaitTimeout
 
             raise WaitTimeout(f"{self.name} (pid {self.pid}) is still running after {timeout} s")
@@ -370,6 +370,15 @@ def _forget_ended() -> None:
         started = process._popen
         if started is not None and started.poll() is not None:
             std._children.discard(process)
+
+
+def _awaited(started: Any, timeout: float | None) -> bool:
+    """Wait for the end of a child, however long that may take; whether it came in time."""
+    deadline = _clock.deadline_after(timeout)
+    while started.wait(_clock.left(deadline)) is None:
+        if deadline is None or _clock.passed(deadline):
+            return False
+    return True
 
 
 def _misuse(message: str) -> NoReturn:

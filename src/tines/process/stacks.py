@@ -16,8 +16,8 @@ import os
 import signal
 import sys
 import threading
-import time
 
+from tines import _clock
 from tines.process import shared_file
 
 TYPE_CHECKING = False
@@ -83,18 +83,18 @@ class Stacks:
             send: Sends it a signal.
             timeout: In seconds. A stopped child answers when it goes on.
         """
-        deadline = time.monotonic() + timeout
+        deadline = _clock.monotonic() + timeout
         with self._asking:
             # Before the child listens, the signal would end it.
             while not listens(pid):
-                if time.monotonic() >= deadline or has_ended(pid):
+                if _clock.monotonic() >= deadline or has_ended(pid):
                     return None
-                time.sleep(INTERVAL)
+                _clock.sleep(INTERVAL)
             blocked = blocking(pid)
             start = size = self._begin()
             send(_signum())
-            while time.monotonic() < deadline and not has_ended(pid):
-                time.sleep(INTERVAL)
+            while _clock.monotonic() < deadline and not has_ended(pid):
+                _clock.sleep(INTERVAL)
                 size, before = self._position(), size
                 if size == before > start and blocking(pid) <= blocked:
                     break

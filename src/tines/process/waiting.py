@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator
-from multiprocessing import connection
 from multiprocessing.process import BaseProcess
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
-from tines._arguments import check_iterable, deadline_after
+from tines import _clock
+from tines._arguments import check_iterable
+from tines._ready import ready_among
 from tines.errors import WaitTimeout
 
 __all__ = ["DoneAndNotDone", "as_completed", "wait"]
@@ -56,7 +56,7 @@ def as_completed(
     Raises:
         WaitTimeout: some have not ended when the time is over.
     """
-    deadline = deadline_after(timeout)
+    deadline = _clock.deadline_after(timeout)
     check_iterable("processes", processes)
     given = set(processes)
     for process in given:
@@ -70,13 +70,12 @@ def _as_completed(
     running: dict[int, AnyProcess], deadline: float | None, timeout: float | None
 ) -> Iterator[AnyProcess]:
     while running:
-        left = None if deadline is None else max(0.0, deadline - time.monotonic())
-        ended: list[Any] = connection.wait(list(running), left)
+        ended = ready_among(running, deadline)
         for sentinel in ended:
             process = running.pop(sentinel)
             process.join()
             yield process
-        if running and deadline is not None and time.monotonic() >= deadline:
+        if running and _clock.passed(deadline):
             raise WaitTimeout(
                 f"{len(running)} of the processes are still running after {timeout} s"
             )

@@ -19,10 +19,10 @@ import itertools
 import logging
 import os
 import threading
-import time
 from collections.abc import Hashable
 from queue import Empty, SimpleQueue
 
+from tines import _clock
 from tines.progress.contract import Counts, Display, Line, Source
 from tines.progress.displays import make_display, restore_streams, shared_by
 from tines.progress.lines import Pace
@@ -61,7 +61,7 @@ class Bar:
         self.live: Live | None = None
         self._pid = os.getpid()
         self._gone = threading.Event()
-        self._pace = Pace(time.monotonic())
+        self._pace = Pace(_clock.monotonic())
         self._last = Counts(0, 0, 0, None)
 
     def finish(self) -> None:
@@ -95,7 +95,7 @@ class Bar:
         if over:  # never the other way round: somebody may have finished it while it was counted
             self.finished = True
         total = self.total if counts.total is None else counts.total
-        now = time.monotonic()
+        now = _clock.monotonic()
         return self._pace.line(self.key, self.description, counts, total, now, over)
 
     def gone(self) -> None:
@@ -185,11 +185,11 @@ class Live:
 
     def _run(self) -> None:
         while True:
-            began = time.monotonic()
+            began = _clock.monotonic()
             pause = self._draw()
             if pause is None:
                 return
-            took = time.monotonic() - began
+            took = _clock.monotonic() - began
             try:
                 self.mailbox.get(timeout=max(pause, SHARE * took))
                 while True:

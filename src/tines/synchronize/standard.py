@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 
+from tines import _clock
 from tines._std import standard
 
 TYPE_CHECKING = False
@@ -51,11 +52,28 @@ class _Unrecovered:
             ) from None
 
 
-class Lock(_Unrecovered, _std.Lock):
+class _Waiting(_Unrecovered):
+    """Semaphores whose ``acquire`` takes any timeout; those of systems do not take long ones."""
+
+    _semlock: Any
+    acquire: Any
+
+    def _make_methods(self) -> None:
+        super()._make_methods()  # type: ignore[misc]
+        self.acquire = self._acquire
+
+    def _acquire(self, block: bool = True, timeout: float | None = None) -> bool:
+        if timeout is None or not block:
+            return bool(self._semlock.acquire(block))
+        deadline = _clock.deadline_after(timeout)
+        return _clock.until(deadline, lambda seconds: bool(self._semlock.acquire(True, seconds)))
+
+
+class Lock(_Waiting, _std.Lock):
     """See :class:`tines.synchronize.native.Lock`."""
 
 
-class RLock(_Unrecovered, _std.RLock):
+class RLock(_Waiting, _std.RLock):
     """See :class:`tines.synchronize.native.RLock`."""
 
 
@@ -70,7 +88,7 @@ def _refuse_owned(owned: bool) -> None:
         )
 
 
-class Semaphore(_Unrecovered, _std.Semaphore):
+class Semaphore(_Waiting, _std.Semaphore):
     """See :class:`tines.synchronize.native.Semaphore`."""
 
     def __init__(self, value: int = 1, *, owned: bool = False, ctx: Any = None) -> None:

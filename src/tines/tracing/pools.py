@@ -6,10 +6,10 @@ workers a badge, so that they record as well. A pool that is not traced has neit
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from tines import _clock
 from tines.pool.events import Observer
 from tines.pool.scheduler.commands import Step
 from tines.tracing import workers
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TracedPool"]
 
-_now = time.monotonic_ns
+_now = _clock.monotonic_ns
 
 _SUBMIT = meta(Kind.SUBMIT, items=0)
 _RESULT = meta(Kind.RESULT)

@@ -14,14 +14,13 @@ import logging
 import os
 import sys
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing import current_process, util
 from pathlib import Path
 from typing import Any
 
-from tines import _tracing
+from tines import _clock, _tracing
 from tines.pool import events
 from tines.process.base import at_start
 from tines.tracing.records import Kind, meta
@@ -37,7 +36,7 @@ Observe = Callable[["Recorder", str, int], events.Observer]
 """Makes what observes a pool. Travels with children, so it is found by its name."""
 
 _log = logging.getLogger("tines.tracing")
-_now = time.monotonic_ns
+_now = _clock.monotonic_ns
 
 
 class ThreadState:

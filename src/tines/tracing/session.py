@@ -16,12 +16,12 @@ import shutil
 import sys
 import tempfile
 import threading
-import time
 from multiprocessing import current_process
 from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tines import _clock
 from tines._arguments import whole_number
 from tines.tracing import recorder as _recorder
 from tines.tracing.pools import TracedPool
@@ -120,7 +120,7 @@ class Trace:
             self._session.traces.append(self)
             self._work = work
             self._owner = os.getpid()
-            self._began = self._session.began if self._whole else time.monotonic_ns()
+            self._began = self._session.began if self._whole else _clock.monotonic_ns()
             # When pools have ended and children were joined, but before what prints figures.
             self._exit = Finalize(None, self.stop, exitpriority=-900)
         return self
@@ -165,7 +165,7 @@ class Trace:
         from tines.tracing import export
 
         unfinished = work / "trace.json"
-        window = self._began, time.monotonic_ns()
+        window = self._began, _clock.monotonic_ns()
         export.write(session.directory, unfinished, window, session.identity, whole=self._whole)
         os.replace(unfinished, self.path)
         self._remove(session, work)

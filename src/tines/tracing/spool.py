@@ -28,6 +28,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
+from tines import _clock
 from tines.tracing.records import RECORD, SIZE, Kind, Record, Totals, kind_of
 
 __all__ = ["SMALLEST", "Role", "Spool", "SpoolReader", "stop"]
@@ -117,7 +118,7 @@ class Spool:
         words = self.words
         words[_Word.PID] = os.getpid()
         words[_Word.IDENTITY] = self.identity
-        words[_Word.OPENED] = time.monotonic_ns()
+        words[_Word.OPENED] = _clock.monotonic_ns()
         words[_Word.WALL] = time.time_ns()
         words[_Word.SEGMENTS] = self._segments
         words[_Word.TOTALS] = _Word.FIRST

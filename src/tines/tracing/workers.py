@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import itertools
 import struct
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tines import _clock
 from tines.pool.worker import main as worker
 from tines.pool.worker.functions import FunctionCache, name_of
 from tines.tracing import recorder as _recorder
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Badge"]
 
-_now = time.monotonic_ns
+_now = _clock.monotonic_ns
 
 # The two ends of a record: see ``records.py``. The last word of each says that it is whole.
 _OPENING = struct.Struct("=4Q")

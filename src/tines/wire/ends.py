@@ -13,7 +13,8 @@ import os
 import pickle
 import weakref
 
-from tines._arguments import deadline_after
+from tines import _clock
+from tines._ready import ready_among
 from tines.wire.pickling import PICKLED, decode, encode
 
 TYPE_CHECKING = False
@@ -87,11 +88,8 @@ class Reader(_End):
         self._check_open()
         if self._channel.qsize():
             return True
-        if deadline_after(timeout) is not None and not timeout > 0:  # type: ignore[operator]
-            return False
-        from multiprocessing.connection import wait
-
-        return bool(wait([self.fileno()], timeout))
+        deadline = _clock.deadline_after(timeout)
+        return not _clock.passed(deadline) and bool(ready_among([self.fileno()], deadline))
 
     def recv(self) -> Any:
         """Wait for the oldest object, take it and return it."""

@@ -12,13 +12,12 @@ next at the cost of a ``popleft``, without the lock.
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from tines._arguments import deadline_after
+from tines import _clock
 from tines.errors import WaitTimeout
 from tines.pool.jobs.chunk import Chunk, encode_items
 from tines.pool.jobs.entries import (
@@ -131,9 +130,9 @@ class IMapIterator(Waitable, Generic[T]):
             StopIteration: there are no more.
             multiprocessing.TimeoutError: it is not there after ``timeout`` seconds.
         """
-        deadline = deadline_after(timeout)
+        deadline = _clock.deadline_after(timeout)
         while (outcome := self._look()) is None:
-            if not self._wait(None if deadline is None else deadline - time.monotonic()):
+            if not self._wait(None if deadline is None else deadline - _clock.monotonic()):
                 raise WaitTimeout(f"the next result was not there within {timeout} s")
         good, value = outcome
         if good:

@@ -7,8 +7,9 @@ way, in which results count that the consumer has not taken.
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
+
+from tines import _clock
 
 if TYPE_CHECKING:
     from tines.pool.ports import Registry, Room
@@ -43,7 +44,7 @@ class Window:
         self._chunksize = chunksize
         self._fixed = buffersize is not None
         self.size = buffersize or SMALLEST_WINDOW * registry.target * chunksize
-        self._since = (time.monotonic(), 0)
+        self._since = (_clock.monotonic(), 0)
 
     def is_due(self, ahead: int) -> bool:
         """Whether to read on: the consumer, so many items behind, has come halfway through it."""
@@ -54,7 +55,7 @@ class Window:
         self._held_back = False
         if self._fixed:
             return
-        now = time.monotonic()
+        now = _clock.monotonic()
         then, before = self._since
         elapsed, taken = now - then, consumed - before
         if elapsed > HORIZON or (elapsed > GLANCE and taken >= self.size):

@@ -6,10 +6,10 @@ the clock a message. The rest is subtraction, when somebody asks.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tines import _clock
 from tines.pool.worker.resources import cpu_seconds
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Activity:
 
     def starting(self, slot: int) -> None:
         """A worker is about to be started in a slot, whose last one is gone."""
-        self._starts[slot] = _Start(time.monotonic(), self._tasks.held(slot))
+        self._starts[slot] = _Start(_clock.monotonic(), self._tasks.held(slot))
 
     def ready(self, slot: int, when: float, cpu: float) -> None:
         """It has run its initializer, at this time, with so much processor time used."""
@@ -59,7 +59,7 @@ class Activity:
         busy = max(0.0, self._tasks.held(slot) - start.held)
         return Times(
             busy=busy,
-            idle=max(0.0, time.monotonic() - start.when - busy),
+            idle=max(0.0, _clock.monotonic() - start.when - busy),
             waiting=max(0.0, busy - max(0.0, cpu - start.cpu)),
             cpu=cpu,
         )

@@ -7,9 +7,9 @@ deliver themselves, only in the collector thread. So nothing here takes a lock o
 from __future__ import annotations
 
 import pickle
-import time
 from typing import TYPE_CHECKING, Any
 
+from tines import _clock
 from tines.pool.scheduler.state import PoolState
 from tines.wire import messages, pickling
 
@@ -91,7 +91,7 @@ class Arrivals:
             if task is not None:
                 task.settle(kind, data, buffers)
         elif kind == messages.STARTED:
-            event(PoolState.started, dispatch, slot, time.monotonic())
+            event(PoolState.started, dispatch, slot, _clock.monotonic())
             if observer is not None:
                 observer.begun(dispatch, slot)
         elif kind == messages.READY:
@@ -123,7 +123,7 @@ class Arrivals:
         self._tasks.release(slot)
         cause = self._causes.pop(slot, None)
         done = sum(self._tally.done)
-        self._machine.event(PoolState.gone, slot, exit, taken, done, time.monotonic(), cause)
+        self._machine.event(PoolState.gone, slot, exit, taken, done, _clock.monotonic(), cause)
         if self._observer is not None:
             self._observer.gone(slot, exit)
 
@@ -133,7 +133,7 @@ class Arrivals:
         if not isinstance(error, task.options.retry_on):
             return False
         what = f"attempt {task.attempt}: raised {type(error).__qualname__}: {_text(error)}"
-        return self._machine.event(PoolState.failed, task, what, time.monotonic())
+        return self._machine.event(PoolState.failed, task, what, _clock.monotonic())
 
 
 def _text(error: BaseException) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from tines import _clock
 from tines.errors import TaskCancelledError
 from tines.pool.runtime.dispatcher import CHANNEL_ENDED
 from tines.pool.scheduler.state import PoolState
@@ -63,5 +63,5 @@ class Cancelling:
         except CHANNEL_ENDED:
             return True
         slot = None if revoked else self.holder(task)
-        now = time.monotonic()
+        now = _clock.monotonic()
         return self._machine.event(PoolState.cancel, task, tag, revoked, slot, now)

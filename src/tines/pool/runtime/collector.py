@@ -25,13 +25,12 @@ twice does no harm.
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from tines._arguments import deadline_after
+from tines import _clock
 from tines.errors import QueueShutDown, TransportError
 from tines.pool.jobs.failures import logger
 from tines.wire.messages import ERROR, EVENT, LAST_PLAIN, READY, SLOT_SHIFT, TAG_MASK, VALUES
@@ -127,7 +126,7 @@ class Collector:
 
     def wait(self, target: Waitable, timeout: float | None = None) -> bool:
         """Wait until ``target`` is settled; ``False``: it is not, after so long."""
-        deadline = deadline_after(timeout)
+        deadline = _clock.deadline_after(timeout)
         if self.is_current:
             return self._serve(target, deadline)
         may_lead = target.express and (self._atomic or threading.get_ident() != _main)
@@ -141,7 +140,7 @@ class Collector:
                 finally:
                     self._seat.release()
                     self._leave()
-                if not self._urgent and not target.settled and _past(deadline):
+                if not self._urgent and not target.settled and _clock.passed(deadline):
                     return False
             elif not self._follow(target, deadline, may_lead):
                 return bool(target.settled)
@@ -164,8 +163,8 @@ class Collector:
         while self._deliver_plain() and not target.settled and not self._stopped:
             remaining = None
             if deadline is not None:
-                remaining = deadline - time.monotonic()
-                if remaining <= 0:
+                remaining = _clock.left(deadline)
+                if not remaining:
                     return
             self._receive(remaining)
 
@@ -230,7 +229,10 @@ class Collector:
                 return True
             if not may_lead and not self._seat.locked():
                 self.hurry()
-            return lock.acquire(timeout=-1 if deadline is None else max(0.0, _left(deadline)))
+            seconds = _clock.left(deadline)
+            return lock.acquire(timeout=-1 if seconds is None else seconds) or not _clock.passed(
+                deadline
+            )
         finally:
             target.remove_waiter(lock)
             if may_lead:
@@ -319,6 +321,7 @@ class Collector:
         if not self.is_current:
             thread = self._thread
             if thread is not None and thread.is_alive():
+                self.await_end()  # first, as a ``join`` that was interrupted may not wait again
                 thread.join()
             self._thread = None
             # Whoever found the thread alive has left a call to it that it may not have seen.
@@ -362,7 +365,7 @@ class Collector:
 
     def _serve(self, target: Waitable, deadline: float | None) -> bool:
         """Wait in the collector thread itself: a callback uses the pool."""
-        while not target.settled and not _past(deadline) and self._take_seat():
+        while not target.settled and not _clock.passed(deadline) and self._take_seat():
             self._collect(deadline)
         return bool(target.settled)
 
@@ -371,7 +374,7 @@ class Collector:
         try:
             self._urgent = self._hasty = False
             if not self._inbox and not self._calls:
-                self._receive(None if deadline is None else _left(deadline))
+                self._receive(_clock.left(deadline))
             self._handle_all()
         except BaseException:  # nothing may end this thread: all that wait depend on it
             logger().exception("the pool could not handle a message")
@@ -434,11 +437,3 @@ def _nothing() -> None:
 
 def _call(function: Callable[[], object]) -> None:
     function()
-
-
-def _left(deadline: float) -> float:
-    return deadline - time.monotonic()
-
-
-def _past(deadline: float | None) -> bool:
-    return deadline is not None and _left(deadline) <= 0

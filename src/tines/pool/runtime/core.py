@@ -10,6 +10,7 @@ The core keeps no reference to the ``Pool`` that users hold, so that one can be 
 from __future__ import annotations
 
 import os
+import threading
 from multiprocessing.util import Finalize
 from typing import TYPE_CHECKING
 
@@ -145,10 +146,12 @@ class Core:
         try:
             self.machine.event(PoolState.start)
             error = self.supervisor.start_workers()
+            if error is not None:
+                self.supervisor.terminate()  # now, so that its thread starts none either
             self.supervisor.start()
         except BaseException:
             if self.supervisor.has_begun:  # Ctrl-C
-                self.machine.terminate()
+                self.terminate()
                 self.join()
             else:
                 self.supervisor.give_up()
@@ -156,7 +159,7 @@ class Core:
                 self.release()
             raise
         if error is not None:
-            self.machine.terminate()
+            self.terminate()
             self.join()
             raise error
 
@@ -167,6 +170,18 @@ class Core:
         return WorkerSpec(slot, self.tasks, self.results, self._setup, variables)
 
     # The end: any thread.
+
+    def terminate(self) -> None:
+        """Stop everything now. Legal anywhere, also in callbacks, and again after it was interrupted.
+
+        In the main thread a signal handler may raise between any two steps, and a step that is half
+        done cannot be done again. So there it is left to the supervisor.
+        """
+        in_main = threading.get_ident() == threading.main_thread().ident
+        if in_main and self.supervisor.is_working:
+            self.supervisor.terminate()
+        else:
+            self.machine.terminate()
 
     def join(self) -> None:
         """Wait until the workers and threads have ended; not from one of those threads."""
@@ -196,7 +211,7 @@ class Core:
 
 def _end(core: Core) -> None:
     """The interpreter ends and the pool is still there."""
-    core.machine.terminate()
+    core.terminate()
     core.join()
     core.log_unfetched()
 

@@ -18,9 +18,9 @@ whether a task is pending. So one of the two sees the other.
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
+from tines import _clock
 from tines.pool.scheduler.state import PoolState
 from tines.pool.worker.resources import own_memory
 
@@ -85,4 +85,4 @@ class MemoryMeter:
             memory = own_memory(running.pid)
             if memory > self._limit:
                 self._machine.event(PoolState.over_memory, slot, lease.tag, memory)
-        return time.monotonic() + INTERVAL
+        return _clock.monotonic() + INTERVAL

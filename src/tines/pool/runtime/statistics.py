@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tines import _clock
 from tines.pool.jobs.failures import describe_task, described
 from tines.pool.runtime.activity import Times
 from tines.pool.worker.resources import own_memory
@@ -159,7 +160,9 @@ class Statistician:
         except ValueError:
             pass  # the pool has ended
         task = self._state.find(lease.tag) if lease is not None else None
-        seconds = time.monotonic() - lease.since if lease is not None and task is not None else 0.0
+        seconds = (
+            _clock.monotonic() - lease.since if lease is not None and task is not None else 0.0
+        )
         return WorkerStatistics(
             slot=slot,
             pid=pid,

@@ -11,11 +11,12 @@ from __future__ import annotations
 import contextlib
 import functools
 import threading
-import time
 from collections import deque
 from multiprocessing import connection
 from typing import TYPE_CHECKING
 
+from tines import _clock
+from tines._ready import ready_among
 from tines._threads import PlainThread
 from tines.pool.jobs.failures import logger
 from tines.pool.scheduler.commands import StartWorker, Step, StopWorker
@@ -87,13 +88,17 @@ class Supervisor:
         self._reader, self._writer = connection.Pipe(duplex=False)
         # Reentrant: a pool may be collected, and so abandoned, at any allocation.
         self._waking = threading.RLock()
-        self._abandoned = False
+        self._ending = False
+        self._over = False
         self._awake = False
         self._until: float | None = None
         self._kill_at: float | None = None
         self._starter = PlainThread(self._begin)
         # Only while it may be alive: each fork has something to do for a thread that is referred to.
         self._thread: threading.Thread | None = None
+        # Held from the start of the thread to its end. A plain lock, as a ``Thread`` whose ``join`` was
+        # interrupted may count as ended from then on.
+        self._running = threading.Lock()
 
     # Whoever makes the pool.
 
@@ -120,6 +125,11 @@ class Supervisor:
         """Whether threads are there, or about to be."""
         return self._starter.was_started
 
+    @property
+    def is_working(self) -> bool:
+        """Whether what it is told will be done."""
+        return self.has_begun and not self._over
+
     def give_up(self) -> None:
         """End the workers: there is no thread to do it."""
         self._kill_all()
@@ -138,9 +148,15 @@ class Supervisor:
             self._collector.start()
             thread = threading.Thread(target=self._run, name="tines pool supervisor", daemon=True)
             self._thread = thread
-            thread.start()
+            self._running.acquire()
+            try:
+                thread.start()
+            except RuntimeError:
+                self._running.release()
+                raise
         except RuntimeError as error:
             self._machine.breaks("one of its threads could not be started", error)
+            self._over = True
             self.give_up()
             self.finish()
             self._collector.await_end()
@@ -164,16 +180,24 @@ class Supervisor:
             self.wake()
 
     def wake(self) -> None:
-        """Have the thread look at everything."""
+        """Have the thread look at everything.
+
+        It counts as awake once that is written: where the writing fails, or is interrupted, whoever
+        comes next writes again.
+        """
         with self._waking:
             if not self._awake:
-                self._awake = True
                 with contextlib.suppress(OSError, ValueError):
                     self._writer.send_bytes(b"w")
+                    self._awake = True
 
-    def abandon(self) -> None:
-        """Nobody holds the pool any more: terminate it. Safe where no lock may be waited for."""
-        self._abandoned = True
+    def terminate(self) -> None:
+        """Have the thread terminate the pool: when nobody holds it any more, or a caller says so.
+
+        Safe where no lock may be waited for, and where an exception of a signal handler may come at
+        any point: calling it again does what is left to do.
+        """
+        self._ending = True
         self.wake()
 
     def join(self) -> None:
@@ -182,13 +206,16 @@ class Supervisor:
         thread = self._thread
         if thread is None or thread is threading.current_thread():
             return
-        if thread.is_alive():
-            thread.join()
+        self.wake()  # in case that has failed before
+        with self._running:
+            pass
+        thread.join()
         self._thread = None
 
     def disown(self) -> None:
         """In a forked child: the thread is not here; let go of its descriptors, and of its lock."""
         self._waking = threading.RLock()
+        self._thread = None
         self._reader.close()
         self._writer.close()
 
@@ -199,11 +226,11 @@ class Supervisor:
         try:
             self._engine.watch()
             while True:
-                self._carry_out()
-                if self._abandoned:
+                if self._ending:
                     # Once: it gives orders, and this thread does not wait while there are any.
-                    self._abandoned = False
+                    self._ending = False
                     machine.terminate()
+                self._carry_out()
                 if not self.workers and not self._orders and machine.state.phase.leaving:
                     break
                 self._wait(self._next_deadline())
@@ -215,14 +242,16 @@ class Supervisor:
             self.finish()
             self._collector.join()
             self._release()
+            self._over = True
             with self._waking:
                 self._awake = True
                 self._reader.close()
                 self._writer.close()
+            self._running.release()
 
     def _next_deadline(self) -> float | None:
         """Do what is due, look at the workers' memory; return when to do so again."""
-        self._machine.event(PoolState.tick, time.monotonic())
+        self._machine.event(PoolState.tick, _clock.monotonic())
         due = self._machine.next_deadline(self._sleep_until)
         look = None if self.meter is None else self.meter.look()
         return min((when for when in (due, look) if when is not None), default=None)
@@ -234,22 +263,29 @@ class Supervisor:
         if self._machine.state.phase.stopped:
             if self._kill_at is None:
                 self._terminate_all()
-                self._kill_at = time.monotonic() + KILL_AFTER
-            elif time.monotonic() >= self._kill_at:
+                self._kill_at = _clock.monotonic() + KILL_AFTER
+            elif _clock.monotonic() >= self._kill_at:
                 self._kill_all()
-                self._kill_at = time.monotonic() + KILL_AFTER
+                self._kill_at = _clock.monotonic() + KILL_AFTER
             deadline = self._kill_at
         by_sentinel = {running.sentinel: slot for slot, running in self.workers.items()}
         with self._waking:
             self._until = deadline
             if self._awake:
-                self._awake = False
-                self._reader.recv_bytes()
+                self._fall_asleep()
                 return
-        timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
-        for ready in connection.wait([self._reader, *by_sentinel], timeout):
-            if ready is not self._reader:
+        for ready in ready_among([self._reader, *by_sentinel], deadline):
+            if ready is self._reader:
+                with self._waking:
+                    self._fall_asleep()
+            else:
                 self._bury(by_sentinel[ready])
+
+    def _fall_asleep(self) -> None:
+        """Take what woke the thread; who wakes it from now on writes. While waking."""
+        self._awake = False
+        while ready_among([self._reader], 0.0):
+            self._reader.recv_bytes()
 
     def _carry_out(self) -> BaseException | None:
         """Do what was ordered; return the first error of starting a worker."""

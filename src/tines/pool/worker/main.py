@@ -18,6 +18,7 @@ import time
 from itertools import islice
 from pickle import loads
 
+from tines import _clock
 from tines.errors import (
     EncodeError,
     QueueShutDown,
@@ -129,7 +130,7 @@ class Worker:
             remote = RemoteException.capture(error)
             self._results.send(pickle.dumps(remote), (), messages.UNREADY, self._mark)
             return False
-        now = pickle.dumps((time.monotonic(), time.process_time()))
+        now = pickle.dumps((_clock.monotonic(), time.process_time()))
         self._results.send(now, (), messages.READY, self._mark)
         return True
 
@@ -223,18 +224,18 @@ class Worker:
         Slices double while they are quick. When ``REPORT_SECONDS`` have gone by, what is done so far
         is sent, so a worker's death costs little that was done.
         """
-        reported = time.monotonic()
+        reported = _clock.monotonic()
         values: list[Any] = []
         results = map(function, items)
         size = 1
         done = 0
         while True:
-            slice_began = time.monotonic()
+            slice_began = _clock.monotonic()
             values.extend(islice(results, min(size, count - done)))
             done = min(done + size, count)
             if done == count:
                 break
-            now = time.monotonic()
+            now = _clock.monotonic()
             if now - slice_began < REPORT_SECONDS / 8:
                 size *= 4
             elif now - slice_began > REPORT_SECONDS / 2:
@@ -244,7 +245,7 @@ class Worker:
                 values = []
                 reported = now
         self._running = 0
-        self._report(messages.VALUES, tag, time.monotonic() - reported, values, function)
+        self._report(messages.VALUES, tag, _clock.monotonic() - reported, values, function)
 
     def _report(
         self, kind: int, tag: int, seconds: float, values: list[Any], function: Any

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 import pickle
-import time
 
+from tines import _clock
 from tines.errors import EncodeError
 from tines.pool.worker.functions import SHARED_FROM
 from tines.wire import pickling
@@ -105,8 +105,8 @@ class Limits:
             self._tasks -= 1
             if self._tasks <= 0:
                 return True
-        if self._memory is not None and time.monotonic() >= self._next_look:
-            self._next_look = time.monotonic() + MEMORY_CHECK_SECONDS
+        if self._memory is not None and _clock.monotonic() >= self._next_look:
+            self._next_look = _clock.monotonic() + MEMORY_CHECK_SECONDS
             return self._own_memory() > self._memory
         return False
 

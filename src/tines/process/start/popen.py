@@ -11,12 +11,12 @@ from __future__ import annotations
 import multiprocessing.popen_fork as std
 import multiprocessing.util as util
 import os
-import select
 import signal
 import sys
 import threading
 
-from tines import _tracing
+from tines import _clock, _tracing
+from tines._ready import ready_among
 from tines.process import liveness
 
 TYPE_CHECKING = False
@@ -43,10 +43,7 @@ HAVE_PIDFD = sys.platform == "linux" and _have_pidfd()
 
 def ready(fd: int, timeout: float | None) -> bool:
     """Wait until a descriptor is readable or at its end."""
-    poll = select.poll()
-    poll.register(fd, select.POLLIN)
-    # Rounded up: never back before the time is over.
-    return bool(poll.poll(None if timeout is None else max(0, -int(-timeout * 1000 // 1))))
+    return bool(ready_among((fd,), _clock.deadline_after(timeout)))
 
 
 def notice_death(pid: int) -> None:

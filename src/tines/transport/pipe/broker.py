@@ -33,11 +33,11 @@ import socket
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable
 from multiprocessing import process as _process
 from multiprocessing.util import Finalize
 
+from tines import _clock
 from tines.errors import TransportError
 from tines.transport.contract import Buffer
 from tines.transport.pipe.peer import Peer
@@ -95,11 +95,11 @@ class _Timers:
 
     def remaining(self) -> float | None:
         """Seconds to the next one."""
-        return max(0.0, self._heap[0][0] - time.monotonic()) if self._heap else None
+        return _clock.left(self._heap[0][0]) if self._heap else None
 
     def run(self) -> None:
         """Call what is due."""
-        while self._heap and self._heap[0][0] <= (now := time.monotonic()):
+        while self._heap and self._heap[0][0] <= (now := _clock.monotonic()):
             expire = heapq.heappop(self._heap)[2]
             again = expire(now)
             if again is not None:
@@ -281,7 +281,7 @@ class Broker:
         except OSError as error:
             _log.warning("cannot accept a process that wants to use a channel: %s", error)
             self.selector.unregister(self._listener)
-            self._timers.add(time.monotonic() + _ACCEPT_AGAIN, self._accept_again)
+            self._timers.add(_clock.monotonic() + _ACCEPT_AGAIN, self._accept_again)
             return
         sock.setblocking(False)
         if sock.family != getattr(socket, "AF_UNIX", None):

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import math
 import secrets
-import time
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from tines import _clock
 from tines.errors import TransportError
 from tines.transport.contract import (
     Buffer,
@@ -248,9 +248,9 @@ def _send_each(
     endpoint: Endpoint, parcels: Sequence[Parcel], timeout: float, tickets: list[int]
 ) -> int:
     """Send one by one, as each ticket is wanted."""
-    deadline = time.monotonic() + timeout
+    deadline = _clock.monotonic() + timeout
     for sent, parcel in enumerate(parcels):
-        if not endpoint.send([parcel], max(0.0, deadline - time.monotonic())):
+        if not endpoint.send([parcel], max(0.0, deadline - _clock.monotonic())):
             return sent
         tickets.append(parcel.ticket)
     return len(parcels)
@@ -258,13 +258,8 @@ def _send_each(
 
 def _seconds(timeout: float | None) -> float:
     """Return a timeout as a float that is never negative; infinity for ``None``."""
-    if timeout is None:
-        return math.inf
-    if timeout > 0:
-        return float(timeout)
-    if timeout != timeout:
-        raise ValueError("timeout=nan is no length of time: give seconds, or None to wait for ever")
-    return 0.0
+    seconds = None if timeout is None else _clock.seconds_of(timeout)
+    return math.inf if seconds is None else seconds
 
 
 class PipeShared:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import math
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tines import _clock
 from tines.errors import QueueShutDown, TransportError
 from tines.transport.contract import Lease
 from tines.transport.pipe.connection import Connection, Connections, NoAnswer
@@ -103,9 +103,9 @@ class Remote:
     def send(self, parcels: Sequence[Parcel], timeout: float) -> int:
         """Send in order; return how many were, and set the ticket of the last of them."""
         sent = 0
-        deadline = time.monotonic() + timeout
+        deadline = _clock.monotonic() + timeout
         for batch in _batches(parcels):
-            count = self._send_batch(batch, max(0.0, deadline - time.monotonic()))
+            count = self._send_batch(batch, max(0.0, deadline - _clock.monotonic()))
             sent += count
             if count < len(batch):
                 break

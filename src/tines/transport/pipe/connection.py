@@ -15,11 +15,11 @@ import os
 import secrets
 import socket
 import threading
-import time
 import weakref
 from multiprocessing import process as _process
 from typing import TYPE_CHECKING
 
+from tines import _clock
 from tines.errors import TransportError
 from tines.transport.contract import Buffer
 from tines.transport.pipe.protocol import FLAGS, Decoder, Frame, Op, Output, proof
@@ -102,7 +102,7 @@ class Connection:
         theirs = bytes(self._reply(deadline).parts[0])
         ours = secrets.token_bytes(32)
         parts = [ours, proof(key, "client", theirs, ours)]
-        self._write(Frame(Op.PROOF, number=os.getpid(), parts=parts))
+        self._write(Frame(Op.PROOF, number=os.getpid(), parts=parts), deadline)
         welcome = self._reply(deadline)
         if not hmac.compare_digest(welcome.parts[0], proof(key, "owner", theirs, ours)):
             raise TransportError("what answers at this channel's address is not its owner")
@@ -128,8 +128,7 @@ class Connection:
         written = False
         try:
             deadline = _deadline(timeout)
-            self._limit(deadline)
-            self._write(frame)
+            self._write(frame, deadline)
             written = True
             reply = self._reply(deadline)
             if reply.op == Op.NO_MEMORY:
@@ -184,9 +183,16 @@ class Connection:
         except OSError:
             self.close()
 
-    def _write(self, frame: Frame) -> None:
+    def _write(self, frame: Frame, deadline: float) -> None:
         self._output.add(frame.encoded())
-        self._output.write(self.sock)
+        self._limit(deadline)
+        while True:
+            try:
+                return self._output.write(self.sock)
+            except TimeoutError:  # perhaps of the longest wait in one go only
+                if _clock.passed(deadline):
+                    raise
+                self._limit(deadline)
 
     def _acknowledge(self) -> None:
         # If the owner is gone by now, nobody else can get the message any more: it is ours.
@@ -196,7 +202,13 @@ class Connection:
 
     def _reply(self, deadline: float) -> Frame:
         while True:
-            frames = self._decoder.pull(self.sock)
+            try:
+                frames = self._decoder.pull(self.sock)
+            except TimeoutError:
+                if _clock.passed(deadline):
+                    raise
+                self._limit(deadline)
+                continue
             if frames:
                 return frames[0]
             if deadline < math.inf:
@@ -204,14 +216,14 @@ class Connection:
 
     def _limit(self, deadline: float) -> None:
         """Let the next call on the socket wait until ``deadline``."""
-        timeout = None if deadline == math.inf else max(0.001, deadline - time.monotonic())
+        timeout = None if deadline == math.inf else max(0.001, _clock.left(deadline) or 0.0)
         if timeout is not None or self._timeout is not None:
             self.sock.settimeout(timeout)
             self._timeout = timeout
 
 
 def _deadline(timeout: float) -> float:
-    return math.inf if timeout == math.inf else time.monotonic() + timeout + PATIENCE
+    return math.inf if timeout == math.inf else _clock.monotonic() + timeout + PATIENCE
 
 
 class Connections:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from tines import _clock
 from tines.errors import QueueShutDown
 from tines.transport.contract import Lease
 from tines.transport.pipe.broker import Broker
@@ -32,7 +34,13 @@ class _Gate:
         self._lock.release()
 
     def wait(self, timeout: float) -> None:
-        self._lock.acquire(timeout=timeout if timeout < threading.TIMEOUT_MAX else -1)
+        if timeout == math.inf:
+            self._lock.acquire()
+        else:
+            _clock.until(_clock.deadline_after(timeout), self._stretch)
+
+    def _stretch(self, seconds: float | None) -> bool:
+        return self._lock.acquire(timeout=-1 if seconds is None else seconds)
 
 
 def _nobody(waiter: Waiter) -> None:

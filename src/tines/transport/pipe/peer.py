@@ -11,10 +11,10 @@ import hmac
 import math
 import secrets
 import socket
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from tines import _clock
 from tines.errors import QueueShutDown
 from tines.transport.pipe.parcel import Parcel
 from tines.transport.pipe.protocol import (
@@ -321,7 +321,7 @@ class Peer:
 
     def _park(self, state: ChannelState, waiter: Waiter, timeout: float) -> None:
         self._state, self._waiter = state, waiter
-        self._deadline = time.monotonic() + timeout
+        self._deadline = _clock.monotonic() + timeout
         if self._deadline < self._timer:
             self._timer = self._deadline
             self._broker.at(self._deadline, self._expire)

@@ -14,10 +14,10 @@ Invariants:
 
 from __future__ import annotations
 
-import time
 from collections import OrderedDict
 from collections.abc import Iterable
 
+from tines import _clock
 from tines.errors import QueueShutDown
 from tines.transport.contract import Lease
 from tines.transport.pipe.parcel import Parcel
@@ -40,7 +40,7 @@ class _Slot:
         self.tag = parcel.tag
         self.ticket = parcel.ticket
         self.progress = 0
-        self.since = time.monotonic()
+        self.since = _clock.monotonic()
 
 
 class ChannelState:
@@ -286,7 +286,7 @@ class ChannelState:
     def held(self, index: int) -> float:
         """Return for how many seconds a slot has been held, up to now."""
         slot = self._slots[index]
-        return self._held[index] + (0.0 if slot is None else time.monotonic() - slot.since)
+        return self._held[index] + (0.0 if slot is None else _clock.monotonic() - slot.since)
 
     def tick(self, index: int, progress: int) -> None:
         """Record progress in a slot, if it is held."""
