@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from tines._fork import Rank, at_fork
 from tines.engines import child
 from tines.engines.contract import Exit
 from tines.errors import describe_exit
@@ -160,8 +161,7 @@ def _close_controls() -> None:
     _controls.clear()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_close_controls)
+at_fork(Rank.ENGINE, child=_close_controls)
 
 
 class _Kills:

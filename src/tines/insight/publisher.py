@@ -29,6 +29,7 @@ from multiprocessing import current_process
 from multiprocessing.util import Finalize
 
 from tines import _clock
+from tines._fork import Rank, at_fork
 from tines._threads import PlainThread
 from tines.insight import page, places
 from tines.insight.plain import plain
@@ -347,9 +348,9 @@ def _after_fork_in_child() -> None:
     _lock.release()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before_fork,
-        after_in_parent=_after_fork_in_parent,
-        after_in_child=_after_fork_in_child,
-    )
+at_fork(
+    Rank.PUBLISHER,
+    before=_before_fork,
+    parent=_after_fork_in_parent,
+    child=_after_fork_in_child,
+)

@@ -32,6 +32,8 @@ import threading
 if sys.platform != "win32":
     import fcntl
 
+from tines._fork import Rank, at_fork
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,12 +78,7 @@ def _after_fork_in_child() -> None:
     _lock.release()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_lock.acquire,
-        after_in_parent=_lock.release,
-        after_in_child=_after_fork_in_child,
-    )
+at_fork(Rank.LIVENESS, before=_lock.acquire, parent=_lock.release, child=_after_fork_in_child)
 
 
 def enter(sentinel: int | None, dies_with_parent: bool, own_group: bool) -> None:

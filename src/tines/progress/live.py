@@ -23,6 +23,7 @@ from collections.abc import Hashable
 from queue import Empty, SimpleQueue
 
 from tines import _clock
+from tines._fork import Rank, at_fork
 from tines.progress.contract import Counts, Display, Line, Source
 from tines.progress.displays import make_display, restore_streams, shared_by
 from tines.progress.lines import Pace
@@ -257,5 +258,4 @@ def _after_fork_in_child() -> None:
     restore_streams()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+at_fork(Rank.DISPLAYS, child=_after_fork_in_child)

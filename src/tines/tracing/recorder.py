@@ -12,7 +12,6 @@ import contextlib
 import itertools
 import logging
 import os
-import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tines import _clock, _tracing
+from tines._fork import Rank, at_fork
 from tines.pool import events
 from tines.process.base import at_start
 from tines.tracing.records import Kind, meta
@@ -245,5 +245,4 @@ def _after_fork_in_child() -> None:
         uninstall()
 
 
-if sys.platform != "win32":
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+at_fork(Rank.RECORDER, child=_after_fork_in_child)

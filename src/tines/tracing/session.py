@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from tines import _clock
 from tines._arguments import whole_number
+from tines._fork import Rank, at_fork
 from tines.tracing import recorder as _recorder
 from tines.tracing.pools import TracedPool
 from tines.tracing.recorder import SUFFIX, Recorder
@@ -263,5 +264,4 @@ def _after_fork_in_child() -> None:
     _session = None
 
 
-if sys.platform != "win32":
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+at_fork(Rank.TRACES, child=_after_fork_in_child)

@@ -25,6 +25,8 @@ from multiprocessing.context import get_spawning_popen
 from multiprocessing.reduction import DupFd
 
 # Not from ``typing``: each worker imports this, and would import that with it. The contract does.
+from tines._fork import Rank, at_fork
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -133,12 +135,18 @@ def _create_segment() -> _native.Segment:
 
 _program = _Program()
 
-os.register_at_fork(
+
+def _after_fork_in_child() -> None:
+    _native.after_fork_in_child()
+    _program.after_fork_in_child()
+
+
+at_fork(
+    Rank.RING,
     before=_native.before_fork,
-    after_in_parent=_native.after_fork_in_parent,
-    after_in_child=_native.after_fork_in_child,
+    parent=_native.after_fork_in_parent,
+    child=_after_fork_in_child,
 )
-os.register_at_fork(after_in_child=_program.after_fork_in_child)
 
 
 class RingChannel:

@@ -9,11 +9,11 @@ The core keeps no reference to the ``Pool`` that users hold, so that one can be 
 
 from __future__ import annotations
 
-import os
 import threading
 from multiprocessing.util import Finalize
 from typing import TYPE_CHECKING
 
+from tines._fork import Rank, at_fork
 from tines.pool import events
 from tines.pool.jobs.back_pressure import Pressure
 from tines.pool.jobs.failures import Unfetched
@@ -231,5 +231,4 @@ def _disown() -> None:
     _cores.clear()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_disown)
+at_fork(Rank.POOLS, child=_disown)

@@ -15,6 +15,8 @@ import socket
 import struct
 import threading
 
+from tines._fork import Rank, at_fork
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -104,12 +106,12 @@ def _after_fork_in_child() -> None:
     _client.lock.release()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_client.lock.acquire,
-        after_in_parent=_client.lock.release,
-        after_in_child=_after_fork_in_child,
-    )
+at_fork(
+    Rank.FORK_SERVER,
+    before=_client.lock.acquire,
+    parent=_client.lock.release,
+    child=_after_fork_in_child,
+)
 
 
 def set_preload(module_names: Sequence[str], on_error: str) -> None:

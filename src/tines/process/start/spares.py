@@ -27,6 +27,7 @@ import struct
 import threading
 from multiprocessing import spawn, util
 
+from tines._fork import Rank, at_fork
 from tines.process.lifecycle import launch
 from tines.process.start import forkserver_client, popen
 from tines.process.start.interpreter import command_line
@@ -203,9 +204,7 @@ def _after_fork_in_child() -> None:
     _lock.release()
 
 
-os.register_at_fork(
-    before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_after_fork_in_child
-)
+at_fork(Rank.SPARES, before=_lock.acquire, parent=_lock.release, child=_after_fork_in_child)
 
 
 def _fingerprint() -> object:

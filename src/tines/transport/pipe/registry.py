@@ -15,6 +15,7 @@ import os
 import threading
 from collections import Counter, deque
 
+from tines._fork import Rank, at_fork
 from tines.errors import TransportError
 from tines.transport.contract import Buffer
 from tines.transport.pipe.broker import LOCAL, Address, Broker
@@ -248,9 +249,9 @@ def _after_fork_in_child() -> None:
     parent.after_fork_in_child(pipe)
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before_fork,
-        after_in_parent=_after_fork_in_parent,
-        after_in_child=_after_fork_in_child,
-    )
+at_fork(
+    Rank.PIPE,
+    before=_before_fork,
+    parent=_after_fork_in_parent,
+    child=_after_fork_in_child,
+)
