@@ -193,6 +193,13 @@ class BaseContext(_std.BaseContext):
 
         return available_cpus()
 
+    def freeze_support(self) -> None:
+        """Be a child, if this process of a frozen program was started to be one; see :mod:`tines.spawn`."""
+        if getattr(sys, "frozen", False):
+            from tines.spawn import freeze_support
+
+            freeze_support()
+
     def set_forkserver_preload(self, module_names: list[str], *, on_error: str = "warn") -> None:
         """Say what a fork server that is started from now on imports before it forks.
 

@@ -345,7 +345,7 @@ class ManagedProcess(_process.BaseProcess):
         """Live, in the child, and return the exit code. Called where the standard library launches it."""
         from tines.process.lifecycle.bootstrap import live
 
-        return live(self, parent_sentinel)
+        return live(self, parent_sentinel, entered=False)
 
     def _listen(self) -> None:
         """Answer in this child when it is asked for its stacks. For those who launch it."""

@@ -31,7 +31,7 @@ Invariants:
 from __future__ import annotations
 
 import sys
-from functools import partial
+from functools import partial, wraps
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
@@ -234,6 +234,7 @@ def _carry_by_the_standard_way() -> None:
 
     original = spawn.get_command_line
 
+    @wraps(original)
     def get_command_line(**arguments: Any) -> list[str]:
         command = original(**arguments)
         if "-c" in command:  # a frozen program has no such thing

@@ -43,16 +43,24 @@ _std_bootstrap: Any = std_process.BaseProcess._bootstrap  # type: ignore[attr-de
 if getattr(_std_bootstrap, "__globals__", None) is not vars(std_process):
     _std_bootstrap = None
 
-_LAUNCHED_BY_STD = sys.platform == "win32" or getattr(sys, "frozen", False)
-
 # The last that was made, for children of one parent.
 _parent: Any = None
 
 
-def live(process: Any, parent_sentinel: int | None) -> int:
-    """Be the process, in the child, from its beginning to its end; return its exit code."""
+def live(process: Any, parent_sentinel: int | None, *, entered: bool = True) -> int:
+    """Be the process, in the child, from its beginning to its end; return its exit code.
+
+    Args:
+        process: What this process is to be.
+        parent_sentinel: Ready when the parent has ended.
+        entered: Whether :func:`tines.process.liveness.enter` was called, as by our own ways of starting.
+    """
     try:
-        _make_safe(process, parent_sentinel)
+        if not entered:
+            from tines.process import liveness
+
+            liveness.enter(parent_sentinel, process.dies_with_parent, process.own_group)
+        _make_safe(process)
     except BaseException:
         sys.excepthook(*sys.exc_info())
         return 1
@@ -61,16 +69,11 @@ def live(process: Any, parent_sentinel: int | None) -> int:
     return _run(process, parent_sentinel)
 
 
-def _make_safe(process: Any, parent_sentinel: int | None) -> None:
+def _make_safe(process: Any) -> None:
     """Do what comes before anything of the user's: what happens from now on is seen."""
     if process.environment:
         for name, value in process.environment.items():
             os.environ[name] = value
-    if _LAUNCHED_BY_STD:
-        # Our own ways of starting have done it already.
-        from tines.process import liveness
-
-        liveness.enter(parent_sentinel, process.dies_with_parent, process.own_group)
     if process._box is not None:
         process._box.keep_crash()
     elif not faulthandler.is_enabled():

@@ -9,7 +9,7 @@ Functions and classes of an interactive session, and lambdas, travel by value.
 
 A main module that starts processes when it is imported, or sets the start method by the standard
 library's function, would have its children fail in all sorts of ways. They fail in one way: with a short
-message, or for workers and servers, whose parent says it once, without a word.
+message, or, as a worker, whose pool says it once, without a word.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ STARTING = "TINES_WORKER_STARTING"
 """The variable that a child has until its main module is imported, if its parent says why it failed."""
 
 UNGUARDED = 213
-"""Exit code of a child whose main module was not to start processes: one that nobody else uses."""
+"""Exit code of such a child whose main module was not to start processes: one that nobody else uses."""
 
 _PROBLEM = """\
 a process cannot be started while this process is itself being started and imports its main module.
@@ -161,11 +161,12 @@ def _leave(
         return
     with contextlib.suppress(Exception):
         sys.stdout.flush()
+    code = UNGUARDED if STARTING in os.environ else 1
     with contextlib.suppress(Exception):
-        if STARTING not in os.environ:
+        if code == 1:
             print(_place_in_main(trace), f"StartError: {error}", file=sys.stderr, sep="")
         sys.stderr.flush()
-    os._exit(UNGUARDED)
+    os._exit(code)
 
 
 def _place_in_main(trace: TracebackType | None) -> str:

@@ -2,7 +2,7 @@
 
 Bottom-up::
 
-    interpreter        the command line of a new interpreter
+    interpreter        an interpreter like this one, for a child, a spare or a server
     popen              what the ``Popen`` classes share: waiting for a child, signalling it
     popen_fork         a copy of this process
     spares             interpreters that are started in advance, for ``spawn``

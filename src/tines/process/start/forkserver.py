@@ -38,7 +38,7 @@ from typing import Any, NoReturn
 
 from tines.process import shared_file
 from tines.process.lifecycle import launch, stdin
-from tines.process.start import forkserver_client
+from tines.process.start import forkserver_client, interpreter
 from tines.process.start.forkserver_client import EXIT_CODE, HELLO, MAX_FDS, MESSAGE, receive
 from tines.process.start.popen import HAVE_PIDFD
 
@@ -126,7 +126,8 @@ def _start_over(jobs_fd: int, settings_fd: int) -> NoReturn:
         file=sys.stderr,
         flush=True,
     )
-    os.execv(sys.executable, forkserver_client.server_command(jobs_fd, settings_fd, False))
+    arguments = jobs_fd, settings_fd, False
+    interpreter.replace("tines.process.start.forkserver", "main", arguments)
 
 
 class _Server:

@@ -20,7 +20,6 @@ from tines._fork import Rank, at_fork
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any
 
 __all__ = [
     "EXIT_CODE",
@@ -32,7 +31,6 @@ __all__ = [
     "inherited",
     "receive",
     "request",
-    "server_command",
     "stop",
 ]
 
@@ -223,18 +221,10 @@ def _send_job(
     return status, way
 
 
-def server_command(jobs_fd: int, settings_fd: int, preload: bool) -> list[str]:
-    """Return how to start the server."""
-    from tines.process.start.interpreter import command_line
-
-    return command_line("tines.process.start.forkserver", "main", (jobs_fd, settings_fd, preload))
-
-
 def _start_server(preload: Sequence[str], on_error: str) -> tuple[socket.socket, int]:
-    from multiprocessing import spawn, util
-
     from tines.process import shared_file
     from tines.process.lifecycle import launch
+    from tines.process.start import interpreter
 
     preparation = launch.preparation("forkserver")
     # Not for a server: it logs nothing, and authenticates nobody.
@@ -250,10 +240,8 @@ def _start_server(preload: Sequence[str], on_error: str) -> tuple[socket.socket,
     client, server = socket.socketpair()
     try:
         shared_file.write_message(settings_fd, [pickle.dumps(settings)])
-        passed = [server.fileno(), settings_fd]
-        command = server_command(server.fileno(), settings_fd, True)
-        executable: Any = spawn.get_executable()
-        pid = util.spawnv_passfds(executable, command, passed)
+        passed = server.fileno(), settings_fd
+        pid = interpreter.start("tines.process.start.forkserver", "main", passed, passed)
     except BaseException:
         client.close()
         raise

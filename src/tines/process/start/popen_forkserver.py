@@ -7,7 +7,7 @@ import os
 
 from tines.process import liveness
 from tines.process.lifecycle import launch
-from tines.process.start import forkserver_client, popen
+from tines.process.start import forkserver_client, interpreter, popen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class Popen(popen.Popen):
     def _launch(self, process_obj: Any) -> None:
         from multiprocessing import resource_tracker
 
+        interpreter.check_executable()  # before the tracker fails for the same reason
         tracker_fd: Any = resource_tracker.getfd()
         payload_fd = launch.pack(process_obj, self)
         child_end, lifeline = liveness.lifeline()

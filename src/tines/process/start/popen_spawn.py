@@ -1,7 +1,6 @@
-"""Start a child as a fresh interpreter.
+"""Start a child as a fresh interpreter; on Windows it is the standard library that does it.
 
-On Windows, and in a frozen program, it is the standard library that does it; the child finds our
-process class when it unpickles it.
+There the child finds our process class when it unpickles it.
 """
 
 from __future__ import annotations
@@ -17,17 +16,12 @@ __all__ = ["Popen"]
 
 if sys.platform == "win32":
     from multiprocessing.popen_spawn_win32 import Popen
-elif getattr(sys, "frozen", False):
-    from multiprocessing.popen_spawn_posix import Popen
 else:
-    import multiprocessing.util as util
-
     from tines.process import liveness
     from tines.process.lifecycle import launch
-    from tines.process.start import popen, spares
-    from tines.process.start.interpreter import command_line
+    from tines.process.start import interpreter, popen, spares
 
-    class Popen(popen.Popen):  # type: ignore[no-redef]
+    class Popen(popen.Popen):
         """A child in an interpreter of its own."""
 
         method = "spawn"
@@ -46,6 +40,7 @@ else:
         def _launch(self, process_obj: Any) -> None:
             from multiprocessing import resource_tracker
 
+            interpreter.check_executable()  # before the tracker fails for the same reason
             tracker_fd: Any = resource_tracker.getfd()
             payload_fd = launch.pack(process_obj, self)
             child_end, lifeline = liveness.lifeline()
@@ -66,15 +61,13 @@ else:
             spares.replenish()
 
         def _start_interpreter(self, arguments: tuple[int, int, int], lifeline: int) -> None:
-            from multiprocessing import spawn
-
             # Only for systems without pidfds: ends when the child does.
             sentinel, sentinel_end = (None, None) if popen.HAVE_PIDFD else os.pipe()
             passed = {*arguments, *self._fds, *(() if sentinel_end is None else (sentinel_end,))}
             try:
-                executable: Any = spawn.get_executable()
-                command = command_line("tines.process.start.child", "spawn_main", arguments)
-                self.pid = util.spawnv_passfds(executable, command, sorted(passed))
+                self.pid = interpreter.start(
+                    "tines.process.start.child", "spawn_main", arguments, passed
+                )
                 self._watch(lifeline, sentinel)
             except BaseException:
                 if sentinel is not None:

@@ -13,7 +13,7 @@ the same, and is thrown away if not.
 
 A spare waits on a socket whose other end this process alone holds, and ends when that does.
 ``TINES_SPARES=0`` does without; so does a process that may use one core only, which it would slow
-down, and a system without pidfds.
+down, a system without pidfds, and a program that starts otherwise than by ``python -c``.
 """
 
 from __future__ import annotations
@@ -29,8 +29,7 @@ from multiprocessing import spawn, util
 
 from tines._fork import Rank, at_fork
 from tines.process.lifecycle import launch
-from tines.process.start import forkserver_client, popen
-from tines.process.start.interpreter import command_line
+from tines.process.start import forkserver_client, interpreter, popen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,14 +69,14 @@ class Spare:
     def __init__(self, fingerprint: object) -> None:
         self.fingerprint = fingerprint
         self._socket, theirs = socket.socketpair()
-        executable: Any = spawn.get_executable()
         with theirs:
             # What is typed at the terminal is not for it, not even before it can see to that itself.
             before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             try:
                 arguments = theirs.fileno(), signal.SIGINT in before, *launch.ready()
-                command = command_line("tines.process.start.child", "wait_for_job", arguments)
-                self.pid: int = _util.spawnv_passfds(executable, command, [theirs.fileno()])
+                self.pid = interpreter.start(
+                    "tines.process.start.child", "wait_for_job", arguments, [theirs.fileno()]
+                )
             except OSError:
                 self._socket.close()
                 raise
@@ -181,7 +180,8 @@ def _decide() -> None:
     from tines._config import Spares, available_cpus, spares
 
     asked_for = spares() is Spares.ON  # first, as a wrong value is an error on every machine
-    _wanted = asked_for and popen.HAVE_PIDFD and available_cpus() > 1
+    can_be = popen.HAVE_PIDFD and interpreter.own_command_line()
+    _wanted = asked_for and can_be and available_cpus() > 1
     if _wanted:
         # At exit, when the children were joined.
         util.Finalize(None, stop, exitpriority=-100)
