@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 
 __all__ = ["Outcome", "differences", "shows_nothing"]
 
+SOME_FAILED = (0, 1)
+"""How pytest exits when all tests were run; which of them passed is compared one by one."""
+
 SHOWN = 6
 """How many differing lines are told of each kind."""
 
@@ -41,7 +44,8 @@ class Outcome:
 
 def shows_nothing(standard: Outcome, exit_code: int) -> str:
     """Say why a run on the standard library is none to compare with; empty if it is one."""
-    if standard.exit_code != exit_code:
+    of_suite = standard.passed is not None and standard.exit_code in SOME_FAILED
+    if standard.exit_code != exit_code and not of_suite:
         return f"{_ended(standard)} on the standard library"
     if not (standard.lines or standard.passed or standard.answers or standard.files):
         return "nothing to compare came out of it on the standard library"
@@ -56,7 +60,8 @@ def differences(standard: Outcome, ours: Outcome) -> list[str]:
     It may do better: fewer complaints, more tests passed, less left running.
     """
     found = []
-    if ours.exit_code != standard.exit_code:
+    of_suite = standard.passed is not None and ours.exit_code in SOME_FAILED
+    if ours.exit_code != standard.exit_code and not of_suite:
         found.append(f"{_ended(ours)} instead of {_ended(standard)}")
     if standard.passed is not None:
         lost = sorted(standard.passed - (ours.passed or frozenset()))
@@ -64,7 +69,7 @@ def differences(standard: Outcome, ours: Outcome) -> list[str]:
     else:
         found += _unlike("line", standard.lines, ours.lines)
     found += _unlike("answer", standard.answers, ours.answers)
-    if len(ours.complaints) > len(standard.complaints):
+    if len(ours.complaints) > len(standard.complaints) and standard.passed is None:
         new = Counter(ours.complaints) - Counter(standard.complaints)
         found += _some("complaint: ", list(new.elements()))
     for name in sorted(standard.files.keys() | ours.files.keys()):

@@ -147,11 +147,11 @@ CLIENTS = (
         ("doit>=0.36",),
         ("-m", "doit", "-n", "2"),
         files=("doit_tasks/dodo.py",),
-        compare=Compare(exit_code=1, keep=r"^(\.|TaskFailed|--)", files="out-*.txt"),
+        compare=Compare(exit_code=2, keep=r"^(\.|Task|--)", files="out-*.txt"),
     ),
     Client(
         "viztracer",
-        ("viztracer>=0.16",),
+        ("viztracer>=0.16", "deap>=1.4"),
         ("-m", "viztracer", "--quiet", "-o", "trace.json", "with_deap.py"),
         files=("with_deap.py",),
         compare=Compare(),
