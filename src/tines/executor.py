@@ -24,7 +24,7 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tines import _clock, _config
+from tines import _clock, _config, context
 from tines._arguments import (
     check_context,
     check_function,
@@ -176,10 +176,13 @@ class ProcessPoolExecutor(Executor):
 
     Args:
         max_workers: How many processes; as many as there are usable cores, if not given.
-        mp_context: A context, for its start method.
+        mp_context: A context, for its start method. If not given, the default one, or, as in the
+            standard library, that of ``spawn`` where workers are replaced: one that replaces
+            another is not forked from a program that has threads by then.
         initializer: Called in each worker when it starts, with ``initargs``.
         initargs: Its arguments.
-        max_tasks_per_child: After how many calls a worker is replaced.
+        max_tasks_per_child: After how many calls a worker is replaced. Unlike in the standard
+            library, ``fork`` may be given with it.
         options: The keyword options of :class:`tines.pool.Pool`: ``retries``, ``timeout`` and so on.
 
     Raises:
@@ -207,6 +210,10 @@ class ProcessPoolExecutor(Executor):
             max_tasks_per_child = whole_number("max_tasks_per_child", max_tasks_per_child)
             if max_tasks_per_child <= 0:
                 raise ValueError("max_tasks_per_child must be >= 1")
+        if mp_context is None and max_tasks_per_child is not None:
+            mp_context = context.default.get_context("spawn")
+        # Read by programs that ask the standard library's executor for its start method.
+        self._mp_context = mp_context or context.default.get_context()
         # The pool is made with the first call; what it will not take is told now.
         own = {name: options[name] for name in options if name not in ("progress", "transport")}
         pool_options(max_workers, max_tasks_per_child, own)

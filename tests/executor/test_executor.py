@@ -20,6 +20,7 @@ from typing import Any
 import psutil
 import pytest
 
+import tines
 from tines.errors import DecodeError, EncodeError, WorkerLostError
 from tines.executor import ProcessPoolExecutor
 
@@ -28,6 +29,10 @@ PATIENCE = 30.0
 
 def square(x: int) -> int:
     return x * x
+
+
+def current_process_class() -> str:
+    return type(tines.current_process()).__name__
 
 
 def fail(x: object) -> None:
@@ -221,6 +226,20 @@ def test_the_interpreter_waits_for_open_calls_at_exit(tmp_path: Any) -> None:
 def test_bad_arguments(arguments: dict[str, Any], error: type[Exception], says: str) -> None:
     with pytest.raises(error, match=says):
         ProcessPoolExecutor(**arguments)
+
+
+def test_its_context_is_the_one_that_the_standard_library_takes() -> None:
+    """Programs read ``_mp_context``; and workers that replace others are not forked by default."""
+    fork = tines.get_context("fork")
+    assert ProcessPoolExecutor(1, fork)._mp_context is fork
+    assert ProcessPoolExecutor(1)._mp_context is tines.get_context()
+    assert ProcessPoolExecutor(1, fork, max_tasks_per_child=3)._mp_context is fork
+    with ProcessPoolExecutor(1, max_tasks_per_child=1) as executor:
+        assert executor._mp_context is tines.get_context("spawn")
+        pids = [executor.submit(os.getpid).result(60) for _ in range(2)]
+        assert len(set(pids)) == 2
+        name = executor.submit(current_process_class).result(60)
+    assert name == "SpawnProcess"
 
 
 def test_what_cannot_be_sent_is_its_futures_error(executor: ProcessPoolExecutor) -> None:
