@@ -31,6 +31,7 @@ from multiprocessing.context import (
     set_spawning_popen,
 )
 
+from tines import engines
 from tines.process.concrete import Process, SpawnProcess
 from tines.process.lifecycle.launch import importing_main
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any, ClassVar, Literal, TypeAlias, overload
 
+    from tines.engines.contract import Engine
     from tines.pool import Pool
     from tines.process.base import ManagedProcess
     from tines.queues import JoinableQueue, Queue, SimpleQueue
@@ -115,8 +117,9 @@ class BaseContext(_std.BaseContext):
         from tines.pool.worker import needed_by_workers
         from tines.process.start import early
 
-        needed = needed_by_workers(options.get("transport") or transport.chosen())
-        early.begin(self.get_context().get_start_method(), needed)
+        if options.get("engine") is None:
+            needed = needed_by_workers(options.get("transport") or transport.chosen())
+            early.begin(self.get_context().get_start_method(), needed)
         from tines.pool import Pool
 
         return Pool(
@@ -297,6 +300,20 @@ if sys.platform != "win32":
     _contexts["fork"] = ForkContext()
     _contexts["forkserver"] = ForkServerContext()
     __all__ += ["ForkContext", "ForkProcess", "ForkServerContext", "ForkServerProcess"]
+
+
+def _local_engine(context: Any) -> Engine:
+    """Return what starts workers on this machine."""
+    from tines.engines.local import LocalEngine
+
+    if context is None:
+        from tines import process
+
+        return LocalEngine(process, _get_start_method())
+    return LocalEngine(context, context.get_start_method())
+
+
+engines.set_default(_local_engine)
 
 default = DefaultContext()
 """The default context: the functions of the package are its methods."""

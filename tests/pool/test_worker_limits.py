@@ -22,9 +22,10 @@ from pool_tasks import (
 )
 from pool_tools import MakePool, outcomes
 from support.waiting import wait_for
+from tines.engines import resources
 from tines.errors import PoolBrokenError, WorkerLostError
 from tines.pool.options import PoolOptions
-from tines.pool.worker import environment, resources
+from tines.pool.worker import environment
 
 ROOM = 300_000_000
 THREADS = environment.THREAD_VARIABLES
@@ -113,7 +114,7 @@ def test_memory_is_looked_at_only_while_something_runs(
         looks.append(process)
         return 0
 
-    monkeypatch.setattr("tines.pool.runtime.meter.own_memory", count)
+    monkeypatch.setattr("tines.engines.local.own_memory", count)
     pool = make(2, max_memory_hard=hard)
     meter = pool._core.meter
     assert meter is not None

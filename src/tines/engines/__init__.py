@@ -1,1 +1,36 @@
-"""Where workers live: on this machine (``local``), or on somebody else's engine."""
+"""Where workers live: on this machine (``local``), or on somebody else's engine.
+
+Which engine a pool has that is given none is decided by the composition root, which says so here.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from tines.engines.contract import Engine
+
+    Maker = Callable[[Any], Engine]
+
+__all__ = ["default", "set_default"]
+
+_make: Maker | None = None
+
+
+def set_default(make: Maker) -> None:
+    """Have ``make(context)`` called for the engine of a pool that is given none."""
+    global _make
+    _make = make
+
+
+def default(context: Any) -> Engine:
+    """Return an engine for a pool that is given none.
+
+    Args:
+        context: Says how processes are started; ``None``: by the default start method.
+    """
+    if _make is None:
+        raise RuntimeError("no engine was set: import tines before you make a pool")
+    return _make(context)

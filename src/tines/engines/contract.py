@@ -5,11 +5,14 @@ An engine knows nothing of tasks: it runs ``target(*args)`` somewhere and watche
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-__all__ = ["Control", "Engine", "Exit", "Running"]
+if TYPE_CHECKING:
+    from tines.transport.contract import Transport
+
+__all__ = ["Control", "Engine", "Exit", "Running", "Usage"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,19 @@ class Exit:
     out_of_memory: bool = False
     never_starts: str | None = None
     description: str = "disappeared"
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a worker costs at this moment; 0 where that cannot be known.
+
+    Attributes:
+        memory: Resident bytes of its own, without what it shares with others.
+        cpu_seconds: Processor time it has used, for starting too.
+    """
+
+    memory: int = 0
+    cpu_seconds: float = 0.0
 
 
 class Control(Protocol):
@@ -58,12 +74,31 @@ class Running(Protocol):
     def kill(self) -> None:
         """End the worker, and whatever it started."""
 
+    def usage(self) -> Usage:
+        """Look what the worker costs. Any thread, also when it has just ended."""
+
     def outcome(self) -> Exit:
         """Reap a worker that has ended, and let go of everything that belonged to it."""
 
 
 class Engine(Protocol):
-    """A maker of workers."""
+    """A maker of workers.
+
+    Attributes:
+        method: How it makes them, in a word: the name of a start method, where it is one.
+        copies: Whether workers begin as copies of this process: what it has in memory, they have too.
+        warm: Whether workers begin with libraries that were loaded elsewhere.
+    """
+
+    method: str
+    copies: bool
+    warm: bool
+
+    def transport(self) -> Transport:
+        """Return what carries tasks and results to its workers, if a pool is given nothing else."""
+
+    def expect(self, modules: Iterable[str]) -> None:
+        """Workers will be started that import these modules before anything else."""
 
     def watch(self) -> None:
         """Whoever watches over the workers begins to, when the first have been started. Once."""

@@ -14,14 +14,19 @@ import contextlib
 import io
 import os
 import sys
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
+from tines import transport
 from tines._fork import Rank, at_fork
 from tines.engines import child
-from tines.engines.contract import Exit
+from tines.engines.contract import Exit, Usage
+from tines.engines.resources import cpu_seconds, own_memory
 from tines.errors import describe_exit
 from tines.process.lifecycle import launch
+
+if TYPE_CHECKING:
+    from tines.transport.contract import Transport
 
 __all__ = ["LocalEngine"]
 
@@ -42,8 +47,19 @@ class LocalEngine:
 
     def __init__(self, context: Any, method: str) -> None:
         self._context = context
-        self._forks = method == "fork"
+        self.method = method
+        self.copies = method == "fork"
+        self.warm = method != "spawn"
         self._kills = _Kills()
+
+    def transport(self) -> Transport:
+        """Return the transport of this process."""
+        return transport.chosen()
+
+    def expect(self, modules: Iterable[str]) -> None:
+        """Have warm interpreters import these; see the contract."""
+        for module in modules:
+            launch.make_ready(module)
 
     def watch(self) -> None:
         """Begin to watch over workers; see the contract."""
@@ -59,7 +75,7 @@ class LocalEngine:
         """Start a process; see the contract."""
         reader, writer = (None, None) if sys.platform == "win32" else _pipe()
         args = (None if reader is None else child.Orders(reader), *args)
-        if not self._forks:
+        if not self.copies:
             environment = {**environment, launch.STARTING: "1"}
             target, args = child.run, (target, *args)
         process = self._context.Process(target=target, args=args, daemon=True)
@@ -129,6 +145,12 @@ class LocalWorker:
         """Send SIGKILL."""
         with contextlib.suppress(OSError, ValueError):
             self._process.kill()
+
+    def usage(self) -> Usage:
+        """Ask the system; see the contract."""
+        if self.pid is None:
+            return Usage()
+        return Usage(own_memory(self.pid), cpu_seconds(self.pid))
 
     def outcome(self) -> Exit:
         """Reap the process and close everything."""

@@ -6,16 +6,13 @@ This is the outside: what can be asked of a pool, and when. Maps and iterators a
 
 from __future__ import annotations
 
-import multiprocessing
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tines import _created
-from tines import transport as _transport
+from tines import _created, engines
 from tines._arguments import check_context, check_initializer, whole_number
-from tines.engines.local import LocalEngine
 from tines.pool.calls import Calls
 from tines.pool.displays import Displays
 from tines.pool.jobs.imap import IMapIterator, IMapUnorderedIterator
@@ -33,7 +30,6 @@ from tines.pool.scheduler.phase import Phase
 from tines.pool.scheduler.state import PoolState
 from tines.pool.worker import needed_by_workers
 from tines.pool.worker.setup import make_setup
-from tines.process.lifecycle import launch
 from tines.wire import messages
 
 if TYPE_CHECKING:
@@ -41,6 +37,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self, Unpack
 
+    from tines.engines.contract import Engine
     from tines.progress.options import ProgressArgument
     from tines.transport.contract import Transport
 
@@ -62,7 +59,9 @@ class Pool:
         initargs: Its arguments.
         maxtasksperchild: After how many tasks a worker is replaced.
         context: A context, for its start method; the default one, if not given.
-        transport: What carries tasks and results; :func:`tines.transport.chosen`, if not given.
+        transport: What carries tasks and results; what the engine says, if not given.
+        engine: Starts workers and watches over them (:class:`tines.engines.contract.Engine`);
+            processes on this machine, if not given.
         progress: Whether and how maps show how far they are, unless they say otherwise: ``True``,
             :class:`~tines.progress.options.ProgressOptions`, or a rich or tqdm object.
         options: What else the pool can do: ``max_memory``, ``max_memory_hard``, ``inner_threads``,
@@ -87,6 +86,7 @@ class Pool:
         context: Any = None,
         *,
         transport: Transport | None = None,
+        engine: Engine | None = None,
         progress: ProgressArgument = None,
         **options: Unpack[PoolKeywords],
     ) -> None:
@@ -95,22 +95,22 @@ class Pool:
             raise TypeError(
                 f"transport={transport!r} is no transport: give one that tines.transport.named() returns"
             )
+        if engine is not None and not hasattr(engine, "expect"):
+            raise TypeError(
+                f"engine={engine!r} is no engine: give an object with the methods of "
+                "tines.engines.contract.Engine, or none for processes on this machine"
+            )
         check_context("context", context)
         chosen = pool_options(processes, maxtasksperchild, dict(options))
         self._displays = displays = Displays(progress)
-        carrier = _transport.chosen() if transport is None else transport
-        if context is None:
-            from tines import process
-
-            context, method = process, multiprocessing.get_start_method()
-        else:
-            method = context.get_start_method()
-        for module in needed_by_workers(carrier):
-            launch.make_ready(module)
-        setup = make_setup(initializer, tuple(initargs), chosen, carrier, method)
+        if engine is None:
+            engine = engines.default(context)
+        carrier = engine.transport() if transport is None else transport
+        engine.expect(needed_by_workers(carrier))
+        setup = make_setup(initializer, tuple(initargs), chosen, carrier, engine)
         self._options = chosen
         self._task_options = chosen.task
-        self._core = Core(chosen, setup, carrier, LocalEngine(context, method))
+        self._core = Core(chosen, setup, carrier, engine)
         self._links = self._core.links
         self._calls = Calls(self._links, chosen, displays)
         self._submit = self._core.dispatcher.submit

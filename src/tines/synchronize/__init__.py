@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         RLock,
         Semaphore,
     )
-elif transport.choice().name == "ring":
+elif transport.chosen().has_primitives:
     from tines.synchronize.native import (
         Barrier,
         BoundedSemaphore,

@@ -212,9 +212,20 @@ class Channel(Protocol):
 
 
 class Transport(Protocol):
-    """A maker of channels."""
+    """A maker of channels.
+
+    Attributes:
+        name: What it is called. Nobody decides by it; what differs is here:
+        receives_at_once: Whether ``recv_many`` is one step to signal handlers: none of them can come
+            between the taking of a message and its return.
+        shares_memory: Whether what :meth:`share` keeps is there once, however many processes open it.
+        has_primitives: Whether locks and the like can live where its channels do.
+    """
 
     name: str
+    receives_at_once: bool
+    shares_memory: bool
+    has_primitives: bool
 
     def channel(self, *, max_items: int = 0, max_bytes: int = 0, leases: int = 0) -> Channel:
         """Make a channel; 0 means unbounded. ``leases`` is how many lease slots it has.

@@ -409,6 +409,9 @@ class RingTransport:
     """Makes channels in the program's segment; see :class:`tines.transport.contract.Transport`."""
 
     name = "ring"
+    receives_at_once = True
+    shares_memory = True
+    has_primitives = True
 
     def __init__(self) -> None:
         try:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tines import _clock
-from tines.pool.worker.resources import cpu_seconds
 
 if TYPE_CHECKING:
     from tines.transport.contract import Channel
@@ -25,7 +24,6 @@ class Times:
     busy: float
     idle: float
     waiting: float
-    cpu: float
 
 
 @dataclass
@@ -52,14 +50,12 @@ class Activity:
         """It has run its initializer, at this time, with so much processor time used."""
         self._starts[slot] = _Start(when, self._starts[slot].held, cpu)
 
-    def times(self, slot: int, pid: int) -> Times:
-        """Return what a worker has done with its time."""
+    def times(self, slot: int, cpu: float) -> Times:
+        """Return what a worker has done with its time, of which so much was processor time."""
         start = self._starts[slot]
-        cpu = cpu_seconds(pid)
         busy = max(0.0, self._tasks.held(slot) - start.held)
         return Times(
             busy=busy,
             idle=max(0.0, _clock.monotonic() - start.when - busy),
             waiting=max(0.0, busy - max(0.0, cpu - start.cpu)),
-            cpu=cpu,
         )

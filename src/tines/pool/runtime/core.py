@@ -89,7 +89,7 @@ class Core:
             self.arrivals,
             self.tally,
             observer,
-            atomic=transport.name == "ring",
+            atomic=transport.receives_at_once,
         )
         self.supervisor = Supervisor(
             engine,

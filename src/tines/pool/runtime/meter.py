@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING
 
 from tines import _clock
 from tines.pool.scheduler.state import PoolState
-from tines.pool.worker.resources import own_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,9 +79,9 @@ class MemoryMeter:
             self._looking = True
         for slot, running in list(self._workers.items()):
             lease = self._tasks.lease(slot)
-            if lease is None or running.pid is None:
+            if lease is None:
                 continue
-            memory = own_memory(running.pid)
+            memory = running.usage().memory
             if memory > self._limit:
                 self._machine.event(PoolState.over_memory, slot, lease.tag, memory)
         return _clock.monotonic() + INTERVAL

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tines import _clock
+from tines.engines.contract import Usage
 from tines.pool.jobs.failures import describe_task, described
 from tines.pool.runtime.activity import Times
-from tines.pool.worker.resources import own_memory
 
 if TYPE_CHECKING:
     from tines.engines.contract import Running
@@ -152,11 +152,12 @@ class Statistician:
     def _worker(self, slot: int) -> WorkerStatistics:
         running = self._workers.get(slot)
         pid = running.pid if running is not None else None
-        lease, times = None, Times(0.0, 0.0, 0.0, 0.0)
+        usage = running.usage() if running is not None else Usage()
+        lease, times = None, Times(0.0, 0.0, 0.0)
         try:
             lease = self._tasks.lease(slot)
-            if pid is not None:
-                times = self._activity.times(slot, pid)
+            if running is not None:
+                times = self._activity.times(slot, usage.cpu_seconds)
         except ValueError:
             pass  # the pool has ended
         task = self._state.find(lease.tag) if lease is not None else None
@@ -175,8 +176,8 @@ class Statistician:
             busy_seconds=times.busy,
             idle_seconds=times.idle,
             waiting_seconds=times.waiting,
-            memory=own_memory(pid) if pid is not None else 0,
-            cpu_seconds=times.cpu,
+            memory=usage.memory,
+            cpu_seconds=usage.cpu_seconds,
         )
 
 

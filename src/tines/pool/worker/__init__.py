@@ -2,7 +2,6 @@
 
 Bottom-up::
 
-    resources    memory and processor time of a process
     environment  variables of a slot: inner threads, devices
     constants    large constants of functions, sent once to all workers
     functions    which function a task calls: numbers for the ones that workers know

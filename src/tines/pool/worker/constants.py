@@ -75,7 +75,7 @@ class Constants:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
         # Where a payload is sent through pipes, the workers have copies, and nothing is gained.
-        self._keeps = transport.name == "ring"
+        self._keeps = transport.shares_memory
         self._lock = threading.Lock()
         # The latest is the last. Entries leave at any time: see _watch.
         self._kept: list[_Payload] = []

@@ -15,6 +15,7 @@ import warnings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from tines.engines.contract import Engine
     from tines.pool.options import PoolOptions
 
 __all__ = ["THREAD_VARIABLES", "apply", "for_slot", "warn_of_loaded_libraries"]
@@ -58,15 +59,15 @@ def apply(environment: dict[str, str]) -> None:
     threadpool_limits(limits=int(threads))
 
 
-def warn_of_loaded_libraries(options: PoolOptions, start_method: str) -> None:
+def warn_of_loaded_libraries(options: PoolOptions, engine: Engine) -> None:
     """In the parent: say so where the limit cannot reach what workers inherit."""
-    if _threads(options) is None or start_method == "spawn":
+    if _threads(options) is None or not engine.warm:
         return
     loaded = [name for name in _WITH_THREADS if name in sys.modules]
     if loaded and importlib.util.find_spec("threadpoolctl") is None:
         warnings.warn(
             f"inner_threads={options.inner_threads!r} does not reach {', '.join(loaded)}, which "
-            f"workers inherit loaded with {start_method!r}: install threadpoolctl (pip install "
+            f"workers inherit loaded with {engine.method!r}: install threadpoolctl (pip install "
             "'tines[limits]'), or use the start method 'spawn'",
             RuntimeWarning,
             stacklevel=4,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from tines.engines.contract import Engine
     from tines.pool.options import PoolOptions
     from tines.transport.contract import Shared, Transport
 
@@ -92,7 +93,7 @@ class Limits:
     """Counts tasks and looks at memory, in the worker."""
 
     def __init__(self, tasks: int | None, memory: int | None) -> None:
-        from tines.pool.worker.resources import own_memory
+        from tines.engines.resources import own_memory
 
         self._own_memory = own_memory
         self._tasks = tasks
@@ -116,23 +117,23 @@ def make_setup(
     initargs: tuple[Any, ...],
     options: PoolOptions,
     transport: Transport,
-    start_method: str,
+    engine: Engine,
 ) -> Setup:
     """Prepare the setup of all workers of a pool.
 
-    A forked worker has the initializer's arguments in memory already. Others get small ones with
+    A worker that is a copy of this process has the arguments already. Others get small ones with
     their start, which can also carry locks and queues, and large ones through shared memory.
     """
+    from tines.engines.resources import can_measure
     from tines.pool.worker import environment
-    from tines.pool.worker.resources import can_measure
 
     if options.memory_to_leave is not None and not can_measure():
         raise NotImplementedError(
             "max_memory needs psutil on this system: pip install 'tines[limits]'"
         )
-    environment.warn_of_loaded_libraries(options, start_method)
+    environment.warn_of_loaded_libraries(options, engine)
     shared = None
-    if initializer is not None and start_method != "fork":
+    if initializer is not None and not engine.copies:
         try:
             _, data, buffers = pickling.encode((initializer, initargs))
         except EncodeError:

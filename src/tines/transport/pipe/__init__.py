@@ -30,6 +30,9 @@ class PipeTransport:
     """Makes channels that this process owns; see :class:`tines.transport.contract.Transport`."""
 
     name = "pipe"
+    receives_at_once = False
+    shares_memory = False
+    has_primitives = False
 
     def channel(self, *, max_items: int = 0, max_bytes: int = 0, leases: int = 0) -> PipeChannel:
         """Make a channel; 0 means unbounded. It lives no longer than this process.
