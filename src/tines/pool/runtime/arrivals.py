@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tines import _clock
 from tines.pool.scheduler.state import PoolState
 from tines.wire import messages, pickling
+from tines.wire.descriptors import is_marked, opened
 
 if TYPE_CHECKING:
     from tines.engines.contract import Exit
@@ -67,6 +68,8 @@ class Arrivals:
         if task is None:
             return
         self._tally.done[tag >> messages.SLOT_SHIFT] += 1
+        if is_marked(buffers):
+            data, buffers = _opened(data, buffers)
         try:
             if kind == messages.ERROR:
                 self._tally.raised += 1
@@ -89,6 +92,8 @@ class Arrivals:
         if kind == messages.PART:
             task = self._state.find(dispatch)
             if task is not None:
+                if is_marked(buffers):
+                    data, buffers = _opened(data, buffers)
                 task.settle(kind, data, buffers)
         elif kind == messages.STARTED:
             event(PoolState.started, dispatch, slot, _clock.monotonic())
@@ -141,3 +146,8 @@ def _text(error: BaseException) -> str:
         return str(error)
     except Exception as failure:
         return f"(its text raised {type(failure).__name__})"
+
+
+def _opened(data: Any, buffers: Any) -> Any:
+    """Unpickle a result that holds descriptors, while the worker is there that has them."""
+    return opened(lambda: pickle.loads(data, buffers=buffers))

@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Any
 from tines import _clock
 from tines.errors import QueueShutDown, TransportError
 from tines.pool.jobs.failures import logger
+from tines.wire.descriptors import is_marked
 from tines.wire.messages import ERROR, EVENT, LAST_PLAIN, READY, SLOT_SHIFT, TAG_MASK, VALUES
 
 if TYPE_CHECKING:
@@ -201,7 +202,7 @@ class Collector:
                 if state.has_stops:
                     self._summon()
                     return False
-            elif not task.express:
+            elif not task.express or is_marked(buffers):
                 self._summon()
                 return False
             else:

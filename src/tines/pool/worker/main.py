@@ -28,6 +28,7 @@ from tines.errors import (
 )
 from tines.pool.worker.functions import FunctionCache
 from tines.wire import messages, pickling
+from tines.wire.descriptors import mark, promised
 from tines.wire.messages import Order, Verb
 from tines.wire.pickling import encode
 from tines.wire.tracebacks import RemoteException
@@ -119,6 +120,7 @@ class Worker:
         # that is looked at, and looked for after that is set, so one of the two sees the other.
         self._running = 0
         self._order: Order | None = None
+        self._promised = promised()
 
     def prepare(self) -> bool:
         """Get ready for tasks; ``False``: the initializer failed, as the parent has been told."""
@@ -184,6 +186,8 @@ class Worker:
             return
         try:
             kind, encoded, out_of_band = encode(value)
+            if kind == messages.VALUE and promised() != self._promised:
+                out_of_band = self._marked(out_of_band)
             self._results.send(encoded, out_of_band, kind, self._mark | tag)
         except EncodeError as error:
             self._fail(tag, _unsendable(error, value))
@@ -257,7 +261,14 @@ class Worker:
             if not isinstance(function, _Guarded):
                 raise _unsendable(error, values) from None
             _, data, buffers = pickling.encode((seconds, *_only_encodable(values, errors)))
+        if promised() != self._promised:
+            buffers = self._marked(buffers)
         self._results.send(data, buffers, kind, self._mark | tag)
+
+    def _marked(self, buffers: Any) -> Any:
+        """Have a result opened as it arrives: it holds descriptors that are this process's to give."""
+        self._promised = promised()
+        return mark(buffers)
 
     def _fail(self, tag: int, error: BaseException) -> None:
         if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
