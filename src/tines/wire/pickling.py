@@ -18,13 +18,13 @@ from __future__ import annotations
 import copyreg
 import io
 import pickle
-import reprlib
 import sys
 from collections.abc import Callable, Sequence
 from multiprocessing.reduction import ForkingPickler
 
 from tines import _config
-from tines.errors import DecodeError, EncodeError
+from tines.errors import DecodeError
+from tines.wire.refusals import REFUSED, encode_error, short_repr
 
 # Not from ``typing``: each worker imports this, and would import that with it.
 TYPE_CHECKING = False
@@ -66,17 +66,6 @@ _MOST_BUFFERS = 1000
 _RAW_KINDS: dict[type, int] = {bytes: RAW, bytearray: RAW_BYTEARRAY}
 
 Encoded = tuple[int, "Buffer", Sequence["Buffer"]]
-
-_shortener = reprlib.Repr()
-_shortener.maxstring = _shortener.maxother = 60
-
-
-def short_repr(obj: object) -> str:
-    """Return a ``repr`` of bounded length that never raises."""
-    try:
-        return _shortener.repr(obj)
-    except Exception as error:
-        return f"<{type(obj).__qualname__} whose repr raised {type(error).__name__}>"
 
 
 class _Dispatch(dict):  # type: ignore[type-arg]
@@ -178,7 +167,7 @@ def _encode_by_value(obj: object, reason: Exception | None) -> Encoded:
     if reason is not None and not isinstance(
         reason, (pickle.PicklingError, AttributeError, TypeError)
     ):
-        raise _encode_error(obj, reason) from reason
+        raise encode_error(obj, reason) from reason
     global _cloud_pickler
     if _cloud_pickler is None:
         from collections import ChainMap
@@ -186,7 +175,7 @@ def _encode_by_value(obj: object, reason: Exception | None) -> Encoded:
         import cloudpickle
 
         class CloudPickler(cloudpickle.Pickler):  # type: ignore[misc]
-            dispatch_table = ChainMap(_dispatch, cloudpickle.Pickler.dispatch_table)
+            dispatch_table = ChainMap(_dispatch, REFUSED, cloudpickle.Pickler.dispatch_table)
 
         _cloud_pickler = CloudPickler
     output = io.BytesIO()
@@ -194,15 +183,9 @@ def _encode_by_value(obj: object, reason: Exception | None) -> Encoded:
     try:
         _cloud_pickler(output, 5, buffer_callback=_keep_out_of_band(buffers)).dump(obj)
     except Exception as error:
-        raise _encode_error(obj, reason or error) from (reason or error)
+        cause = error if reason is None or type(error) is type(reason) else reason
+        raise encode_error(obj, cause) from cause
     return PICKLED, output.getbuffer(), buffers
-
-
-def _encode_error(obj: object, error: Exception) -> EncodeError:
-    return EncodeError(
-        f"cannot pickle {short_repr(obj)} (a {type(obj).__qualname__}), so it cannot be sent to "
-        f"another process: {type(error).__name__}: {error}"
-    )
 
 
 def decode(kind: int, data: Buffer, buffers: Sequence[Buffer]) -> Any:
