@@ -4,6 +4,6 @@
 
 #include "binding.h"
 
-PyObject *kill_at_end(PyObject *module, PyObject *args);
+PyObject *end_with_parent(PyObject *module, PyObject *args);
 
 #endif

@@ -111,8 +111,8 @@ static PyMethodDef functions[] = {
      "isolate(): keep what was received apart from the children that are forked next, or raise"},
     {"set_parent_death_signal", set_parent_death_signal, METH_O,
      "set_parent_death_signal(signum): sent to this process when the thread that started it ends"},
-    {"kill_at_end", kill_at_end, METH_VARARGS,
-     "kill_at_end(fd, group): SIGKILL to this process, or its group, when the pipe is at its end"},
+    {"end_with_parent", end_with_parent, METH_VARARGS,
+     "end_with_parent(fd, group): SIGTERM, then SIGKILL, to this process or its group, at the pipe's end"},
 #ifdef TINES_DEBUG
     {"crash_at", crash_at, METH_VARARGS, "crash_at(step, countdown): SIGKILL at that step"},
 #endif

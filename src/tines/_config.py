@@ -9,14 +9,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TypeVar
 
-    _Choice = TypeVar("_Choice", bound="Native | Insight | Spares")
+    _Choice = TypeVar("_Choice", bound="DiesWithParent | Insight | Native | Spares")
 
 __all__ = [
+    "DiesWithParent",
     "Insight",
     "Native",
     "Spares",
     "available_cpus",
     "available_memory",
+    "dies_with_parent",
     "insight",
     "native",
     "spares",
@@ -48,6 +50,24 @@ class Spares(enum.Enum):
     ON = "1"
     OFF = "0"
     """Each child's interpreter is started when the child is."""
+
+
+class DiesWithParent(enum.Enum):
+    """``TINES_DIES_WITH_PARENT``: what becomes of a child that is not daemonic and was made without a say."""
+
+    NO = "0"
+    """It goes on when its parent is gone, as in the standard library."""
+    YES = "1"
+    """It ends when its parent is gone, however that ended."""
+
+
+def dies_with_parent() -> DiesWithParent:
+    """Read ``TINES_DIES_WITH_PARENT``.
+
+    Raises:
+        ValueError: it is set to something else than ``0`` or ``1``.
+    """
+    return _read_choice("TINES_DIES_WITH_PARENT", DiesWithParent.NO)
 
 
 def insight() -> Insight:

@@ -6,7 +6,8 @@ configuration of their own, under any start method.
 
 A child sends its records into a queue and a thread of the parent takes them out. The child forgets
 the handlers it inherited, so nothing is written twice and no stream is shared. A record that a
-killed child has sent is not lost.
+killed child has sent is not lost. A child that outlives this process writes its warnings and errors to
+stderr from then on, as ``logging`` does where nothing is configured.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from __future__ import annotations
 import logging
 import logging.handlers
 import os
+import sys
 import threading
 from multiprocessing import util
 from typing import Any
 
+from tines.errors import TransportError
 from tines.process.base import at_start
 from tines.queues import SimpleQueue
 
@@ -26,7 +29,9 @@ __all__ = ["forward"]
 _log = logging.getLogger(__name__)
 _lock = threading.Lock()
 _queue: SimpleQueue[logging.LogRecord | None] | None = None
-_listener: tuple[int, threading.Thread] | None = None
+_listener: threading.Thread | None = None
+_handled_by = 0
+"""The pid of the process that handles the records."""
 
 
 def forward() -> None:
@@ -34,14 +39,16 @@ def forward() -> None:
 
     Called again, or in a child whose parent forwards already, it does nothing.
     """
-    global _queue, _listener
+    global _queue, _listener, _handled_by
     with _lock:
         if _queue is not None:
             return
         _queue = SimpleQueue()
-        thread = threading.Thread(target=_listen, args=(_queue,), name="tines-logging", daemon=True)
-        _listener = (os.getpid(), thread)
-        thread.start()
+        _listener = threading.Thread(
+            target=_listen, args=(_queue,), name="tines-logging", daemon=True
+        )
+        _listener.start()
+        _handled_by = os.getpid()
         # When the children were joined.
         util.Finalize(None, _stop, exitpriority=-50)
         at_start(_prepare)
@@ -50,40 +57,63 @@ def forward() -> None:
 class _Setup:
     """What a child does at its start: the levels of its parent, and one handler."""
 
-    def __init__(self, queue: SimpleQueue[Any], levels: dict[str, int]) -> None:
+    def __init__(self, queue: SimpleQueue[Any], levels: dict[str, int], handled_by: int) -> None:
         self.queue = queue
         self.levels = levels
+        self.handled_by = handled_by
 
     def __call__(self) -> None:
-        global _queue, _listener
-        _queue, _listener = self.queue, None
+        global _queue, _listener, _handled_by
+        _queue, _listener, _handled_by = self.queue, None, self.handled_by
         for logger in _loggers().values():
             for handler in logger.handlers[:]:
                 logger.removeHandler(handler)
             logger.propagate = True
         for name, level in self.levels.items():
             logging.getLogger(name).setLevel(level)
-        logging.getLogger().addHandler(_Sender(self.queue))
+        logging.getLogger().addHandler(_Sender(self.queue, self.handled_by))
         at_start(_prepare)
 
 
 class _Sender(logging.handlers.QueueHandler):
     """Puts records into the queue, their arguments as text: those might not travel."""
 
-    def __init__(self, queue: Any) -> None:
+    def __init__(self, queue: Any, handled_by: int) -> None:
         super().__init__(queue)
         self._put = queue.put
+        self._handled_by = handled_by
 
     def enqueue(self, record: logging.LogRecord) -> None:
-        """Send one record."""
-        self._put(record)
+        """Send one record, or write it, if nobody is left to handle it."""
+        if _exists(self._handled_by):
+            try:
+                self._put(record)
+                return
+            except TransportError:
+                pass  # it has just ended, and the queue with it
+        last_resort = logging.lastResort
+        if last_resort is not None and record.levelno >= last_resort.level:
+            last_resort.handle(record)
+
+
+def _exists(pid: int) -> bool:
+    """Whether a process of this program is there. Else its queue might take records for ever."""
+    if sys.platform == "win32":
+        return True  # a queue ends with who made it there
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _prepare() -> _Setup | None:
     if _queue is None:
         return None
     levels = {name: logger.level for name, logger in _loggers().items() if logger.level}
-    return _Setup(_queue, levels)
+    return _Setup(_queue, levels, _handled_by)
 
 
 def _loggers() -> dict[str, logging.Logger]:
@@ -109,6 +139,6 @@ def _listen(queue: SimpleQueue[logging.LogRecord | None]) -> None:
 
 def _stop() -> None:
     """Handle what has arrived, then end the listener."""
-    if _queue is not None and _listener is not None and _listener[0] == os.getpid():
+    if _queue is not None and _listener is not None and _handled_by == os.getpid():
         _queue.put(None)
-        _listener[1].join()
+        _listener.join()

@@ -14,22 +14,44 @@ import sys
 import time
 import uuid
 from pathlib import Path
+from types import MappingProxyType
 
-__all__ = ["Family"]
+__all__ = ["HEIRS", "Family"]
 
 PROGRAM = Path(__file__).parent / "programs" / "family.py"
+HEIRS = PROGRAM.with_name("heirs.py")
 MARK = "TINES_TEST_FAMILY"
 
 
 class Family:
-    """A running family, and who of it is alive."""
+    """A running family, and who of it is alive.
 
-    def __init__(self, method, shape):
+    Args:
+        method: Start method.
+        shape: Who there is; see the program.
+        arguments: More, for another program.
+        bound: Whether children that are not daemonic end with their parents; ``None`` for the default.
+        program: What is run.
+        environment: More variables.
+    """
+
+    def __init__(
+        self,
+        method,
+        shape,
+        *arguments,
+        bound=True,
+        program=PROGRAM,
+        environment=MappingProxyType({}),
+    ):
         self.mark = f"{MARK}={uuid.uuid4()}".encode()
-        environment = os.environ | dict([self.mark.decode().split("=")])
+        environment = {**os.environ, **environment, **dict([self.mark.decode().split("=")])}
+        if bound is not None:
+            environment["TINES_DIES_WITH_PARENT"] = str(int(bound))
         self.process = subprocess.Popen(
-            [sys.executable, str(PROGRAM), method, shape],
+            [sys.executable, str(program), method, shape, *arguments],
             env=environment,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -66,5 +88,6 @@ class Family:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait()
+        self.process.stdin.close()
         self.process.stdout.close()
         self.process.stderr.close()

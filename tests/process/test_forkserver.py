@@ -156,6 +156,52 @@ def test_an_error_in_preloading_is_reported(tmp_path):
     assert "StartError" in done.stderr
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["import sys; sys.exit(3)", "class Own(BaseException): pass\nraise Own('no')"],
+    ids=["exits", "raises"],
+)
+@pytest.mark.parametrize("where", ["module", "main"])
+def test_what_is_preloaded_cannot_end_the_server(tmp_path, text, where):
+    """In the main module it ends each child, whose exit code is what the module says."""
+    (tmp_path / "ends.py").write_text(text)
+    if where == "module":
+        setup = 'mp.set_forkserver_preload(["ends"])'
+        done = run(tmp_path, PROGRAM.format(extra="", setup=setup, method="forkserver"))
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("child") == 3
+        assert ("SystemExit: 3" in done.stderr) == ("sys.exit" in text)
+        return
+    done = run(
+        tmp_path,
+        """
+        import tines as mp
+
+        if __name__ == "__main__":
+            process = mp.get_context("forkserver").Process(target=int)
+            process.start()
+            process.join()
+            print("ended with", process.exitcode)
+        else:
+            import ends
+        """,
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"ended with {3 if 'sys.exit' in text else 1}" in done.stdout
+
+
+def test_a_module_that_ends_each_server_is_left_to_the_children(tmp_path):
+    (tmp_path / "ends.py").write_text("import os; os._exit(3)")
+    setup = 'mp.set_forkserver_preload(["ends"])'
+    done = run(tmp_path, PROGRAM.format(extra="", setup=setup, method="forkserver"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("child") == 3
+    assert "will import the modules themselves (ends)" in done.stderr
+    setup = 'mp.set_forkserver_preload(["ends"], on_error="fail")'
+    done = run(tmp_path, PROGRAM.format(extra="", setup=setup, method="forkserver"))
+    assert done.returncode != 0 and "StartError" in done.stderr
+
+
 def test_bad_preload_lists():
     with pytest.raises(TypeError, match="module_names must be a list of strings, not 'numpy'"):
         mp.set_forkserver_preload("numpy")

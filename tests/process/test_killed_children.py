@@ -23,6 +23,12 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
 LONG = 1000
 
 
+@pytest.fixture(autouse=True)
+def bound(monkeypatch):
+    """By default, children that are not daemonic would go on."""
+    monkeypatch.setenv("TINES_DIES_WITH_PARENT", "1")
+
+
 def grandchild(everybody):
     everybody.send(os.getpid())
     time.sleep(LONG)

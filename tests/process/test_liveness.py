@@ -20,12 +20,12 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="signals by the 
 def native():
     if _config.native() is _config.Native.OFF:
         pytest.skip("TINES_NATIVE=off")
-    return pytest.importorskip("tines._native").kill_at_end
+    return pytest.importorskip("tines._native").end_with_parent
 
 
 @pytest.fixture(params=["native", "python"])
-def kill_at_end(request):
-    return native() if request.param == "native" else liveness._kill_at_end_in_python
+def end_with_parent(request):
+    return native() if request.param == "native" else liveness._end_with_parent_in_python
 
 
 def forked(child):
@@ -44,7 +44,7 @@ def status_of(pid):
 
 
 @pytest.mark.parametrize("group", [False, True])
-def test_the_end_of_the_pipe_kills(kill_at_end, group):
+def test_the_end_of_the_pipe_ends(end_with_parent, group):
     read_end, write_end = os.pipe()
     ready, told = os.pipe()
 
@@ -52,7 +52,7 @@ def test_the_end_of_the_pipe_kills(kill_at_end, group):
         os.close(write_end)
         if group:
             os.setpgid(0, 0)
-        kill_at_end(read_end, group)
+        end_with_parent(read_end, group)
         # Of the group, and not bound itself.
         other = forked(signal.pause) if group else 0
         os.write(told, b"%d" % other)
@@ -63,7 +63,7 @@ def test_the_end_of_the_pipe_kills(kill_at_end, group):
     sentinel = os.pidfd_open(other) if group else None
     assert os.waitpid(pid, os.WNOHANG) == (0, 0)
     os.close(write_end)
-    assert status_of(pid) == -signal.SIGKILL
+    assert status_of(pid) == -signal.SIGTERM
     if sentinel is not None:
         assert select.select([sentinel], [], [], 30)[0]
         os.close(sentinel)
@@ -71,33 +71,119 @@ def test_the_end_of_the_pipe_kills(kill_at_end, group):
         os.close(fd)
 
 
+def test_what_sigterm_does_not_end_is_killed(end_with_parent):
+    read_end, write_end = os.pipe()
+    ready, told = os.pipe()
+
+    def child():
+        os.close(write_end)
+        handled = []
+        signal.signal(signal.SIGTERM, lambda *_: handled.append(1))
+        end_with_parent(read_end, False)
+        os.write(told, b"x")
+        while True:
+            signal.pause()
+            os.write(told, b"t" * len(handled))
+
+    pid = forked(child)
+    assert os.read(ready, 100) == b"x"
+    os.close(write_end)
+    assert status_of(pid) == -signal.SIGKILL
+    assert os.read(ready, 100) == b"t"  # it was asked, once
+    for fd in (read_end, ready, told):
+        os.close(fd)
+
+
+def test_what_is_left_of_a_group_is_killed_when_its_leader_has_ended():
+    end_with_parent = native()
+    read_end, write_end = os.pipe()
+    ready, told = os.pipe()
+
+    def child():
+        os.close(write_end)
+        os.setpgid(0, 0)
+        end_with_parent(read_end, True)
+        other = forked(stubborn)
+        os.write(told, b"%d " % other)
+        signal.pause()
+
+    def stubborn():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        os.write(told, b"x")
+        while True:
+            signal.pause()
+
+    pid = forked(child)
+    said = b""
+    while b"x" not in said or b" " not in said:
+        said += os.read(ready, 100)
+    sentinel = os.pidfd_open(int(said.replace(b"x", b"")))
+    os.close(write_end)
+    assert status_of(pid) == -signal.SIGTERM
+    assert not select.select([sentinel], [], [], 0)[0]
+    assert select.select([sentinel], [], [], 30)[0]
+    for fd in (read_end, ready, told, sentinel):
+        os.close(fd)
+
+
+def test_who_sees_to_it_is_heard_by_nobody():
+    """The program's handler of SIGCHLD and its ``waitpid`` know only its own children."""
+    end_with_parent = native()
+    read_end, write_end = os.pipe()
+    ready, told = os.pipe()
+
+    def child():
+        os.close(write_end)
+        heard = []
+        signal.signal(signal.SIGCHLD, lambda *_: heard.append("child"))
+        signal.signal(signal.SIGTERM, lambda *_: heard.append("term"))
+        end_with_parent(read_end, False)
+        os.write(told, b"x")
+        while not heard:
+            signal.pause()
+        try:
+            heard.append(os.waitpid(-1, os.WNOHANG))
+        except ChildProcessError:
+            heard.append("none")
+        os.write(told, " ".join(map(str, heard)).encode())
+        os._exit(0)
+
+    pid = forked(child)
+    assert os.read(ready, 100) == b"x"
+    os.close(write_end)
+    assert os.read(ready, 100) == b"term none"
+    assert status_of(pid) == 0
+    for fd in (read_end, ready, told):
+        os.close(fd)
+
+
 @pytest.mark.parametrize("group", [False, True])
-def test_an_end_before_the_binding_is_seen(kill_at_end, group):
+def test_an_end_before_the_binding_is_seen(end_with_parent, group):
     read_end, write_end = os.pipe()
     os.close(write_end)
 
     def child():
         if group:
             os.setpgid(0, 0)
-        kill_at_end(read_end, group)
+        end_with_parent(read_end, group)
 
     assert status_of(forked(child)) == -signal.SIGKILL
     os.close(read_end)
 
 
-def test_what_is_no_descriptor_is_an_error(kill_at_end):
+def test_what_is_no_descriptor_is_an_error(end_with_parent):
     read_end, write_end = os.pipe()
     os.close(read_end)
     os.close(write_end)
     with pytest.raises(OSError):
-        kill_at_end(read_end, False)
+        end_with_parent(read_end, False)
 
 
 def test_forked_children_use_the_native_way_where_it_is():
     expected = native()
     from tines.process.start import popen_fork  # noqa: F401
 
-    assert liveness._kill_at_end is expected
+    assert liveness._end_with_parent is expected
 
 
 def write_ends_in_child():

@@ -29,6 +29,7 @@ class Process:
         kwargs: Keyword arguments of ``target``.
         daemon: Whether the child is terminated when this process ends.
         returns: Whether the child hands back what ``target`` returns or raises, for :meth:`result`.
+        dies_with_parent: Whether the child ends when this process is gone; see :class:`tines.Process`.
         context: A context, for its start method; the default one, if not given.
 
     Attributes:
@@ -47,12 +48,20 @@ class Process:
         *,
         daemon: bool | None = None,
         returns: bool = True,
+        dies_with_parent: bool | None = None,
         context: Any = None,
     ) -> None:
         if context is None:
             import tines as context
         self.process = context.Process(
-            group, target, name, args, kwargs, daemon=daemon, returns=returns
+            group,
+            target,
+            name,
+            args,
+            kwargs,
+            daemon=daemon,
+            returns=returns,
+            dies_with_parent=dies_with_parent,
         )
 
     @classmethod

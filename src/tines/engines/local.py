@@ -80,10 +80,11 @@ class LocalEngine:
             target, args = child.run, (target, *args)
         process = self._context.Process(target=target, args=args, daemon=True)
         process.name = process.name.replace("Process", name)
-        # tines' own processes lead a group, so that what a task started ends with it, and keep the
-        # stacks of a crash for the error that reports it. The standard library's know neither, nor
-        # the environment, which the worker then sets itself, a little later.
-        process.own_group = process.keep_dump = True
+        # tines' own processes lead a group, so that what a task started ends with it, keep the stacks
+        # of a crash for the error that reports it, and end with this process, daemonic or not. The
+        # standard library's know nothing of that, nor of the environment, which the worker then sets
+        # itself, a little later.
+        process.own_group = process.keep_dump = process.dies_with_parent = True
         process.environment = environment
         try:
             process.start()

@@ -6,7 +6,7 @@ current process and one list of children in a program, whichever of the two pack
 To read it, bottom-up; the two rooms open with a map of their own::
 
     shared_file  files without a name, between a parent and one child
-    liveness     children do not outlive a parent that was killed
+    liveness     who ends with its parent, and how
     stacks       the stacks of running children, asked for by a signal
     lifecycle/   a child's life, and what it leaves behind
     waiting      waiting for several processes at once

@@ -1,4 +1,4 @@
-"""``Process``: the standard library's, with an outcome, stacks, and no way to be left behind.
+"""``Process``: the standard library's, with an outcome, stacks, and a say in whom it outlives.
 
 It derives from ``multiprocessing.process.BaseProcess``, so ``current_process()``,
 ``active_children()``, ``parent_process()`` and everything built on them see one family. How a
@@ -42,8 +42,8 @@ _SET_BY_INIT = frozenset(
 )
 
 
-# Of the standard library's private names ``_children`` is used. It is another set in each child, so it
-# is never kept.
+# Of the standard library's private names ``_children`` and ``_current_process`` are used. They are other
+# ones in each child, so they are never kept.
 std: Any = _process
 
 _at_start: list[Callable[[], Callable[[], None] | None]] = []
@@ -69,10 +69,14 @@ class ManagedProcess(_process.BaseProcess):
         name: For people; made up when not given.
         args: Positional arguments of ``target``.
         kwargs: Keyword arguments of ``target``.
-        daemon: Whether the child is terminated when this process ends. Unlike in the standard
-            library, a daemonic process may start processes: they end when it does.
+        daemon: Whether the child ends when this process does, however that ends: it gets
+            ``SIGTERM``, and a moment later ``SIGKILL``. Unlike in the standard library, a daemonic
+            process may start processes: they end when it does.
         returns: Whether the child hands back what ``target`` or ``run()`` returned or raised; see
             :meth:`result`. The class attribute of the same name is the default.
+        dies_with_parent: Whether the child ends like a daemonic one when this process is gone without
+            having waited for it: killed, or by ``os._exit()``. See the class attribute of the same
+            name, which is the default.
 
     Raises:
         TypeError: ``target`` is not callable, or ``args`` is not a sequence of arguments.
@@ -85,9 +89,10 @@ class ManagedProcess(_process.BaseProcess):
     """Keep the stacks of a crash for :meth:`dump` instead of writing them to stderr. Always so for
     a process that returns."""
 
-    dies_with_parent: bool = True
-    """Whether the child is killed when its parent is gone. Set it to false on a class, or on an
-    object before ``start()``, for a child that is meant to stay."""
+    dies_with_parent: bool | None = None
+    """Whether the child ends when its parent is gone. ``None``, unless set on a class or on an
+    object before ``start()``: as in the standard library a process that is not daemonic goes on. It
+    ends if it is daemonic or its parent is, or if ``TINES_DIES_WITH_PARENT=1`` is set."""
 
     environment: Mapping[str, str] | None = None
     """Variables that are set in the child before it imports anything of the user's, so that
@@ -109,6 +114,7 @@ class ManagedProcess(_process.BaseProcess):
         *,
         daemon: bool | None = None,
         returns: bool | None = None,
+        dies_with_parent: bool | None = None,
     ) -> None:
         if target is not None and not callable(target):
             raise TypeError(
@@ -139,6 +145,9 @@ class ManagedProcess(_process.BaseProcess):
         super().__init__(group, target, name, args, keywords, daemon=daemon)
         if returns is not None:
             self.returns = returns
+        if dies_with_parent is not None:
+            self.dies_with_parent = dies_with_parent
+        self._bound = False
         self._setups: list[Callable[[], None]] = []
         self._box: Box | None = None
         self._stacks: Stacks | None = None
@@ -184,6 +193,7 @@ class ManagedProcess(_process.BaseProcess):
             _misuse(f"{self.name} was started before: a process runs once, make a new one")
         self._check_owner("start")
         _forget_ended()
+        self._bound = self._ends_with_parent()
         if _at_start:
             self._setups = [setup for prepare in _at_start if (setup := prepare()) is not None]
         if self.returns or self.keep_dump:
@@ -295,6 +305,16 @@ class ManagedProcess(_process.BaseProcess):
                 f"{self.name} (pid {self.pid}) did not give its stacks in {timeout} s"
             )
         return text
+
+    def _ends_with_parent(self) -> bool:
+        """Decide, at the start, whether the child is bound to this process."""
+        if self.dies_with_parent is not None:
+            return bool(self.dies_with_parent)
+        if self.daemon or std._current_process._config.get("daemon"):
+            return True
+        from tines import _config
+
+        return _config.dies_with_parent() is _config.DiesWithParent.YES
 
     def _check_owner(self, verb: str) -> None:
         if self._parent_pid != os.getpid():

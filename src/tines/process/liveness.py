@@ -1,13 +1,16 @@
-"""Children do not outlive a parent that was killed.
+"""Who ends with its parent: pool workers, daemonic processes, and whoever was made for it.
 
 Each child has a pipe of its own to its parent, its lifeline. The parent alone holds the write end,
 until the child has ended; the child holds the read end, which is also what ``parent_process()``
-waits on. When the parent is gone, however it went, the kernel closes the write end.
+waits on. When the parent is gone, however it went, the kernel closes the write end. A child that is
+bound to its parent then gets ``SIGTERM``, and a moment later ``SIGKILL``; any other goes on.
 
-On Linux a child asks the kernel to send it ``SIGKILL`` at that moment (``F_SETSIG`` on the read
-end). Neither a thread nor the GIL has a part in it, so a child that hangs in C code goes as well.
+On Linux a child asks the kernel for a signal at that moment (``F_SETSIG`` on the read end). With the
+native core that is a signal of our own, whose handler does the rest in C: neither a thread nor the
+GIL has a part in it, so a child that hangs in C code goes as well. Without it, the signal is
+``SIGTERM`` itself and a thread sees to the rest. Elsewhere a thread does both.
 ``PR_SET_PDEATHSIG`` would not do: it acts when the *thread* that forked the child ends, and under
-a fork server the one that forked is not the parent. Elsewhere a daemon thread waits for the pipe.
+a fork server the one that forked is not the parent.
 
 Three things make it free of races:
 
@@ -28,6 +31,9 @@ import select
 import signal
 import sys
 import threading
+import time
+
+from tines._threads import PlainThread
 
 if sys.platform != "win32":
     import fcntl
@@ -38,7 +44,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["bind_to_parent", "cut", "enter", "lifeline", "load_native"]
+__all__ = ["GRACE", "bind_to_parent", "cut", "enter", "lifeline", "load_native"]
+
+GRACE = 1.0
+"""Seconds from ``SIGTERM`` to ``SIGKILL``, for whoever ends with its parent; in the native core too."""
 
 # Reentrant: a signal handler that forks may run in the middle of ``lifeline``.
 _lock = threading.RLock()
@@ -52,8 +61,8 @@ def lifeline() -> tuple[int, int]:
     """Make one for a child that is about to be started.
 
     Returns:
-        The end for the child, and the end to keep until it has ended. Closing that one kills the
-        child, so only :func:`cut` may do it.
+        The end for the child, and the end to keep until it has ended. Closing that one ends the
+        child, if it is bound, so only :func:`cut` may do it.
     """
     with _lock:
         read_end, write_end = os.pipe()
@@ -81,17 +90,17 @@ def _after_fork_in_child() -> None:
 at_fork(Rank.LIVENESS, before=_lock.acquire, parent=_lock.release, child=_after_fork_in_child)
 
 
-def enter(sentinel: int | None, dies_with_parent: bool, own_group: bool) -> None:
+def enter(sentinel: int | None, bound: bool, own_group: bool) -> None:
     """Do first of all in a child what decides how it ends.
 
     Args:
         sentinel: As for :func:`bind_to_parent`; ``None`` if there is nothing to watch.
-        dies_with_parent: Bind this process to its parent.
-        own_group: Lead a process group, which is killed as a whole.
+        bound: Whether this process ends with its parent.
+        own_group: Lead a process group, which is ended as a whole.
     """
     if own_group and hasattr(os, "setpgid"):
         os.setpgid(0, 0)
-    if dies_with_parent and sentinel is not None:
+    if bound and sentinel is not None:
         bind_to_parent(sentinel, group=own_group)
 
 
@@ -100,66 +109,89 @@ def bind_to_parent(sentinel: int, *, group: bool = False) -> None:
 
     Args:
         sentinel: The child's end of its lifeline (on Windows, the parent's handle).
-        group: Kill the whole process group of the caller, not only the caller.
+        group: End the whole process group of the caller, not only the caller.
     """
     global _bound
     if _bound:
         return
     _bound = True
+    load_native()
     try:
-        _kill_at_end(sentinel, group)
+        _end_with_parent(sentinel, group)
     except OSError:
-        threading.Thread(
-            target=_wait_and_end, args=(sentinel, group), name="tines-liveness", daemon=True
-        ).start()
+        PlainThread(lambda: _end_at_end(sentinel, group, asked=False)).start()
 
 
 def load_native() -> None:
-    """Use the native core in children that are forked from now on, where it is there.
+    """Use the native core, where it is there, in this process and those that are forked from it.
 
-    Called in the parent: a fresh interpreter would take longer to load it than it saves.
+    A parent that forks calls it before, so that each of its children need not.
     """
-    global _kill_at_end
+    global _end_with_parent, _looked
+    if _looked:
+        return
+    _looked = True
     from tines._config import Native, native
 
     if sys.platform == "linux" and native() is not Native.OFF:
         try:
-            from tines._native import kill_at_end
+            from tines._native import end_with_parent
         except ImportError:
             return
-        _kill_at_end = kill_at_end
+        _end_with_parent = end_with_parent
 
 
-def _kill_at_end_in_python(sentinel: int, group: bool) -> None:
-    """Have the kernel kill this process at the pipe's end.
+_looked = False
+
+
+def _end_with_parent_in_python(sentinel: int, group: bool) -> None:
+    """Have the kernel end this process, or its group, at the pipe's end.
+
+    What ``SIGTERM`` does not end is left to a thread, which needs the GIL for it; and whoever is left
+    of a group when its leader has ended at once is left alone.
 
     Raises:
-        OSError: it cannot do that here.
+        OSError: the kernel cannot do that here.
     """
     if sys.platform != "linux":
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
-    fcntl.fcntl(sentinel, fcntl.F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(sentinel, fcntl.F_SETSIG, signal.SIGTERM)
     fcntl.fcntl(sentinel, fcntl.F_SETOWN, -os.getpgrp() if group else os.getpid())
     fcntl.fcntl(sentinel, fcntl.F_SETFL, os.O_RDONLY | os.O_ASYNC)
     poll = select.poll()
     poll.register(sentinel, select.POLLIN)
     if poll.poll(0):
-        _end(group)
+        _send(signal.SIGKILL, group)  # nothing of the user's runs yet
+    PlainThread(lambda: _end_at_end(sentinel, group, asked=True)).start()
 
 
-_kill_at_end: Callable[[int, bool], None] = _kill_at_end_in_python
+_end_with_parent: Callable[[int, bool], None] = _end_with_parent_in_python
 
 
-def _wait_and_end(sentinel: int, group: bool) -> None:
-    from multiprocessing.connection import wait
+def _end_at_end(sentinel: int, group: bool, *, asked: bool) -> None:
+    """Wait for the pipe's end, and end this process.
 
-    wait([sentinel])
-    _end(group)
-
-
-def _end(group: bool) -> None:
+    Args:
+        sentinel: As for :func:`bind_to_parent`.
+        group: The whole group.
+        asked: Whether the kernel sends ``SIGTERM``.
+    """
     if sys.platform == "win32":
+        from multiprocessing.connection import wait
+
+        wait([sentinel])
         os._exit(1)
-    if group:
-        os.killpg(os.getpgrp(), signal.SIGKILL)
-    os.kill(os.getpid(), signal.SIGKILL)
+    poll = select.poll()
+    poll.register(sentinel, select.POLLIN)
+    poll.poll()
+    if not asked:
+        _send(signal.SIGTERM, group)
+    time.sleep(GRACE)
+    _send(signal.SIGKILL, group)
+
+
+def _send(signum: int, group: bool) -> None:
+    if group and os.getpgrp() == os.getpid():  # it may have left its group
+        os.killpg(os.getpgrp(), signum)
+    else:
+        os.kill(os.getpid(), signum)

@@ -27,7 +27,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["live", "parent_of"]
+__all__ = ["code_of", "forget_threads", "live", "parent_of"]
 
 # Their private names are what the standard library uses here.
 _context: Any = standard("context")
@@ -42,6 +42,13 @@ _BEFORE_3_13 = sys.version_info < (3, 13)
 _std_bootstrap: Any = std_process.BaseProcess._bootstrap  # type: ignore[attr-defined]
 if getattr(_std_bootstrap, "__globals__", None) is not vars(std_process):
     _std_bootstrap = None
+
+# Where executors keep their threads for the time of the exit; private, and these two modules register
+# the only exit hooks of threads that the standard library has.
+_THREADS_OF_EXECUTORS = (
+    ("concurrent.futures.thread", "_threads_queues"),
+    ("concurrent.futures.process", "_threads_wakeups"),
+)
 
 # The last that was made, for children of one parent.
 _parent: Any = None
@@ -59,7 +66,7 @@ def live(process: Any, parent_sentinel: int | None, *, entered: bool = True) -> 
         if not entered:
             from tines.process import liveness
 
-            liveness.enter(parent_sentinel, process.dies_with_parent, process.own_group)
+            liveness.enter(parent_sentinel, process._bound, process.own_group)
         _make_safe(process)
     except BaseException:
         sys.excepthook(*sys.exc_info())
@@ -98,7 +105,7 @@ def _run(process: Any, parent_sentinel: int | None) -> int:
             if _BEFORE_3_13 and (_util._finalizer_registry or _process._children):
                 _util._exit_function()
     except SystemExit as error:
-        code = _code_of(error)
+        code = code_of(error)
     except BaseException:
         _report(process)
     finally:
@@ -148,13 +155,27 @@ def parent_of(process: Any) -> Any:
     return _parent
 
 
+def forget_threads() -> None:
+    """Have the exit hooks of executors forget the threads of the parent, in a forked child.
+
+    They would join each of them at this child's end: also the one that has started this child, which
+    is its main thread now, and no thread can join itself. In the parent's executors no task can run
+    here anyway.
+    """
+    for module, registry in _THREADS_OF_EXECUTORS:
+        threads = getattr(sys.modules.get(module), registry, None)
+        if threads:
+            threads.clear()
+
+
 def _has_threads() -> bool:
     """Whether there may be threads to wait for, or handlers that go before that."""
     # From Python 3.13 on to look takes as long as to wait for none.
     return not _BEFORE_3_13 or bool(_threading._shutdown_locks or _threading._threading_atexits)
 
 
-def _code_of(error: SystemExit) -> int:
+def code_of(error: SystemExit) -> int:
+    """Return the exit code that an interpreter would end with; print what is none."""
     if error.code is None:
         return 0
     if isinstance(error.code, int):

@@ -20,13 +20,14 @@ import multiprocessing.process as std
 import os
 import pickle
 import sys
+import time
 
 from tines._std import standard
 from tines.process import liveness, shared_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from types import TracebackType
     from typing import Any
 
@@ -44,13 +45,15 @@ __all__ = [
     "prepare",
     "ready",
     "run",
+    "set_environment",
     "with_guard",
 ]
 
 _ready: list[str] = []
 
 _ENVIRONMENT = "tines_environment"
-"""Beside the standard library's names in the preparation data: variables to set before all else."""
+"""Beside the standard library's names in the preparation data: variables to set before all else, or to
+remove, which ``None`` stands for."""
 
 
 def make_ready(module: str) -> None:
@@ -196,12 +199,14 @@ def preparation(name: str) -> dict[str, Any]:
     return data
 
 
-def pack(process_obj: Any, popen: Any) -> int:
+def pack(process_obj: Any, popen: Any, environment: Mapping[str, str | None] | None = None) -> int:
     """Write everything the child needs into a shared file; return its descriptor.
 
     Args:
         process_obj: The process to start.
         popen: Collects, by ``duplicate_for_child``, descriptors that the arguments refer to.
+        environment: What differs here from the environment that the child will be born with; ``None``
+            for a variable that is there and should not be.
 
     Raises:
         EncodeError: an argument cannot be pickled.
@@ -212,8 +217,8 @@ def pack(process_obj: Any, popen: Any) -> int:
     from tines.wire import pickling
 
     data = preparation(process_obj.name)
-    if process_obj.environment:
-        data[_ENVIRONMENT] = dict(process_obj.environment)
+    if environment or process_obj.environment:
+        data[_ENVIRONMENT] = {**(environment or {}), **(process_obj.environment or {})}
     set_spawning_popen(popen)
     try:
         first = ForkingPickler.dumps(data)
@@ -226,7 +231,7 @@ def pack(process_obj: Any, popen: Any) -> int:
         shared_file.write_message(
             fd,
             (first, rest, *buffers),
-            kind=process_obj.dies_with_parent,
+            kind=process_obj._bound,
             flag=process_obj.own_group,
         )
     except BaseException:
@@ -239,7 +244,7 @@ def prepare(data: dict[str, Any]) -> None:
     """Make this process like its parent: environment, paths, arguments, directory, main module."""
     from multiprocessing import spawn
 
-    os.environ.update(data.pop(_ENVIRONMENT, {}))
+    set_environment(data.pop(_ENVIRONMENT, {}))
     try:
         spawn.prepare(data)
     except RuntimeError as error:
@@ -260,6 +265,17 @@ def _sets_method_again(error: BaseException) -> bool:
     return trace is not None and trace.tb_frame.f_code is function.__code__
 
 
+def set_environment(variables: Mapping[str, str | None]) -> None:
+    """Set variables of this process, or remove those that are ``None``."""
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+    if "TZ" in variables and hasattr(time, "tzset"):
+        time.tzset()  # a new interpreter looks at it by itself
+
+
 def run(payload_fd: int, liveness_fd: int) -> int:
     """Unpack, in the child, what :func:`pack` wrote, and run it; return the exit code."""
     from tines.process.lifecycle.bootstrap import live
@@ -268,9 +284,9 @@ def run(payload_fd: int, liveness_fd: int) -> int:
     os.close(payload_fd)
     if message is None:
         raise EOFError("the parent ended before it had said what to run")
-    dies_with_parent, own_group, (data, process_obj, *buffers) = message
+    bound, own_group, (data, process_obj, *buffers) = message
     # Before the main module is imported: that can take long.
-    liveness.enter(liveness_fd, bool(dies_with_parent), bool(own_group))
+    liveness.enter(liveness_fd, bool(bound), bool(own_group))
     current: Any = std.current_process()
     current._inheriting = True
     try:

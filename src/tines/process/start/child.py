@@ -50,15 +50,15 @@ def wait_for_job(job_fd: int, blocks_interrupts: bool, *ready: str) -> None:
         blocks_interrupts: Whether its parent blocks SIGINT.
         ready: What it is to import.
     """
-    import socket
     import struct
     from multiprocessing import spawn  # noqa: F401
 
+    from tines import _sockets
     from tines.process.start import forkserver_client
 
     launch.import_ready(ready)
     number = struct.calcsize("=i")
-    with socket.socket(fileno=job_fd) as source:
+    with _sockets.adopt(job_fd) as source:
         interrupts = _Interrupts(job_fd, blocks_interrupts)
         job, fds = forkserver_client.receive(
             source, forkserver_client.MAX_FDS * number, forkserver_client.MAX_FDS

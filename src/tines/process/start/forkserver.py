@@ -36,7 +36,8 @@ import threading
 from multiprocessing import resource_tracker, util
 from typing import Any, NoReturn
 
-from tines.process import shared_file
+from tines import _sockets
+from tines.process import liveness, shared_file
 from tines.process.lifecycle import launch, stdin
 from tines.process.start import forkserver_client, interpreter
 from tines.process.start.forkserver_client import EXIT_CODE, HELLO, MAX_FDS, MESSAGE, receive
@@ -60,6 +61,7 @@ _TOLERATED_DEATHS = 5
 def main(jobs_fd: int, settings_fd: int, preload: bool = True) -> None:
     """Run the server in a new interpreter."""
     gc.enable()
+    forkserver_client.note_environment()
     message = shared_file.read_message(settings_fd)
     assert message is not None
     settings = pickle.loads(message[2][0])
@@ -72,13 +74,18 @@ def main(jobs_fd: int, settings_fd: int, preload: bool = True) -> None:
     os.close(settings_fd)
     util._close_stdin()  # type: ignore[attr-defined]
     # What each child needs in any case, so that none has to import it.
+    import tines.process.lifecycle.bootstrap
+    import tines.process.lifecycle.outcome
+    import tines.process.stacks
+    import tines.process.start.popen_forkserver  # noqa: F401
 
     launch.import_ready(settings["ready"])
+    liveness.load_native()
 
     # What exists now is shared with every child for good; a collection would touch, and so copy it.
     gc.collect()
     gc.freeze()
-    with socket.socket(fileno=jobs_fd) as jobs:
+    with _sockets.adopt(jobs_fd) as jobs:
         server = _Server(jobs)
         with server.taken_r, server.taken_w:
             server.serve()
@@ -98,7 +105,7 @@ def _preload(settings: dict[str, Any]) -> str:
     current._inheriting = True
     try:
         launch.prepare(data)
-    except Exception:
+    except BaseException:  # also ``sys.exit()``: it ends who runs the module, and that is no server
         # Each child will try again, and report it as its own.
         pass
     finally:
@@ -108,7 +115,7 @@ def _preload(settings: dict[str, Any]) -> str:
             continue
         try:
             __import__(name)
-        except Exception:
+        except BaseException:
             errors += f"{name}:\n{traceback.format_exc()}"
     if errors and settings["on_error"] == "warn":
         print(f"tines: the fork server could not preload {errors}", file=sys.stderr, flush=True)
@@ -134,7 +141,7 @@ class _Server:
     def __init__(self, jobs: socket.socket) -> None:
         self._jobs = jobs
         self._pid = os.getpid()
-        self.taken_r, self.taken_w = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.taken_r, self.taken_w = _sockets.pair(socket.SOCK_DGRAM)
         self.taken_r.setblocking(False)
         self._status: dict[int, socket.socket] = {}
         self._waiting: set[int] = set()
@@ -179,7 +186,7 @@ class _Server:
             except BlockingIOError:
                 return
             pid = int(data)
-            self._status[pid] = socket.socket(fileno=fds[0])
+            self._status[pid] = _sockets.adopt(fds[0])
             self._deaths = 0
             self._waiting.discard(pid)
 
@@ -240,7 +247,11 @@ class _Server:
             for fd in wake:
                 os.close(fd)
             code = self._be_child()
-        except Exception:
+        except SystemExit as error:  # of the main module, which this child had to import
+            from tines.process.lifecycle import bootstrap
+
+            code = bootstrap.code_of(error)
+        except BaseException:
             sys.excepthook(*sys.exc_info())
             util._flush_std_streams()  # type: ignore[attr-defined]
         finally:
@@ -261,7 +272,7 @@ class _Server:
         if not data:
             os._exit(0)
         payload_fd, liveness_fd, status_fd, tracker_fd, client_fd, *inherited = fds
-        with socket.socket(fileno=status_fd) as status:
+        with _sockets.adopt(status_fd) as status:
             pid = os.getpid()
             # If the server was killed, nobody would collect the exit code: another server is to have
             # the job. Sending alone does not tell, as a child that was forked a moment ago still

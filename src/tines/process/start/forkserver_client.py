@@ -13,8 +13,10 @@ import os
 import pickle
 import socket
 import struct
+import sys
 import threading
 
+from tines import _sockets
 from tines._fork import Rank, at_fork
 
 TYPE_CHECKING = False
@@ -28,7 +30,9 @@ __all__ = [
     "MESSAGE",
     "adopt",
     "ensure_running",
+    "environment_changes",
     "inherited",
+    "note_environment",
     "receive",
     "request",
     "stop",
@@ -63,18 +67,29 @@ class _Client:
         self.socket: socket.socket | None = None
         # The server, and who started it, if that was this process.
         self.server: tuple[int, int] | None = None
+        # What the server was born with, as its children know by inheritance; none without a server.
+        self.environment: dict[Any, Any] | None = None
         # Servers that this process has started and uses no more; others may do so still.
         self.left: list[int] = []
         self.preload: Sequence[str] = ("__main__",)
         self.on_error = "warn"
 
-    def connected(self) -> socket.socket:
-        """Return the socket; start a server first if there is none."""
+    def connected(self, preloads: bool = True) -> socket.socket:
+        """Return the socket; start a server first if there is none, which preloads or does not."""
         if self.socket is None:
             from multiprocessing.util import Finalize
 
             self.collect_left()
-            self.socket, pid = _start_server(self.preload, self.on_error)
+            if not preloads:
+                print(
+                    "tines: the fork server has ended each time, so the next one preloads nothing; its "
+                    f"children will import the modules themselves ({', '.join(self.preload)}), which "
+                    "is slower.",
+                    file=sys.stderr,
+                    flush=True,
+                )
+            note_environment()
+            self.socket, pid = _start_server(self.preload, self.on_error, preloads)
             # At exit, after the children were joined.
             Finalize(self.socket, self.socket.close, exitpriority=-100)
             self.server = pid, os.getpid()
@@ -126,8 +141,40 @@ def set_preload(module_names: Sequence[str], on_error: str) -> None:
 def adopt(client_fd: int, inherited_fds: Sequence[int]) -> None:
     """Take over, in a child of the server, the way to the server and the inherited descriptors."""
     global _inherited
-    _client.socket = socket.socket(fileno=client_fd)
+    _client.socket = _sockets.adopt(client_fd)
     _inherited = inherited_fds
+
+
+def note_environment() -> None:
+    """Note the environment of this moment as the server's: in the server, and in who starts it."""
+    _client.environment = dict(_variables())
+
+
+def environment_changes() -> dict[str, str | None]:
+    """Return what a child of the server has to change to have the environment of this process.
+
+    Only what has changed since the server was born: what a preloaded module has set stays, as it
+    would where the child had imported it. ``None`` stands for a variable that is to be removed.
+    """
+    before, now = _client.environment, _variables()
+    if before is None or before == now:
+        return {}
+    changed = {name: value for name, value in dict(now).items() if before.get(name) != value}
+    removed = [name for name in before if name not in now]
+    return {
+        **{os.fsdecode(name): os.fsdecode(value) for name, value in changed.items()},
+        **dict.fromkeys(map(os.fsdecode, removed)),
+    }
+
+
+def _variables() -> dict[Any, Any]:
+    """Return the variables of this process, not to be changed.
+
+    The mapping behind ``os.environ``, which would take fifty times as long to compare: at each
+    start. A program may have put something else in its place.
+    """
+    environ: Any = os.environ
+    return getattr(environ, "_data", environ)  # type: ignore[no-any-return]
 
 
 def inherited(index: int) -> int:
@@ -184,8 +231,10 @@ def request(
     """
     if len(fds) + 5 > MAX_FDS:
         raise ValueError(f"a child can be given at most {MAX_FDS - 5} descriptors, not {len(fds)}")
-    for _ in range(_RETRIES):
-        status, way = _send_job(payload_fd, liveness_fd, tracker_fd, fds)
+    for attempt in range(_RETRIES):
+        # What is preloaded may be what ends each server: the last one does without.
+        preloads = attempt < _RETRIES - 1 or _client.on_error == "fail"
+        status, way = _send_job(payload_fd, liveness_fd, tracker_fd, fds, preloads)
         message, given = receive(status, MESSAGE.size, 1)
         kind, number = MESSAGE.unpack(message) if message else (b"", 0)
         if kind == HELLO:
@@ -205,15 +254,15 @@ def request(
 
 
 def _send_job(
-    payload_fd: int, liveness_fd: int, tracker_fd: int, fds: Sequence[int]
+    payload_fd: int, liveness_fd: int, tracker_fd: int, fds: Sequence[int], preloads: bool
 ) -> tuple[socket.socket, socket.socket]:
     """Ask for a child; return where its messages arrive, and the way to the server.
 
     If the server is dead, what arrives is the end.
     """
     with _client.lock:
-        way = _client.connected()
-        status, child_end = socket.socketpair()
+        way = _client.connected(preloads)
+        status, child_end = _sockets.pair()
         with child_end:
             passed = [payload_fd, liveness_fd, child_end.fileno(), tracker_fd, way.fileno()]
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
@@ -221,7 +270,9 @@ def _send_job(
     return status, way
 
 
-def _start_server(preload: Sequence[str], on_error: str) -> tuple[socket.socket, int]:
+def _start_server(
+    preload: Sequence[str], on_error: str, preloads: bool
+) -> tuple[socket.socket, int]:
     from tines.process import shared_file
     from tines.process.lifecycle import launch
     from tines.process.start import interpreter
@@ -237,11 +288,12 @@ def _start_server(preload: Sequence[str], on_error: str) -> tuple[socket.socket,
         "ready": launch.ready(),
     }
     settings_fd = shared_file.create("tines-forkserver")
-    client, server = socket.socketpair()
+    client, server = _sockets.pair()
     try:
         shared_file.write_message(settings_fd, [pickle.dumps(settings)])
         passed = server.fileno(), settings_fd
-        pid = interpreter.start("tines.process.start.forkserver", "main", passed, passed)
+        arguments = *passed, preloads
+        pid = interpreter.start("tines.process.start.forkserver", "main", arguments, passed)
     except BaseException:
         client.close()
         raise

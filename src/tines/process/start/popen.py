@@ -8,6 +8,7 @@ reach a stranger that was given the child's number.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing.popen_fork as std
 import multiprocessing.util as util
 import os
@@ -46,6 +47,13 @@ def ready(fd: int, timeout: float | None) -> bool:
     return bool(ready_among((fd,), _clock.deadline_after(timeout)))
 
 
+def _at_end() -> int:
+    """Return a descriptor that is ready for good: the sentinel of a child that has ended."""
+    sentinel, other = os.pipe()
+    os.close(other)
+    return sentinel
+
+
 def notice_death(pid: int) -> None:
     """Tell the transport, if one was made, that this child is known to be dead."""
     transport = sys.modules.get("tines.transport")
@@ -69,10 +77,12 @@ class Popen(std.Popen):
     _has_pidfd = False
 
     def __init__(self, process_obj: Any) -> None:
-        # Two threads may look at one child; its status can be collected once. Without a pidfd one of
-        # them may wait for it, under a lock of its own; the other lock may be taken under that.
-        self._collecting = threading.Lock()
-        self._awaiting = threading.Lock()
+        # Two threads may look at one child; its status can be collected once. One of them may wait for
+        # it, under a lock of its own; the other lock may be taken under that. Reentrant, as a handler of
+        # SIGCHLD may look as well.
+        self._collecting = threading.RLock()
+        self._awaiting = threading.RLock()
+        self._awaits = False
         self._owner = os.getpid()
         self._signals_group = process_obj.own_group
         super().__init__(process_obj)
@@ -91,11 +101,21 @@ class Popen(std.Popen):
         self._has_pidfd = sentinel is None
         try:
             self.sentinel = os.pidfd_open(self.pid) if sentinel is None else sentinel
+        except ProcessLookupError:
+            # It has ended, and was collected by somebody else: a handler of SIGCHLD, or the kernel.
+            self.sentinel = _at_end()
+            self._ended(UNKNOWN)
         except OSError:
-            os.kill(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
+            self._give_up()
             raise
         self.finalizer = util.Finalize(self, release, (lifeline, self.sentinel))
+
+    def _give_up(self) -> None:
+        """End the child just made, which cannot be watched."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self.pid, 0)
 
     def poll(self, flag: int = os.WNOHANG) -> int | None:
         """Return the exit code, or ``None`` while the child runs."""
@@ -105,14 +125,23 @@ class Popen(std.Popen):
         """Wait for the end of the child; return its exit code, or ``None`` if it still runs."""
         if self.returncode is None and self._owner == os.getpid():
             at_once = timeout is not None and timeout <= 0
-            if at_once or (self._has_pidfd and ready(self.sentinel, timeout)):
+            if at_once:
                 with self._collecting:
                     self._collect()
-            elif not self._has_pidfd and (timeout is None or ready(self.sentinel, timeout)):
-                # The end of a pipe comes a moment before the status.
+            if self.returncode is None and self._is_over(timeout, at_once):
                 with self._awaiting:
                     self._await()
         return self.returncode
+
+    def _is_over(self, timeout: float | None, at_once: bool) -> bool:
+        """Wait for the sentinel, at most so long; whether the child has ended, so that it has a status.
+
+        Where the sentinel is the end of a pipe, that comes a moment before the status, or long before
+        it, if the child closes what it has inherited: then a look is no reason to wait.
+        """
+        if self._has_pidfd:
+            return ready(self.sentinel, timeout)
+        return not at_once and (timeout is None or ready(self.sentinel, timeout))
 
     def _collect(self) -> None:
         """Collect the status if it is there."""
@@ -123,16 +152,21 @@ class Popen(std.Popen):
         except ChildProcessError:
             # Collected by somebody else's wait(), or by the kernel under SIGCHLD = SIG_IGN; or by a
             # thread of ours that is about to say so.
-            if not self._awaiting.locked():
+            if not self._awaits:
                 self._ended(UNKNOWN)
         else:
             if pid:
                 self._ended(os.waitstatus_to_exitcode(status))
 
     def _await(self) -> None:
-        """Wait for the status."""
+        """Wait for the status.
+
+        Not only look for it: what stands for ``os.waitpid`` under gevent may have collected it, and
+        say so no sooner than it gets the time.
+        """
         if self.returncode is not None:
             return
+        self._awaits = True
         try:
             _, status = os.waitpid(self.pid, 0)
         except ChildProcessError:
@@ -140,9 +174,13 @@ class Popen(std.Popen):
                 self._ended(UNKNOWN)  # unless a thread of ours has just found it
         else:
             self._ended(os.waitstatus_to_exitcode(status))
+        finally:
+            self._awaits = False
 
     def _ended(self, returncode: int) -> None:
-        if self.returncode is None:
+        if self.returncode == UNKNOWN:
+            self.returncode = returncode  # a signal handler looked when it had just been collected
+        elif self.returncode is None:
             self.returncode = returncode
             notice_death(self.pid)
             if _tracing.observer is not None:

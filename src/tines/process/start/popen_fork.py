@@ -78,9 +78,10 @@ def _run_child(process_obj: Any, liveness_fd: int, listen: Callable[[], None] | 
         if runs_atexit:
             _atexit._clear()
             atexit.register(_util._exit_function)
-        liveness.enter(liveness_fd, process_obj.dies_with_parent, process_obj.own_group)
+        liveness.enter(liveness_fd, process_obj._bound, process_obj.own_group)
         if listen is not None:
             listen()
+        bootstrap.forget_threads()
         code = bootstrap.live(process_obj, liveness_fd)
     except BaseException:
         sys.excepthook(*sys.exc_info())

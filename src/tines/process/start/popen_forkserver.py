@@ -52,7 +52,7 @@ class Popen(popen.Popen):
 
         interpreter.check_executable()  # before the tracker fails for the same reason
         tracker_fd: Any = resource_tracker.getfd()
-        payload_fd = launch.pack(process_obj, self)
+        payload_fd = launch.pack(process_obj, self, forkserver_client.environment_changes())
         child_end, lifeline = liveness.lifeline()
         try:
             self.pid, pidfd, self._status_fd = forkserver_client.request(

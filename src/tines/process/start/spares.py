@@ -27,6 +27,7 @@ import struct
 import threading
 from multiprocessing import spawn, util
 
+from tines import _sockets
 from tines._fork import Rank, at_fork
 from tines.process.lifecycle import launch
 from tines.process.start import forkserver_client, interpreter, popen
@@ -68,7 +69,7 @@ class Spare:
 
     def __init__(self, fingerprint: object) -> None:
         self.fingerprint = fingerprint
-        self._socket, theirs = socket.socketpair()
+        self._socket, theirs = _sockets.pair()
         with theirs:
             # What is typed at the terminal is not for it, not even before it can see to that itself.
             before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})

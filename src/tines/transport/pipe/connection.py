@@ -19,7 +19,7 @@ import weakref
 from multiprocessing import process as _process
 from typing import TYPE_CHECKING
 
-from tines import _clock
+from tines import _clock, _sockets
 from tines.errors import TransportError
 from tines.transport.contract import Buffer
 from tines.transport.pipe.protocol import FLAGS, Decoder, Frame, Op, Output, proof
@@ -71,7 +71,7 @@ class Connection:
         self._decoder.trusted = True
         self._output = Output()
         family = socket.AF_INET if isinstance(address, tuple) else socket.AF_UNIX
-        self.sock = socket.socket(family, socket.SOCK_STREAM)
+        self.sock = _sockets.new(family)
         self._timeout: float | None = None
         try:
             self._limit(deadline := _deadline(timeout))

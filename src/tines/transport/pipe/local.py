@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import socket
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from tines import _clock
+from tines import _clock, _sockets
 from tines.errors import QueueShutDown
 from tines.transport.contract import Lease
 from tines.transport.pipe.broker import Broker
@@ -54,7 +53,7 @@ class LocalWatch(Hint):
         self._broker = broker
         self._state = state
         self._shown = False
-        self._reader, self._writer = socket.socketpair()
+        self._reader, self._writer = _sockets.pair()
         with broker.lock:
             state.add_hint(self)
 
