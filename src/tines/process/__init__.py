@@ -7,6 +7,7 @@ To read it, bottom-up; the two rooms open with a map of their own::
 
     shared_file  files without a name, between a parent and one child
     liveness     who ends with its parent, and how
+    family       processes that live as long as a family: the servers of managers
     stacks       the stacks of running children, asked for by a signal
     lifecycle/   a child's life, and what it leaves behind
     waiting      waiting for several processes at once

@@ -148,6 +148,7 @@ class ManagedProcess(_process.BaseProcess):
         if dies_with_parent is not None:
             self.dies_with_parent = dies_with_parent
         self._bound = False
+        self.inherits_family = True
         self._setups: list[Callable[[], None]] = []
         self._box: Box | None = None
         self._stacks: Stacks | None = None

@@ -26,6 +26,7 @@ so each child would have to open it anew through ``/proc``, which takes longer t
 from __future__ import annotations
 
 import errno
+import multiprocessing.process as std
 import os
 import select
 import signal
@@ -43,11 +44,15 @@ from tines._fork import Rank, at_fork
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
 __all__ = ["GRACE", "bind_to_parent", "cut", "enter", "lifeline", "load_native"]
 
 GRACE = 1.0
 """Seconds from ``SIGTERM`` to ``SIGKILL``, for whoever ends with its parent; in the native core too."""
+
+# Its private ``_children`` are what it joins at exit.
+_std: Any = std
 
 # Reentrant: a signal handler that forks may run in the middle of ``lifeline``.
 _lock = threading.RLock()
@@ -81,6 +86,9 @@ def cut(write_end: int) -> None:
 def _after_fork_in_child() -> None:
     global _bound
     _bound = False
+    if _std._children:
+        # A program that has forked by itself would try to join them at its end, and find that it cannot.
+        _std._children = set()
     for write_end in _write_ends:
         os.close(write_end)
     _write_ends.clear()

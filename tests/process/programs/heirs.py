@@ -99,9 +99,39 @@ class Bound(mp.Process):
     dies_with_parent = True
 
 
-def nap(path, name):
-    open(f"{path}.{name}", "w").close()
+def nap(ready):
+    ready.send(os.getpid())
     time.sleep(LONG)
+
+
+def use_proxy(ready, path, shared):
+    """Use what a manager's server has, when who started that is gone."""
+    ready.send(os.getpid())
+    until_orphaned()
+    shared["heir"] = shared["maker"] + 1
+    report(path, "proxy", f"{dict(shared)}")
+
+
+def become_a_daemon(ctx, ready, path, shared):
+    """Fork twice; the last one uses what the first one has made, also in a child of its own."""
+    gone, held = os.pipe()  # its write end is held by the first one alone
+    if os.fork():
+        return
+    os.close(held)
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    ready.send(os.getpid())
+    os.read(gone, 1)
+    process = ctx.Process(target=put, args=(shared,))
+    process.start()
+    process.join()
+    report(path, "daemon", f"{dict(shared)}")
+    sys.exit()
+
+
+def put(shared):
+    shared["child"] = shared["maker"] + 1
 
 
 def start(ctx, target, *args, **options):
@@ -110,47 +140,116 @@ def start(ctx, target, *args, **options):
     return process.pid
 
 
+def one_process(target, **options):
+    def case(ctx, writer, path):
+        return [start(ctx, target, writer, path, **options)]
+
+    return case
+
+
+def bound_class(ctx, writer, path):
+    mp.set_start_method(ctx.get_start_method())
+    process = Bound(target=sleep, args=(writer, path))
+    process.start()
+    return [process.pid]
+
+
+def queue(ctx, writer, path):
+    shared = keep(ctx.Queue())
+    return [start(ctx, target, writer, path, shared) for target in (take, give)]
+
+
+def full_queue(ctx, writer, path):
+    shared = keep(ctx.Queue(1))
+    shared.put("first")
+    return [start(ctx, fill, writer, path, shared)]
+
+
+def forwarded_log(ctx, writer, path):
+    import tines.logging
+
+    tines.logging.forward()
+    return [start(ctx, log, writer, path)]
+
+
+def managers(ctx, writer, path):
+    """The second one must not hold up the first one."""
+    for _ in range(2):
+        writer.send(keep(ctx.Manager())._process.pid)
+    return []
+
+
+def proxy(ctx, writer, path):
+    shared = keep(keep(ctx.Manager()).dict(maker=1))
+    keep(ctx.Manager())
+    return [start(ctx, use_proxy, writer, path, shared)]
+
+
+def daemon(ctx, writer, path):
+    shared = keep(keep(ctx.Manager()).dict(maker=1))
+    become_a_daemon(ctx, writer, path, shared)
+    return []
+
+
+def shared_memory(ctx, writer, path):
+    from tines.managers import SharedMemoryManager
+
+    manager = keep(SharedMemoryManager(ctx=ctx))
+    manager.start()
+    report(path, "block", manager.SharedMemory(100).name)
+    return [start(ctx, go_on, writer, path)]
+
+
+def workers(make, submit):
+    def case(ctx, writer, path):
+        submit(keep(make(ctx)))(nap, (writer,))
+        return []
+
+    return case
+
+
+_kept = []
+
+
+def keep(thing):
+    """Have it for as long as this process lives."""
+    _kept.append(thing)
+    return thing
+
+
+def submit(executor):
+    return lambda function, args: executor.submit(function, *args)
+
+
+CASES = {
+    "go_on": one_process(go_on),
+    "clean_up": one_process(clean_up),
+    "sleep": one_process(sleep),
+    "handle": one_process(handle, daemon=True),
+    "ignore": one_process(ignore, daemon=True),
+    "keyword": one_process(sleep, dies_with_parent=True),
+    "class": bound_class,
+    "stays": one_process(go_on, daemon=True, dies_with_parent=False),
+    "queue": queue,
+    "full": full_queue,
+    "log": forwarded_log,
+    "managers": managers,
+    "proxy": proxy,
+    "daemon": daemon,
+    "memory": shared_memory,
+    "pool": workers(lambda ctx: ctx.Pool(1), lambda pool: pool.apply_async),
+    "executor": workers(lambda ctx: mp.ProcessPoolExecutor(1, mp_context=ctx), submit),
+}
+
+
 def main(method, case, path):
     ctx = mp.get_context(method)
     ready, writer = ctx.Pipe(duplex=False)
-    pids, expected = [], 1
-    if case in ("go_on", "clean_up", "sleep"):
-        pids.append(start(ctx, globals()[case], writer, path))
-    elif case in ("handle", "ignore"):
-        pids.append(start(ctx, globals()[case], writer, path, daemon=True))
-    elif case == "keyword":
-        pids.append(start(ctx, sleep, writer, path, dies_with_parent=True))
-    elif case == "class":
-        mp.set_start_method(method)
-        process = Bound(target=sleep, args=(writer, path))
-        process.start()
-        pids.append(process.pid)
-    elif case == "stays":
-        pids.append(start(ctx, go_on, writer, path, daemon=True, dies_with_parent=False))
-    elif case == "queue":
-        queue = ctx.Queue()
-        expected = 2
-        pids.append(start(ctx, take, writer, path, queue))
-        pids.append(start(ctx, give, writer, path, queue))
-    elif case == "full":
-        queue = ctx.Queue(1)
-        queue.put("first")
-        pids.append(start(ctx, fill, writer, path, queue))
-    elif case == "log":
-        import tines.logging
-
-        tines.logging.forward()
-        pids.append(start(ctx, log, writer, path))
-    elif case in ("pool", "executor"):
-        pool = ctx.Pool(1) if case == "pool" else mp.ProcessPoolExecutor(1, mp_context=ctx)
-        submit = pool.apply_async if case == "pool" else lambda f, args: pool.submit(f, *args)
-        submit(nap, (path, "napping"))
-        while not os.path.exists(f"{path}.napping"):
-            time.sleep(0.01)
-        expected = 0
-    for _ in range(expected):
-        ready.recv()
-    print("ready", *pids, flush=True)
+    pids = CASES[case](ctx, writer, path)
+    told = [ready.recv()]
+    while len(told) < max(len(pids), 1 + (case == "managers")):
+        told.append(ready.recv())
+    print("ready", *(pids or told), flush=True)
     sys.stdin.readline()
     os._exit(0)
 

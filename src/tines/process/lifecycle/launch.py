@@ -23,7 +23,7 @@ import sys
 import time
 
 from tines._std import standard
-from tines.process import liveness, shared_file
+from tines.process import family, liveness, shared_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,6 +54,9 @@ _ready: list[str] = []
 _ENVIRONMENT = "tines_environment"
 """Beside the standard library's names in the preparation data: variables to set before all else, or to
 remove, which ``None`` stands for."""
+
+_FAMILY = "tines_family"
+"""There too: what the child holds for the servers of its family (:mod:`tines.process.family`)."""
 
 
 def make_ready(module: str) -> None:
@@ -212,7 +215,7 @@ def pack(process_obj: Any, popen: Any, environment: Mapping[str, str | None] | N
         EncodeError: an argument cannot be pickled.
     """
     from multiprocessing.context import set_spawning_popen
-    from multiprocessing.reduction import ForkingPickler
+    from multiprocessing.reduction import DupFd, ForkingPickler
 
     from tines.wire import pickling
 
@@ -221,6 +224,8 @@ def pack(process_obj: Any, popen: Any, environment: Mapping[str, str | None] | N
         data[_ENVIRONMENT] = {**(environment or {}), **(process_obj.environment or {})}
     set_spawning_popen(popen)
     try:
+        if process_obj.inherits_family and (ends := family.ends()):
+            data[_FAMILY] = [DupFd(fd) for fd in ends]
         first = ForkingPickler.dumps(data)
         kind, rest, buffers = pickling.encode(process_obj)
     finally:
@@ -245,6 +250,8 @@ def prepare(data: dict[str, Any]) -> None:
     from multiprocessing import spawn
 
     set_environment(data.pop(_ENVIRONMENT, {}))
+    if _FAMILY in data:
+        family.join(given.detach() for given in data.pop(_FAMILY))
     try:
         spawn.prepare(data)
     except RuntimeError as error:
