@@ -99,8 +99,8 @@ class Bound(mp.Process):
     dies_with_parent = True
 
 
-def nap(ready):
-    ready.send(os.getpid())
+def nap(path):
+    report(path, "napper", "naps")
     time.sleep(LONG)
 
 
@@ -202,7 +202,10 @@ def shared_memory(ctx, writer, path):
 
 def workers(make, submit):
     def case(ctx, writer, path):
-        submit(keep(make(ctx)))(nap, (writer,))
+        submit(keep(make(ctx)))(nap, (path,))
+        while not os.path.exists(f"{path}.napper"):
+            time.sleep(0.01)
+        writer.send("napping")
         return []
 
     return case
