@@ -205,7 +205,7 @@ def workers(make, submit):
         submit(keep(make(ctx)))(nap, (path,))
         while not os.path.exists(f"{path}.napper"):
             time.sleep(0.01)
-        writer.send("napping")
+        writer.send(os.getpid())
         return []
 
     return case
