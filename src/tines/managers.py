@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -138,12 +137,12 @@ class _Service:
 
 def _end_server() -> None:
     """Shut this server down, as its manager would: with what it has to clean up."""
-    until = time.monotonic() + _BEGINNING
+    until = _clock.monotonic() + _BEGINNING
     while (server := getattr(current_process(), "_manager_server", None)) is None:
         # It has not come as far as serving anybody, which it tells nobody.
-        if time.monotonic() > until:
+        if _clock.monotonic() > until:
             os.kill(os.getpid(), signal.SIGKILL)
-        time.sleep(0.01)
+        _clock.sleep(0.01)
     server.shutdown(_Nobody())
 
 

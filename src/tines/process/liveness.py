@@ -32,8 +32,8 @@ import select
 import signal
 import sys
 import threading
-import time
 
+from tines import _clock
 from tines._threads import PlainThread
 
 if sys.platform != "win32":
@@ -194,7 +194,7 @@ def _end_at_end(sentinel: int, group: bool, *, asked: bool) -> None:
     poll.poll()
     if not asked:
         _send(signal.SIGTERM, group)
-    time.sleep(GRACE)
+    _clock.sleep(GRACE)
     _send(signal.SIGKILL, group)
 
 
