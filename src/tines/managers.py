@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from tines import process
+from tines import _clock, process
 from tines._std import standard
 from tines.errors import StartError, describe_exit
 from tines.process import ManagedProcess, current_process
