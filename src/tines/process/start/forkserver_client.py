@@ -22,6 +22,7 @@ from tines._fork import Rank, at_fork
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
 __all__ = [
     "EXIT_CODE",
