@@ -15,6 +15,7 @@ import functools
 import itertools
 import os
 import pickle
+import sys
 import threading
 import weakref
 from collections import deque
@@ -43,6 +44,8 @@ from tines.pool import MaybeEncodingError, Pool
 from tines.pool.options import pool_options
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from tines.pool import AsyncResult
 
 __all__ = ["BrokenExecutorPool", "FutureEncodeError", "FutureLostError", "ProcessPoolExecutor"]
@@ -63,20 +66,30 @@ class BrokenExecutorPool(PoolBrokenError, BrokenProcessPool):
     """The pool gave up: workers cannot start, or die faster than they finish anything."""
 
 
+class _Interrupts:
+    """Whether somebody who waited for a call of an executor was interrupted, as by Ctrl-C."""
+
+    __slots__ = ("seen",)
+
+    def __init__(self) -> None:
+        self.seen = False
+
+
 class _TaskFuture(Future[T]):
     """A future that asks the pool whether its call is running, and can withdraw a queued one."""
 
     _task: AsyncResult[Any] | None = None
+    _interrupts: _Interrupts | None = None
 
     def result(self, timeout: float | None = None) -> T:
         """Return what the call returned, or raise what it raised; see the standard library's."""
-        return super().result() if timeout is None else self._ask(super().result, timeout)
+        return self._ask(super().result, timeout)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Return what the call raised, if it did; see the standard library's."""
-        return super().exception() if timeout is None else self._ask(super().exception, timeout)
+        return self._ask(super().exception, timeout)
 
-    def _ask(self, ask: Callable[[float | None], R], timeout: float) -> R:
+    def _ask(self, ask: Callable[[float | None], R], timeout: float | None) -> R:
         deadline = _clock.deadline_after(timeout)
         while True:
             done = self.done()  # if so, what is raised is the call's own
@@ -85,6 +98,10 @@ class _TaskFuture(Future[T]):
             except FutureTimeout:
                 if done or _clock.passed(deadline):
                     raise
+            except BaseException:
+                if self._interrupts is not None and not self.done():
+                    self._interrupts.seen = True
+                raise
 
     def running(self) -> bool:
         """Return whether a worker is running the call at this moment."""
@@ -146,9 +163,23 @@ def _run_chunk(fn: Callable[..., Any], chunk: list[tuple[Any, ...]]) -> list[Any
 _open: weakref.WeakSet[ProcessPoolExecutor] = weakref.WeakSet()
 
 
+# What ends a program in the midst of what it does, as opposed to an error in it.
+_STOPS = (KeyboardInterrupt, SystemExit)
+
+
+def _cancel(tasks: Iterable[AsyncResult[Any] | None]) -> None:
+    for task in tasks:
+        if task is not None:
+            task.cancel()
+
+
 @atexit.register
 def _finish_at_exit() -> None:
+    ended_by = getattr(sys, "last_type", None)
+    interrupted = isinstance(ended_by, type) and issubclass(ended_by, KeyboardInterrupt)
     for executor in list(_open):
+        if interrupted:
+            executor._withdraw(executor._pending)
         executor.shutdown(wait=True)
     for pool in list(_left):
         pool.close()
@@ -233,6 +264,7 @@ class ProcessPoolExecutor(Executor):
         self._pool: Pool | None = None
         self._shut_down = False
         self._pending: set[_TaskFuture[Any]] = set()
+        self._interrupts = _Interrupts()
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         """Schedule ``fn(*args, **kwargs)`` and return its future.
@@ -260,6 +292,7 @@ class ProcessPoolExecutor(Executor):
             except PoolBrokenError as error:
                 raise _as_the_field_knows_it(error) from error.__cause__
         future._task = task
+        future._interrupts = self._interrupts
         self._pending.add(future)
         future.add_done_callback(self._pending.discard)
         task.add_done_callback(lambda done: _settle(future, done))
@@ -315,8 +348,15 @@ class ProcessPoolExecutor(Executor):
         try:
             while futures:
                 left = None if deadline is None else deadline - _clock.monotonic()
-                # Reversed, to be emptied: what was handed out is nobody's here.
-                results = futures[0].result(left)[::-1]
+                try:
+                    # Reversed, to be emptied: what was handed out is nobody's here.
+                    results = futures[0].result(left)[::-1]
+                except FutureTimeout:
+                    raise
+                except BaseException:
+                    if not futures[0].done():  # interrupted
+                        self._withdraw(futures)
+                    raise
                 futures.popleft()
                 futures.extend(
                     self.submit(_run_chunk, fn, chunk) for chunk in itertools.islice(chunks, 1)
@@ -346,6 +386,24 @@ class ProcessPoolExecutor(Executor):
         if wait:
             pool.join()
             _open.discard(self)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Wait for the calls; what is left of them is cancelled first, if the body was interrupted."""
+        if kind is not None and (self._interrupts.seen or issubclass(kind, _STOPS)):
+            self._withdraw(self._pending)
+        self.shutdown()
+
+    def _withdraw(self, futures: Iterable[Future[Any]]) -> None:
+        """Have calls cancelled, also such as run, by a thread that no signal interrupts."""
+        pool = self._pool
+        tasks = [each._task for each in list(futures) if isinstance(each, _TaskFuture)]
+        if pool is not None and tasks:
+            pool._core.collector.call_later(functools.partial(_cancel, tasks))
 
     def terminate_workers(self) -> None:
         """End the workers at once (3.14); what is pending fails."""

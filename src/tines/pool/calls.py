@@ -74,7 +74,7 @@ class Calls:
         else:
             result = self._displays.map(shown, self._links, pool, *arguments)
         if items:
-            self._links.feeding.begin(result)
+            self._begin(result)
         else:
             result.empty()
         return result
@@ -109,7 +109,7 @@ class Calls:
         shown = self._displays.wanted(progress)
         task_options = self._options.task.changed(dict(options))
         iterator = kind(self._links, pool, func, iterable, chunksize, buffersize, task_options)
-        self._links.feeding.begin(iterator)
+        self._begin(iterator)
         if shown is None:
             return iterator
         return self._displays.iterator(shown, iterator, func, iterable)
@@ -117,3 +117,11 @@ class Calls:
     def _check_open(self) -> None:
         if not self._links.registry.is_open:
             self._links.feeding.refuse()
+
+    def _begin(self, job: MapResult[Any] | IMapIterator[Any]) -> None:
+        """Begin to feed a job; if that is interrupted, nobody gets it, and what was sent is cancelled."""
+        try:
+            self._links.feeding.begin(job)
+        except BaseException:
+            job.withdraw()
+            raise

@@ -136,8 +136,12 @@ class Pool:
         result: ApplyResult[T] = ApplyResult(self._links, self)
         if options or self._task_options is not DEFAULT:
             result.configure(self._task_options.changed(dict(options)), None)
-        self._submit(result, func, args, kwds)
-        return result.get()
+        try:
+            self._submit(result, func, args, kwds)
+            return result.get()
+        except BaseException:
+            result.withdraw()  # if it is not over, this was interrupted
+            raise
 
     def apply_async(
         self,
@@ -177,7 +181,7 @@ class Pool:
         result = self._calls.map(
             self, func, iterable, messages.CHUNK, chunksize, None, progress, options
         )
-        return result.get()
+        return result.get_or_withdraw()
 
     def map_async(
         self,
@@ -209,7 +213,7 @@ class Pool:
         result = self._calls.map(
             self, func, iterable, messages.STAR, chunksize, None, progress, options
         )
-        return result.get()
+        return result.get_or_withdraw()
 
     def starmap_async(
         self,

@@ -76,6 +76,7 @@ class IMapIterator(Waitable, Generic[T]):
     ) -> None:
         self._pool: object = pool  # held until the last result was taken
         self._collector = links.collector
+        self._cancelling = links.cancelling
         self._dispatcher = links.dispatcher
         self._feeding = links.feeding
         self.pressure: Room = links.pressure
@@ -132,7 +133,13 @@ class IMapIterator(Waitable, Generic[T]):
         """
         deadline = _clock.deadline_after(timeout)
         while (outcome := self._look()) is None:
-            if not self._wait(None if deadline is None else deadline - _clock.monotonic()):
+            seconds = None if deadline is None else deadline - _clock.monotonic()
+            try:
+                came = self._wait(seconds)
+            except BaseException:
+                self.withdraw()
+                raise
+            if not came:
                 raise WaitTimeout(f"the next result was not there within {timeout} s")
         good, value = outcome
         if good:
@@ -141,6 +148,10 @@ class IMapIterator(Waitable, Generic[T]):
             raise value
         finally:
             del outcome, value, self
+
+    def withdraw(self) -> None:
+        """Who waited was interrupted: have the rest cancelled, by a thread that nothing interrupts."""
+        self._collector.call_later(lambda: self._cancelling.cancel_job(self))
 
     def _look(self) -> Outcome | None:
         """Return what is next in line, if it is there; see that more is read where that is due."""

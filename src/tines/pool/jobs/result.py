@@ -174,6 +174,23 @@ class ApplyResult(Task, Waitable, Generic[T]):
             links.cancelling.cancel([self])
         return self.cancelled()
 
+    def get_or_withdraw(self) -> T:
+        """As :meth:`get`, for whoever alone knows of it: who is interrupted leaves nothing running."""
+        try:
+            return self.get()
+        except BaseException:
+            self.withdraw()
+            raise
+
+    def withdraw(self) -> None:
+        """Nobody is left to want the outcome: have the call cancelled, if it is not over.
+
+        By the collector thread: in this one the next signal may be about to raise.
+        """
+        links = self._links
+        if links is not None and not self.settled:
+            links.collector.call_later(self.cancel)
+
     def cancelled(self) -> bool:
         """Whether it was cancelled."""
         outcome = self._outcome
