@@ -7,12 +7,16 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import pytest
 
-from channel_tools import RECEIVES, SENDS, blocked_channel, has_length, running
+from channel_tools import RECEIVES, SENDS, blocked_channel, has_length, must, running
 from support.waiting import wait_for
+from tines.errors import QueueShutDown
+from tines.transport import named
 from tines.transport.contract import Transport
+from tines.transport.pipe.state import ChannelState
 
 needs_signals = pytest.mark.skipif(
     not hasattr(signal, "pthread_kill"), reason="signals cannot be sent to a thread here"
@@ -119,3 +123,85 @@ def test_a_signal_handler_may_send(transport: Transport) -> None:
         message = channel.recv(30)
     assert message is not None
     assert bytes(message[2]) == b"from the handler"
+
+
+@needs_signals
+def test_a_handler_may_send_at_any_point_of_a_call(transport: Transport) -> None:
+    """Everything arrives once, and what the program itself sends stays in order."""
+    channel = transport.channel()
+    sent = 0
+
+    def handler(*_: object) -> None:
+        nonlocal sent
+        sent += 1
+        channel.send(b"", tag=2**32 + sent)
+
+    previous = signal.signal(signal.SIGVTALRM, handler)
+    signal.setitimer(signal.ITIMER_VIRTUAL, 0.002, 0.002)
+    own, from_handler = [], []
+    try:
+        for turn in range(10_000):
+            channel.send(b"", tag=turn)
+            tag = must(channel.recv(30.0))[1]
+            (from_handler if tag > 2**32 else own).append(tag)
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, previous)
+    while len(own) + len(from_handler) < 10_000 + sent:
+        tag = must(channel.recv(30.0))[1]
+        (from_handler if tag > 2**32 else own).append(tag)
+    assert own == list(range(10_000))
+    assert sent and from_handler == [2**32 + number for number in range(1, sent + 1)]
+    channel.close()
+
+
+def test_what_comes_in_the_midst_of_a_step_is_done_after_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    channel = named("pipe").channel(max_items=3)
+    channel.send(b"first")
+    inside: list[object] = []
+    take = ChannelState._take
+
+    def interrupted(*arguments: Any) -> Any:
+        monkeypatch.undo()
+        inside.append(channel.recv(0))
+        with pytest.raises(RuntimeError, match="nothing could end the wait"):
+            channel.recv(1.0)
+        ticket = channel.send(b"second")
+        inside.append(channel.revoke(ticket))
+        channel.task_done()
+        return take(*arguments)
+
+    monkeypatch.setattr(ChannelState, "_take", interrupted)
+    assert must(channel.recv(0))[2] == b"first"
+    assert inside == [None, False]
+    channel.send(b"third")
+    assert [bytes(must(channel.recv(0))[2]) for _ in range(2)] == [b"second", b"third"]
+    for _ in range(2):
+        channel.task_done()
+    assert channel.join(0)
+    channel.close()
+
+
+def test_what_comes_in_the_midst_of_a_step_keeps_to_the_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    channel = named("pipe").channel(max_items=1)
+    admit = ChannelState._admit
+
+    def interrupted(*arguments: Any) -> Any:
+        monkeypatch.undo()
+        done = admit(*arguments)
+        assert channel.send(b"no room", timeout=0) == -1
+        with pytest.raises(RuntimeError, match="nothing could end the wait"):
+            channel.send(b"no room")
+        channel.shutdown()
+        return done
+
+    monkeypatch.setattr(ChannelState, "_admit", interrupted)
+    channel.send(b"first")
+    assert must(channel.recv(0))[2] == b"first"
+    with pytest.raises(QueueShutDown):
+        channel.recv(30.0)
+    channel.close()

@@ -5,9 +5,11 @@ state directly, under ``Broker.lock``; other processes speak to it over stream s
 each of their threads that ever called, so that a process which dies breaks only its own. No socket
 of the broker blocks, and what a slow or stopped client does not read waits in its own buffer.
 
-Locks: ``lock`` is the only one here. It is held for short, non-blocking steps, is re-entrant (a
-signal handler may send), and no other lock is taken under it. A finalizer must not take it: it
-calls :meth:`Broker.wake`, and the thread does the rest.
+Locks: ``lock`` is the only one here. It is held for short, non-blocking steps, and no other lock is
+taken under it. It is re-entrant: a signal handler, or ``__del__``, may call in the midst of such a step of
+its own thread. What it then asks for is not done on a state that is half changed, but left in ``late``
+for the thread, or for who comes next (see ``local``). A finalizer of ours must not take the lock: it calls
+:meth:`Broker.wake`, and the thread does the rest.
 
 Lifetime of a channel: it lives while somebody is in its ``holders``:
 
@@ -30,15 +32,17 @@ import secrets
 import selectors
 import shutil
 import socket
+import struct
 import sys
 import tempfile
 import threading
+from collections import deque
 from collections.abc import Callable
 from multiprocessing import process as _process
 from multiprocessing.util import Finalize
 
 from tines import _clock
-from tines.errors import TransportError
+from tines.errors import QueueShutDown, TransportError
 from tines.transport.contract import Buffer
 from tines.transport.pipe.peer import Peer
 from tines.transport.pipe.state import ChannelState
@@ -52,9 +56,16 @@ LOCAL = "local"
 
 _log = logging.getLogger("tines.transport")
 
+_CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
+
 # How many may connect before the thread comes to them. Beyond that who connects with a time limit is
 # refused at once, and all workers of a large pool may come in the moment in which the owner is busy.
 BACKLOG = 4096
+
+# Who has connected and not yet proved that it belongs to the program: so many at a time at most, in which
+# all workers of a large pool find room, and for so long. Other users' processes are refused at once.
+STRANGERS = 1024
+HANDSHAKE_SECONDS = 30.0
 
 # With no descriptor left a waiting connection cannot be accepted; look again after this long.
 _ACCEPT_AGAIN = 0.5
@@ -131,6 +142,8 @@ class Broker:
         self._numbers = itertools.count(1)
         self._changed: set[Peer] = set()
         self._arrived: list[_Lifeline] = []
+        self._strangers: list[Peer] = []
+        self._late: deque[Callable[[], object]] = deque()
         try:
             _load_what_ends_threads()
             self.selector = selectors.DefaultSelector()
@@ -146,6 +159,26 @@ class Broker:
             raise TransportError(f"this process cannot serve channels: {error}") from error
 
     # For the owner's threads.
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether this thread is in the midst of a step under the lock, and something came between."""
+        # As ``threading.Condition`` asks it.
+        return bool(self.lock._is_owned())  # type: ignore[attr-defined]
+
+    def do_late(self, step: Callable[[], object]) -> None:
+        """Have a step done under the lock as soon as what was interrupted is through."""
+        self._late.append(step)
+        self.wake()
+
+    def catch_up(self) -> None:
+        """Do what was left for later, in order. Under the lock."""
+        while self._late:
+            step = self._late.popleft()
+            try:
+                step()
+            except (QueueShutDown, ValueError) as error:
+                _log.warning("a call of a signal handler or finalizer came too late: %s", error)
 
     def wake(self) -> None:
         """Let the thread look again. Takes no lock: finalizers call it."""
@@ -239,6 +272,7 @@ class Broker:
         while True:
             self._sweep()
             with self.lock:
+                self.catch_up()
                 self._apply_changes()
                 timeout = self._timers.remaining()
             events = self.selector.select(timeout)
@@ -286,10 +320,25 @@ class Broker:
         sock.setblocking(False)
         if sock.family != getattr(socket, "AF_UNIX", None):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if not _may_speak(sock):
+            _log.warning("a process of another user wanted to use a channel, and was refused")
+            sock.close()
+            return
         peer = Peer(self, sock)
         self.peers.add(peer)
         self.selector.register(sock, selectors.EVENT_READ, peer.ready)
+        self._strangers.append(peer)
+        self._admit_strangers()
         peer.greet()
+        self._timers.add(_clock.monotonic() + HANDSHAKE_SECONDS, peer.give_up_on)
+
+    def _admit_strangers(self) -> None:
+        """Where too many have not proved themselves, those go that have had the longest time for it."""
+        strangers = [peer for peer in self._strangers if peer.is_stranger]
+        most = min(STRANGERS, _descriptors() // 2)
+        for peer in strangers[:-most]:
+            peer.fail()
+        self._strangers = strangers[-most:]
 
     def _accept_again(self, now: float) -> None:
         self.selector.register(self._listener, selectors.EVENT_READ, self._accept)
@@ -298,6 +347,42 @@ class Broker:
         with contextlib.suppress(BlockingIOError):
             while self._wake_in.recv(4096):
                 pass
+
+
+def _may_speak(sock: socket.socket) -> bool:
+    """Whether who has connected is of this user, or root, or a child of ours that has changed its user.
+
+    Where the system does not say, a folder keeps others out, or they have to be let in.
+    """
+    if not hasattr(socket, "SO_PEERCRED") or sock.family != socket.AF_UNIX:
+        return True
+    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid, user, _ = _CREDENTIALS.unpack(credentials)
+    return user in (0, os.geteuid()) or _descends(pid)
+
+
+def _descends(pid: int) -> bool:
+    """Whether a process is a child of this one, or of a child."""
+    own = os.getpid()
+    for _ in range(100):
+        if pid <= 1 or pid == own:
+            break
+        try:
+            with open(f"/proc/{pid}/stat", "rb") as file:
+                pid = int(file.read().rpartition(b")")[2].split()[1])
+        except (OSError, ValueError, IndexError):
+            return False
+    return pid == own
+
+
+def _descriptors() -> int:
+    """Return how many descriptors this process may have."""
+    if sys.platform == "win32":
+        return 2 * STRANGERS
+    import resource
+
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return 2 * STRANGERS if limit == resource.RLIM_INFINITY else int(limit)
 
 
 def _load_what_ends_threads() -> None:

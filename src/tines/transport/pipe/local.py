@@ -1,4 +1,9 @@
-"""A channel in the process that owns it: the state itself, under the broker's lock, no socket."""
+"""A channel in the process that owns it: the state itself, under the broker's lock, no socket.
+
+A signal handler, or ``__del__``, may call in the midst of a call of the same thread. What it sends is then
+sent when that call is through, before whatever this process sends next; it cannot receive just then, and
+must not wait: nobody could end the wait.
+"""
 
 from __future__ import annotations
 
@@ -40,6 +45,17 @@ class _Gate:
 
     def _stretch(self, seconds: float | None) -> bool:
         return self._lock.acquire(timeout=-1 if seconds is None else seconds)
+
+
+LATE = (1 << 63) - 1
+"""The ticket of what is sent later: it cannot be taken back."""
+
+
+def _would_hang(what: str) -> RuntimeError:
+    return RuntimeError(
+        f"a signal handler, or __del__, wants to wait for {what}, and has interrupted this thread in the "
+        "midst of a call to a queue: nothing could end the wait. Do not wait there"
+    )
 
 
 def _nobody(waiter: Waiter) -> None:
@@ -104,7 +120,10 @@ class Local:
     def send(self, parcels: Sequence[Parcel], timeout: float) -> int:
         """Send in order; return how many were, and set the ticket of each of them."""
         sender = Sender(_nobody, parcels)
+        if self._broker.interrupted:
+            return self._send_late(sender, timeout)
         with self._lock:
+            self._broker.catch_up()
             if self._state.send(sender) or timeout <= 0:
                 return sender.position
             gate = _Gate()
@@ -113,9 +132,26 @@ class Local:
         self._wait(gate, sender, timeout, "nothing can be sent any more")
         return sender.position
 
+    def _send_late(self, sender: Sender, timeout: float) -> int:
+        if self._state.is_shut:
+            raise QueueShutDown("the channel was shut down: nothing can be sent any more")
+        if self._state.full:
+            if timeout > 0:
+                raise _would_hang("room in it")
+            return 0
+        for parcel in sender.parcels:
+            parcel.ticket = LATE
+        self._broker.do_late(lambda: self._state.send_all(sender))
+        return len(sender.parcels)
+
     def receive(self, limit: int, timeout: float, lease: int) -> tuple[list[Parcel], int]:
         """Take up to ``limit`` parcels; also return how many remain."""
+        if self._broker.interrupted:
+            if timeout > 0:
+                raise _would_hang("a message")
+            return [], 1
         with self._lock:
+            self._broker.catch_up()
             parcels = self._state.receive(limit, lease)
             if parcels or timeout <= 0:
                 return parcels, 1
@@ -148,7 +184,10 @@ class Local:
 
     def revoke(self, ticket: int) -> bool:
         """See the contract."""
+        if self._broker.interrupted:
+            return False
         with self._lock:
+            self._broker.catch_up()
             return self._state.revoke(ticket)
 
     def lease(self, index: int) -> Lease | None:
@@ -178,11 +217,17 @@ class Local:
 
     def task_done(self) -> None:
         """See the contract."""
+        if self._broker.interrupted:
+            self._broker.do_late(self._state.task_done)
+            return
         with self._lock:
+            self._broker.catch_up()
             self._state.task_done()
 
     def join(self, timeout: float) -> bool:
         """See the contract."""
+        if self._broker.interrupted and timeout > 0:
+            raise _would_hang("all to be done")
         with self._lock:
             if self._state.finished or timeout <= 0:
                 return self._state.finished
@@ -194,7 +239,11 @@ class Local:
 
     def shutdown(self, immediate: bool) -> None:
         """See the contract."""
+        if self._broker.interrupted:
+            self._broker.do_late(lambda: self._state.shut_down(immediate))
+            return
         with self._lock:
+            self._broker.catch_up()
             self._state.shut_down(immediate)
 
     def statistics(self) -> tuple[ChannelStatistics, bool]:

@@ -101,6 +101,16 @@ class Peer:
         """Write the first frame."""
         self.answer(Frame(Op.HELLO, parts=[self._nonce]))
 
+    @property
+    def is_stranger(self) -> bool:
+        """Whether it has not proved yet that it belongs to the program."""
+        return not (self._decoder.trusted or self.broken)
+
+    def give_up_on(self, now: float) -> None:
+        """The time for that is over."""
+        if self.is_stranger:
+            self.fail()
+
     def ready(self, mask: int) -> None:
         """The socket can be read or written."""
         if not self.broken:

@@ -84,6 +84,19 @@ class ChannelState:
                     self._settle()
         return sender.position == len(sender.parcels)
 
+    def send_all(self, sender: Sender) -> None:
+        """Admit everything, also beyond the bounds: what was accepted before, and could not be sent then.
+
+        Raises:
+            QueueShutDown: no sends any more.
+        """
+        if self._shut:
+            raise QueueShutDown("the channel was shut down: nothing can be sent any more")
+        for parcel in sender.parcels[sender.position :]:
+            self._accept(parcel)
+        sender.position = len(sender.parcels)
+        self._settle()
+
     def _fits(self, parcel: Parcel) -> bool:
         if self._max_items and len(self._pending) >= self._max_items:
             return False
@@ -97,15 +110,17 @@ class ChannelState:
         before = position = sender.position
         parcels = sender.parcels
         while position < len(parcels) and self._fits(parcels[position]):
-            parcel = parcels[position]
-            parcel.ticket = self._sent
-            self._pending[self._sent] = parcel
-            self._sent += 1
-            self._bytes += parcel.size
-            self._unfinished += 1
+            self._accept(parcels[position])
             position += 1
         sender.position = position
         return position > before
+
+    def _accept(self, parcel: Parcel) -> None:
+        parcel.ticket = self._sent
+        self._pending[self._sent] = parcel
+        self._sent += 1
+        self._bytes += parcel.size
+        self._unfinished += 1
 
     def park_sender(self, sender: Sender) -> None:
         """Queue a sender that :meth:`send` could not finish."""
@@ -306,6 +321,11 @@ class ChannelState:
         """Stop that."""
         if hint in self._hints:
             self._hints.remove(hint)
+
+    @property
+    def is_shut(self) -> bool:
+        """Whether nothing can be sent any more."""
+        return self._shut
 
     @property
     def readable(self) -> bool:
