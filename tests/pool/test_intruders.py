@@ -24,8 +24,8 @@ from pool_tasks import (
 from pool_tools import MakePool
 from support.waiting import PATIENCE
 from tines.errors import DecodeError
-from tines.pool.displays import Displays
 from tines.pool.jobs.failures import Unfetched
+from tines.pool.progress import Displays
 
 
 def test_a_result_of_a_map_that_exits_where_it_is_unpickled(make: MakePool) -> None:

@@ -11,7 +11,7 @@ To read it, bottom-up; each room opens with a map of its own::
     ports       what the parts of a pool ask of each other
     jobs/       what callers hold: results, maps, iterators
     runtime/    threads and effects: sending, collecting, watching over workers, the end
-    progress    how calls are shown (with ``displays``)
+    progress    how calls are shown
     calls       how maps and iterators begin
     facade      ``Pool``: what can be asked of a pool, and when
     threadpool  ``ThreadPool``: the standard library's, and an instance of ``Pool``

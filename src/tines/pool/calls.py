@@ -13,11 +13,11 @@ from tines._arguments import check_function, check_iterable, whole_number
 from tines.pool.jobs.map import MapResult
 
 if TYPE_CHECKING:
-    from tines.pool.displays import Displays
     from tines.pool.jobs.imap import IMapIterator
     from tines.pool.jobs.result import Callbacks
     from tines.pool.options import PoolOptions
     from tines.pool.ports import Links
+    from tines.pool.progress import Displays
     from tines.progress.options import ProgressArgument
 
 __all__ = ["Calls"]

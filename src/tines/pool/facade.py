@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tines import _created, engines
 from tines._arguments import check_context, check_initializer, whole_number
 from tines.pool.calls import Calls
-from tines.pool.displays import Displays
 from tines.pool.jobs.imap import IMapIterator, IMapUnorderedIterator
 from tines.pool.jobs.map import MapResult
 from tines.pool.jobs.result import ApplyResult, AsyncResult, Callbacks
@@ -24,6 +23,7 @@ from tines.pool.options import (
     TaskKeywords,
     pool_options,
 )
+from tines.pool.progress import Displays
 from tines.pool.runtime.core import Core
 from tines.pool.runtime.statistics import PoolStatistics
 from tines.pool.scheduler.phase import Phase

@@ -1,8 +1,10 @@
-"""Calls whose progress is shown; only made when it is.
+"""Calls whose progress is shown, and the bars of those that are; next to nothing for the rest.
 
 A map tells its bar when it is over. An iterator's bar belongs to what the consumer holds, which stands
 before the iterator of the pool: that one lives for as long as there is work for it, but when the
 consumer has left, nothing is to be shown any more.
+
+What draws (``tines.progress``) is imported by the first call that is shown.
 """
 
 from __future__ import annotations
@@ -16,13 +18,74 @@ from tines.errors import WaitTimeout
 from tines.pool.jobs.map import MapResult
 from tines.pool.jobs.result import ApplyResult
 from tines.progress.contract import Counts
-from tines.progress.live import Bar, show
-from tines.progress.options import ProgressOptions, choose
 
 if TYPE_CHECKING:
     from tines.pool.jobs.imap import IMapIterator
+    from tines.pool.ports import Links
+    from tines.progress.live import Bar
+    from tines.progress.options import ProgressArgument, ProgressOptions
 
-__all__ = ["Group", "ShownIterator", "ShownMapResult", "label_of", "length", "watch"]
+__all__ = ["Displays", "Group", "ShownIterator", "ShownMapResult", "label_of", "length", "watch"]
+
+
+class Displays:
+    """See the module. Any thread may call.
+
+    Args:
+        progress: What holds for calls that do not say otherwise.
+
+    Raises:
+        TypeError: ``progress`` is not understood.
+    """
+
+    def __init__(self, progress: ProgressArgument) -> None:
+        self._default = progress
+        # By id. No ``WeakSet``, which must not grow while another thread goes through it; and no lock,
+        # which a thread may hold when another one forks.
+        self._bars: dict[int, weakref.ref[Bar]] = {}
+        self.wanted(None)
+
+    def wanted(self, progress: ProgressArgument) -> ProgressOptions | None:
+        """Return how a call is to be shown, ``None`` if it is not."""
+        if progress is None:
+            progress = self._default
+        if progress is None or progress is False:
+            return None
+        from tines.progress.options import choose
+
+        return choose(progress)
+
+    def map(
+        self, shown: ProgressOptions, links: Links, pool: object, func: Any, *arguments: Any
+    ) -> MapResult[Any]:
+        """Return the result of a map that is shown."""
+        result = ShownMapResult(links, pool, func, *arguments)
+        self.add(result.show(shown, label_of(func)))
+        return result
+
+    def iterator(
+        self,
+        shown: ProgressOptions,
+        iterator: IMapIterator[Any],
+        func: Any,
+        iterable: Iterable[Any],
+    ) -> IMapIterator[Any]:
+        """Return what stands before an iterator that is shown."""
+        shown_iterator = ShownIterator(iterator, shown, label_of(func), length(iterable))
+        self.add(shown_iterator.bar)
+        return shown_iterator  # type: ignore[return-value]
+
+    def add(self, bar: Bar) -> None:
+        """Have a bar closed at the end of the pool, if it is there by then."""
+        bars, key = self._bars, id(bar)
+        bars[key] = weakref.ref(bar, lambda _: bars.pop(key, None))
+
+    def close(self) -> None:
+        """Nothing runs any more, so nothing is shown any more."""
+        for reference in self._bars.copy().values():
+            bar = reference()
+            if bar is not None:
+                bar.close()
 
 
 def label_of(func: Any) -> str:
@@ -48,6 +111,8 @@ class ShownMapResult(MapResult[Any]):
 
     def show(self, options: ProgressOptions, name: str) -> Bar:
         """Show it. Before it begins, so that its end cannot be missed."""
+        from tines.progress.live import show
+
         self.bar = show(self, options, name)
         return self.bar
 
@@ -92,6 +157,8 @@ class ShownIterator:
     def __init__(
         self, inner: IMapIterator[Any], options: ProgressOptions, name: str, total: int | None
     ) -> None:
+        from tines.progress.live import show
+
         self._inner = inner
         self._raised = raised = _Raised(inner)
         self.bar = show(raised, options, name, total, consumed=True)
@@ -195,6 +262,9 @@ def watch(
             raise TypeError(
                 f"results must be what apply_async() or map_async() returned; {result!r} is not"
             )
+    from tines.progress.live import show
+    from tines.progress.options import choose
+
     options = choose(progress)
     if options is None:
         yield group
