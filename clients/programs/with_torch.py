@@ -27,9 +27,10 @@ class Stream(IterableDataset):
         return iter(range(info.id, 20, info.num_workers))
 
 
-def double(tensor, queue):
+def double(tensor, queue, received):
     tensor.mul_(2)
     queue.put(tensor[:2].clone())
+    received.wait(60)
 
 
 if __name__ == "__main__":
@@ -46,8 +47,10 @@ if __name__ == "__main__":
         print("error:", str(error).splitlines()[0])
     context = torch.multiprocessing.get_context(method)
     shared, queue = torch.ones(4).share_memory_(), context.Queue()
-    process = context.Process(target=double, args=(shared, queue))
+    received = context.Event()
+    process = context.Process(target=double, args=(shared, queue, received))
     process.start()
     print(queue.get(timeout=60).tolist())
+    received.set()
     process.join()
     print(shared.tolist(), process.exitcode)
