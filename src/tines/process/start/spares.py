@@ -18,6 +18,7 @@ down, a system without pidfds, and a program that starts otherwise than by ``pyt
 
 from __future__ import annotations
 
+import atexit
 import collections
 import contextlib
 import os
@@ -184,8 +185,8 @@ def _decide() -> None:
     can_be = popen.HAVE_PIDFD and interpreter.own_command_line()
     _wanted = asked_for and can_be and available_cpus() > 1
     if _wanted:
-        # At exit, when the children were joined.
-        util.Finalize(None, stop, exitpriority=-100)
+        # Not among multiprocessing's finalizers: programs look at what a start adds to those.
+        atexit.register(stop)
 
 
 def stop() -> None:
