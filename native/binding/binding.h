@@ -5,6 +5,7 @@
  *   Block     a received buffer: writable, this process's own, given back with the last view of it
  *   Reference a ring or a primitive on its way in a message
  *   Lock, Flag, Waiters   what programs synchronise with (synchronize/native.py wraps them)
+ *   Memory    bytes that all processes read and write (sharedctypes.py)
  *   Encoder   the fast path of pickling
  *
  * Whatever sleeps does so without the GIL, in stretches, and looks for signals in between.
@@ -26,7 +27,7 @@ typedef struct sync_object sync_object;
 
 typedef struct {
     PyTypeObject *segment_type, *ring_type, *block_type, *reference_type, *ticking_type,
-        *encoder_type, *lock_type, *flag_type, *waiters_type;
+        *encoder_type, *lock_type, *flag_type, *waiters_type, *memory_type;
     PyObject *shut_down_error; /* tines.errors.QueueShutDown */
     PyObject *transport_error; /* tines.errors.TransportError */
     PyObject *no_buffers;      /* () */
@@ -99,7 +100,7 @@ void syncs_before_fork(module_state *state);
 void syncs_after_fork_in_child(module_state *state);
 
 extern PyType_Spec segment_spec, ring_spec, block_spec, reference_spec, ticking_spec, encoder_spec;
-extern PyType_Spec lock_spec, flag_spec, waiters_spec;
+extern PyType_Spec lock_spec, flag_spec, waiters_spec, memory_spec;
 PyObject *segment_create(module_state *state, uint64_t size);
 PyObject *segment_attach(module_state *state, int fd);
 PyObject *ticking_new(module_state *state, PyObject *ring, PyObject *iterable, tn_lease *lease);

@@ -157,9 +157,10 @@ static int execute(PyObject *module) {
     state->lock_type = add_type(module, &lock_spec);
     state->flag_type = add_type(module, &flag_spec);
     state->waiters_type = add_type(module, &waiters_spec);
+    state->memory_type = add_type(module, &memory_spec);
     if (!state->segment_type || !state->ring_type || !state->block_type || !state->reference_type ||
         !state->ticking_type || !state->encoder_type || !state->lock_type || !state->flag_type ||
-        !state->waiters_type) {
+        !state->waiters_type || !state->memory_type) {
         return -1;
     }
     return add_constants(module);

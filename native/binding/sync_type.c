@@ -1,4 +1,4 @@
-/* Lock, Flag and Waiters: the primitives of native/core/primitives.h and waiters.h.
+/* Lock, Flag, Waiters and Memory: the primitives of native/core/primitives.h and waiters.h.
  *
  * What is free is taken with the GIL held; whatever sleeps lets go of it, in stretches, and looks for
  * signals in between. */
@@ -21,6 +21,7 @@ PyObject *sync_wrap(module_state *state, segment_object *segment, tn_sync sync,
                     uint32_t reference) {
     PyTypeObject *type = sync.kind == TN_FLAG      ? state->flag_type
                          : sync.kind == TN_WAITERS ? state->waiters_type
+                         : sync.kind == TN_MEMORY  ? state->memory_type
                                                    : state->lock_type;
     sync_object *self = PyObject_New(sync_object, type);
     if (self == NULL) {
@@ -422,6 +423,18 @@ static PyMethodDef waiters_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
+/* ---- Memory ---- */
+
+static int memory_getbuffer(sync_object *self, Py_buffer *view, int flags) {
+    return PyBuffer_FillInfo(view, (PyObject *)self, tn_sync_memory(&self->sync),
+                             (Py_ssize_t)self->sync.limit, 0, flags);
+}
+
+static PyMethodDef memory_methods[] = {
+    PASSED_ON,
+    {NULL, NULL, 0, NULL},
+};
+
 #define SPEC(prefix, title, ...)                                                                   \
     static PyType_Slot prefix##_slots[] = {                                                        \
         {Py_tp_dealloc, sync_dealloc},                                                             \
@@ -439,3 +452,4 @@ static PyMethodDef waiters_methods[] = {
 SPEC(lock, "Lock", {Py_tp_getset, lock_properties}, );
 SPEC(flag, "Flag", );
 SPEC(waiters, "Waiters", );
+SPEC(memory, "Memory", {Py_bf_getbuffer, memory_getbuffer}, );

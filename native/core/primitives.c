@@ -16,17 +16,26 @@ static tn_primitive *body_of(const tn_sync *sync) {
 
 /* ---- making and opening ---- */
 
+/* Where the bytes of MEMORY begin: behind the head, at a cache line. */
+enum { MEMORY_AT = (sizeof(tn_primitive_head) + TN_CACHE_LINE - 1) & ~(TN_CACHE_LINE - 1) };
+
+uint8_t *tn_sync_memory(const tn_sync *sync) {
+    return (uint8_t *)sync->head + MEMORY_AT;
+}
+
 static uint64_t words_of(tn_kind kind, uint64_t limit) {
     return kind == TN_LOCK || kind == TN_RLOCK ? 1 : kind == TN_OWNED ? limit : 0;
 }
 
 static uint64_t size_of(tn_kind kind, uint64_t limit) {
     if (kind == TN_WAITERS) return sizeof(tn_waiters) + limit * sizeof(tn_waiter);
+    if (kind == TN_MEMORY) return MEMORY_AT + limit;
     return sizeof(tn_primitive) + words_of(kind, limit) * sizeof(uint64_t);
 }
 
 static bool is_sound(uint32_t kind, uint64_t limit) {
-    if (kind < TN_LOCK || kind > TN_WAITERS) return false;
+    if (kind < TN_LOCK || kind > TN_MEMORY) return false;
+    if (kind == TN_MEMORY) return limit <= TN_MOST_MEMORY;
     if (kind == TN_WAITERS) return limit == TN_MOST_WAITERS;
     return kind != TN_OWNED || limit <= TN_MOST_TOKENS;
 }

@@ -9,6 +9,7 @@
  *   OWNED      a semaphore of `limit` such words: a token belongs to the process that took it
  *   SEMAPHORE  a plain count: who took a token is not known, so what a dead process took is gone
  *   FLAG       set or not; whoever waited when it was set has seen that, also if it was cleared since
+ *   MEMORY     `limit` bytes that all who have it read and write as they like
  *
  * Death. A word names its holder (segment.h), and one compare-and-swap takes it and writes who has it.
  * Whoever does not get it looks whether the holder lives: always whether it was swept, and one of all
@@ -39,14 +40,16 @@ typedef enum {
     TN_SEMAPHORE,
     TN_FLAG,
     TN_WAITERS, /* waiters.h */
+    TN_MEMORY,
 } tn_kind;
 
 #define TN_PRIMITIVE_MAGIC UINT32_C(0x4b434f4c) /* "LOCK" */
 #define TN_MOST_TOKENS 1024                     /* of an OWNED one */
+#define TN_MOST_MEMORY (UINT64_C(1) << 46)
 
 typedef struct {
     uint32_t magic, kind;
-    uint64_t limit;            /* tokens at the most; for WAITERS, places */
+    uint64_t limit;            /* tokens at the most; for WAITERS, places; for MEMORY, bytes */
     _Atomic uint32_t deaths;   /* how often something was taken over from the dead */
     _Atomic int64_t last_look; /* at whether the holders live */
     tn_event changed;          /* something was released, or set */
@@ -89,6 +92,8 @@ tn_taken tn_sync_look(const tn_sync *sync);
 tn_taken tn_sync_acquire(const tn_sync *sync, int64_t deadline);
 /* TN_TOO_MANY: it was not held, or is at its limit. TN_NOT_HOLDER: not by this thread or process. */
 tn_result tn_sync_release(const tn_sync *sync);
+
+uint8_t *tn_sync_memory(const tn_sync *sync); /* MEMORY: the first of its bytes */
 
 bool tn_sync_is_mine(const tn_sync *sync); /* LOCK, RLOCK: held by this thread */
 /* How often this process would have to release it (RLOCK: its depth). */

@@ -98,6 +98,32 @@ class BaseContext(_std.BaseContext):
 
         return JoinableQueue(maxsize, max_bytes=max_bytes, ctx=self.get_context())
 
+    def RawValue(self, typecode_or_type: Any, *args: Any) -> Any:  # noqa: N802
+        """Return a ctypes object in memory that processes share."""
+        from tines.sharedctypes import RawValue
+
+        return RawValue(typecode_or_type, *args)
+
+    def RawArray(self, typecode_or_type: Any, size_or_initializer: Any) -> Any:  # noqa: N802
+        """Return a ctypes array in memory that processes share."""
+        from tines.sharedctypes import RawArray
+
+        return RawArray(typecode_or_type, size_or_initializer)
+
+    def Value(self, typecode_or_type: Any, *args: Any, lock: Any = True) -> Any:  # noqa: N802
+        """Return a :meth:`RawValue` with a lock around it."""
+        from tines.sharedctypes import Value
+
+        return Value(typecode_or_type, *args, lock=lock, ctx=self.get_context())
+
+    def Array(  # noqa: N802
+        self, typecode_or_type: Any, size_or_initializer: Any, *, lock: Any = True
+    ) -> Any:
+        """Return a :meth:`RawArray` with a lock around it."""
+        from tines.sharedctypes import Array
+
+        return Array(typecode_or_type, size_or_initializer, lock=lock, ctx=self.get_context())
+
     def SimpleQueue(self) -> SimpleQueue[Any]:  # type: ignore[override]  # noqa: N802
         """Return a queue with ``put()``, ``get()`` and ``empty()`` only."""
         from tines.queues import SimpleQueue

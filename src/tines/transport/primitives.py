@@ -1,4 +1,4 @@
-"""Primitives of the ring transport: locks, flags and lists of waiters in the program's segment.
+"""Primitives of the ring transport: locks, flags, lists of waiters and memory in the program's segment.
 
 They are made here, and travel as channels do (:mod:`tines.transport.ring`): by fork, as arguments of a
 process, through queues and pools. What they promise is in ``native/core/primitives.h`` and
@@ -27,6 +27,7 @@ class Kind(enum.IntEnum):
     SEMAPHORE = 4
     FLAG = 5
     WAITERS = 6
+    MEMORY = 7
 
 
 class Verdict(enum.IntEnum):
@@ -40,7 +41,7 @@ class Verdict(enum.IntEnum):
 
 
 def make(kind: Kind, value: int = 0, limit: int = 0) -> Any:
-    """Make a native ``Lock``, ``Flag`` or ``Waiters``, with ``value`` of ``limit`` tokens."""
+    """Make a native ``Lock``, ``Flag`` or ``Waiters``, with ``value`` of ``limit`` tokens, or ``Memory``."""
     return ring._program.home().primitive(kind, value, limit)
 
 

@@ -52,7 +52,7 @@ def mark(buffers: Sequence[Buffer]) -> Sequence[Buffer]:
 
 def is_marked(buffers: Sequence[Buffer]) -> bool:
     """Whether :func:`mark` made them: no other buffer out of band is empty."""
-    return bool(buffers) and len(buffers[-1]) == 0 and type(buffers[-1]) is not _Held
+    return bool(buffers) and memoryview(buffers[-1]).nbytes == 0 and type(buffers[-1]) is not _Held
 
 
 def opened(load: Callable[[], Any]) -> tuple[Buffer, Sequence[Buffer]]:
