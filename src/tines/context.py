@@ -328,15 +328,14 @@ if sys.platform != "win32":
     __all__ += ["ForkContext", "ForkProcess", "ForkServerContext", "ForkServerProcess"]
 
 
-def _local_engine(context: Any) -> Engine:
+def _local_engine(
+    context: Any, make: Callable[..., Any] | None = None, name: str | None = None
+) -> Engine:
     """Return what starts workers on this machine."""
     from tines.engines.local import LocalEngine
 
-    if context is None:
-        from tines import process
-
-        return LocalEngine(process, _get_start_method())
-    return LocalEngine(context, context.get_start_method())
+    context = default.get_context() if context is None else context
+    return LocalEngine(context, context.get_start_method(), make, name)
 
 
 engines.set_default(_local_engine)

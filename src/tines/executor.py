@@ -154,6 +154,12 @@ def _as_the_field_knows_it(error: BaseException) -> BaseException:
     return known
 
 
+class ExecutorPool(Pool):
+    """The pool of an executor: its processes are called what an executor's are in the standard library."""
+
+    _worker_name = "Process"
+
+
 def _run_chunk(fn: Callable[..., Any], chunk: list[tuple[Any, ...]]) -> list[Any]:
     return [fn(*arguments) for arguments in chunk]
 
@@ -252,7 +258,7 @@ class ProcessPoolExecutor(Executor):
         # No lambda: it would refer to this object, and an executor that nobody holds any more would
         # keep its workers until the cycle is found.
         self._make_pool = functools.partial(
-            Pool,
+            ExecutorPool,
             self._max_workers,
             initializer,
             initargs,
@@ -404,6 +410,29 @@ class ProcessPoolExecutor(Executor):
         tasks = [each._task for each in list(futures) if isinstance(each, _TaskFuture)]
         if pool is not None and tasks:
             pool._core.collector.call_later(functools.partial(_cancel, tasks))
+
+    # Private names of the standard library's that programs reach for, to read.
+
+    @property
+    def _processes(self) -> dict[int, Any]:
+        """The workers that there are, by process id."""
+        workers = () if self._pool is None else self._pool._pool
+        return {worker.pid: worker for worker in workers}
+
+    @property
+    def _broken(self) -> str | bool:
+        """Why nothing more is done; ``False`` while things are well."""
+        broken = None if self._pool is None else self._pool._core.state.broken
+        return False if broken is None else f"the pool gave up: {broken.reason}"
+
+    @property
+    def _shutdown_thread(self) -> bool:
+        return self._shut_down
+
+    @property
+    def _pending_work_items(self) -> dict[int, Future[Any]]:
+        """The futures that are not done, each under some number."""
+        return {id(future): future for future in list(self._pending)}
 
     def terminate_workers(self) -> None:
         """End the workers at once (3.14); what is pending fails."""

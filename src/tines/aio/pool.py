@@ -158,6 +158,34 @@ class Pool:
         """Iterate over the results as they come; otherwise as :meth:`imap`."""
         return self._imap(False, func, iterable, chunksize, buffersize, progress, options)
 
+    def istarmap(
+        self,
+        func: Callable[..., Any],
+        iterable: Iterable[Iterable[Any]] | AsyncIterable[Iterable[Any]],
+        chunksize: int = 1,
+        *,
+        buffersize: int | None = None,
+        progress: ProgressArgument = None,
+        **options: Any,
+    ) -> ResultIterator:
+        """Iterate over ``func(*item)`` for each item in order; otherwise as :meth:`imap`."""
+        arguments = (func, iterable, chunksize, buffersize, progress, options)
+        return self._imap(True, *arguments, star=True)
+
+    def istarmap_unordered(
+        self,
+        func: Callable[..., Any],
+        iterable: Iterable[Iterable[Any]] | AsyncIterable[Iterable[Any]],
+        chunksize: int = 1,
+        *,
+        buffersize: int | None = None,
+        progress: ProgressArgument = None,
+        **options: Any,
+    ) -> ResultIterator:
+        """Iterate over the results as they come; otherwise as :meth:`istarmap`."""
+        arguments = (func, iterable, chunksize, buffersize, progress, options)
+        return self._imap(False, *arguments, star=True)
+
     def _imap(
         self,
         ordered: bool,
@@ -167,6 +195,8 @@ class Pool:
         buffersize: int | None,
         progress: ProgressArgument,
         options: dict[str, Any],
+        *,
+        star: bool = False,
     ) -> ResultIterator:
         pool = self.pool
         chunksize = whole_number("chunksize", chunksize, least=1)
@@ -184,6 +214,7 @@ class Pool:
             pool._task_options.changed(options),
             bridge,
             ordered=ordered,
+            star=star,
             chunksize=chunksize,
             buffersize=buffersize,
         )

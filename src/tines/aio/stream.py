@@ -69,6 +69,7 @@ class Stream:
         bridge: Bridge,
         *,
         ordered: bool,
+        star: bool,
         chunksize: int,
         buffersize: int | None,
     ) -> None:
@@ -97,7 +98,8 @@ class Stream:
         self._waiting: set[asyncio.Future[None]] = set()
         self._room: asyncio.Future[None] | None = None
         reference, self._shared = links.functions.refer_many(func)
-        self._encode = functools.partial(encode_items, reference, messages.EACH, timed, False)
+        kind = messages.STAR_EACH if star else messages.EACH
+        self._encode = functools.partial(encode_items, reference, kind, timed, False)
         self._feeder: asyncio.Task[None] | None = None
 
     # What the pool calls, in any thread.

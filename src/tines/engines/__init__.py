@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from tines.engines.contract import Engine
 
-    Maker = Callable[[Any], Engine]
+    Maker = Callable[[Any, Callable[..., Any] | None, str | None], Engine]
 
 __all__ = ["default", "set_default"]
 
@@ -20,17 +20,21 @@ _make: Maker | None = None
 
 
 def set_default(make: Maker) -> None:
-    """Have ``make(context)`` called for the engine of a pool that is given none."""
+    """Have ``make`` called for the engine of a pool that is given none, as :func:`default` is."""
     global _make
     _make = make
 
 
-def default(context: Any) -> Engine:
+def default(
+    context: Any, make: Callable[..., Any] | None = None, name: str | None = None
+) -> Engine:
     """Return an engine for a pool that is given none.
 
     Args:
         context: Says how processes are started; ``None``: by the default start method.
+        make: Makes a process, of the context and what its class of processes is called with.
+        name: What workers are called, where it is to be something of its own.
     """
     if _make is None:
         raise RuntimeError("no engine was set: import tines before you make a pool")
-    return _make(context)
+    return _make(context, make, name)

@@ -22,6 +22,7 @@ from tines._fork import Rank, at_fork
 from tines.engines import child
 from tines.engines.contract import Exit, Usage
 from tines.engines.resources import cpu_seconds, own_memory
+from tines.engines.worker_process import WorkerProcess
 from tines.errors import describe_exit
 from tines.process.lifecycle import launch
 
@@ -43,10 +44,20 @@ class LocalEngine:
     Args:
         context: Has the class ``Process``; one of tines' contexts, or of ``multiprocessing``'s.
         method: How it starts processes.
+        make: Called with the context and what its class of processes is called with; makes a process.
+        name: What "Process" in a process's own name becomes, whoever asks for the worker.
     """
 
-    def __init__(self, context: Any, method: str) -> None:
-        self._context = context
+    def __init__(
+        self,
+        context: Any,
+        method: str,
+        make: Callable[..., Any] | None = None,
+        name: str | None = None,
+    ) -> None:
+        self.context = context
+        self._make = make or _of_the_context
+        self._name = name
         self.method = method
         self.copies = method == "fork"
         self.warm = method != "spawn"
@@ -78,8 +89,9 @@ class LocalEngine:
         if not self.copies:
             environment = {**environment, launch.STARTING: "1"}
             target, args = child.run, (target, *args)
-        process = self._context.Process(target=target, args=args, daemon=True)
-        process.name = process.name.replace("Process", name)
+        process = self._make(self.context, target=target, args=args)
+        process.name = process.name.replace("Process", self._name or name)
+        process.daemon = True
         # tines' own processes lead a group, so that what a task started ends with it, keep the stacks
         # of a crash for the error that reports it, and end with this process, daemonic or not. The
         # standard library's know nothing of that, nor of the environment, which the worker then sets
@@ -98,6 +110,10 @@ class LocalEngine:
         return LocalWorker(process, writer, self._kills)
 
 
+def _of_the_context(context: Any, **arguments: Any) -> Any:
+    return context.Process(**arguments)
+
+
 def _pipe() -> tuple[int, io.FileIO]:
     """Make a pipe for orders, which a worker can look into without waiting."""
     reader, writer = os.pipe()
@@ -106,10 +122,16 @@ def _pipe() -> tuple[int, io.FileIO]:
 
 
 class LocalWorker:
-    """A running process; see :class:`tines.engines.contract.Running`."""
+    """A running process; see :class:`tines.engines.contract.Running`.
+
+    Attributes:
+        pid: Its process id.
+        process: What others may see of the process.
+    """
 
     def __init__(self, process: Any, control: io.FileIO | None, kills: _Kills) -> None:
         self._process = process
+        self.process = WorkerProcess(process)
         self._control = control
         self._kills = kills
         self._kills_before = kills.known
@@ -163,6 +185,7 @@ class LocalWorker:
         if self._control is not None:
             self._control.close()
             _controls.discard(self._control)
+        self.process.ended(exitcode)
         self._process.close()
         return Exit(
             pid=self.pid,

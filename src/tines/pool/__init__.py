@@ -13,6 +13,7 @@ To read it, bottom-up; each room opens with a map of its own::
     runtime/    threads and effects: sending, collecting, watching over workers, the end
     progress    how calls are shown
     calls       how maps and iterators begin
+    insides     names of the standard library's that programs reach for
     facade      ``Pool``: what can be asked of a pool, and when
     threadpool  ``ThreadPool``: the standard library's, and an instance of ``Pool``
 

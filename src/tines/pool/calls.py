@@ -89,8 +89,12 @@ class Calls:
         buffersize: int | None,
         progress: ProgressArgument,
         options: Any,
+        *,
+        star: bool = False,
     ) -> IMapIterator[Any]:
         """Begin an iterator of a ``kind``, ordered or not, and return it; it holds ``pool``.
+
+        With ``star`` each item is a tuple of arguments.
 
         Raises:
             ValueError: the pool is not running, or a number is out of range.
@@ -108,7 +112,9 @@ class Calls:
         check_iterable("iterable", iterable)
         shown = self._displays.wanted(progress)
         task_options = self._options.task.changed(dict(options))
-        iterator = kind(self._links, pool, func, iterable, chunksize, buffersize, task_options)
+        iterator = kind(
+            self._links, pool, func, iterable, chunksize, buffersize, task_options, star=star
+        )
         self._begin(iterator)
         if shown is None:
             return iterator

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tines import _created, engines
 from tines._arguments import check_context, check_initializer, whole_number
 from tines.pool.calls import Calls
+from tines.pool.insides import PoolInsides, process_maker
 from tines.pool.jobs.imap import IMapIterator, IMapUnorderedIterator
 from tines.pool.jobs.map import MapResult
 from tines.pool.jobs.result import ApplyResult, AsyncResult, Callbacks
@@ -46,7 +47,7 @@ __all__ = ["Pool"]
 T = TypeVar("T")
 
 
-class Pool:
+class Pool(PoolInsides):
     """A pool of worker processes.
 
     All parameters before the ``*``, and all methods of the standard library's ``Pool``, mean what
@@ -77,6 +78,8 @@ class Pool:
         NotImplementedError: memory is to be limited, and cannot be measured here.
     """
 
+    _worker_name: str | None = None
+
     def __init__(
         self,
         processes: int | None = None,
@@ -104,10 +107,13 @@ class Pool:
         chosen = pool_options(processes, maxtasksperchild, dict(options))
         self._displays = displays = Displays(progress)
         if engine is None:
-            engine = engines.default(context)
+            engine = engines.default(context, process_maker(self), self._worker_name)
         carrier = engine.transport() if transport is None else transport
         engine.expect(needed_by_workers(carrier))
-        setup = make_setup(initializer, tuple(initargs), chosen, carrier, engine)
+        initargs = tuple(initargs)
+        setup = make_setup(initializer, initargs, chosen, carrier, engine)
+        self._ctx = getattr(engine, "context", context)
+        self._initializer, self._initargs = initializer, initargs
         self._options = chosen
         self._task_options = chosen.task
         self._core = Core(chosen, setup, carrier, engine)
@@ -261,6 +267,34 @@ class Pool:
         return self._calls.imap(
             self, IMapUnorderedIterator, func, iterable, chunksize, buffersize, progress, options
         )
+
+    def istarmap(
+        self,
+        func: Callable[..., T],
+        iterable: Iterable[Iterable[Any]],
+        chunksize: int = 1,
+        *,
+        buffersize: int | None = None,
+        progress: ProgressArgument = None,
+        **options: Unpack[TaskKeywords],
+    ) -> IMapIterator[T]:
+        """Iterate over ``func(*item)`` for each item in order; otherwise as :meth:`imap`."""
+        arguments = (func, iterable, chunksize, buffersize, progress, options)
+        return self._calls.imap(self, IMapIterator, *arguments, star=True)
+
+    def istarmap_unordered(
+        self,
+        func: Callable[..., T],
+        iterable: Iterable[Iterable[Any]],
+        chunksize: int = 1,
+        *,
+        buffersize: int | None = None,
+        progress: ProgressArgument = None,
+        **options: Unpack[TaskKeywords],
+    ) -> IMapIterator[T]:
+        """Iterate over the results as they come; otherwise as :meth:`istarmap`."""
+        arguments = (func, iterable, chunksize, buffersize, progress, options)
+        return self._calls.imap(self, IMapUnorderedIterator, *arguments, star=True)
 
     # The pool itself.
 

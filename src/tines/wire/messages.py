@@ -12,6 +12,7 @@ Which function is to be called comes after the body, see ``pool/worker/functions
 * ``CHUNK``: a sequence of items, ended by the first exception.
 * ``STAR``: the same, each item being a tuple of arguments.
 * ``EACH``: like ``CHUNK``, but an exception takes the place of its item and the rest goes on.
+* ``STAR_EACH``: both: tuples of arguments, and exceptions that take the place of their items.
 * ``RETIRE``: whoever takes it finishes; the answer to ``resize`` downwards.
 
 ``TIMED`` is added to ``CALL`` where the start has to be reported; what is timed travels alone.
@@ -51,6 +52,7 @@ __all__ = [
     "SLOT_SHIFT",
     "STAR",
     "STARTED",
+    "STAR_EACH",
     "TAG_MASK",
     "TIMED",
     "UNREADY",
@@ -61,7 +63,7 @@ __all__ = [
     "Verb",
 ]
 
-CALL, CHUNK, STAR, EACH, RETIRE = range(5)
+CALL, CHUNK, STAR, EACH, RETIRE, STAR_EACH = range(6)
 KEYWORDS = 0x20
 TIMED = 0x40
 

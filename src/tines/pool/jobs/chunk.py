@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tines.errors import EncodeError
 from tines.pool.options import TaskOptions
 from tines.pool.scheduler.task import Job, Task
 from tines.pool.worker.functions import Reference
 from tines.wire import messages
+from tines.wire.pickling import short_repr
 
 if TYPE_CHECKING:
     from tines.pool.ports import Room
@@ -79,8 +81,20 @@ def encode_items(
     wanted (``measure``), which only chunks report.
     """
     if len(items) == 1 and not measure:
-        arguments = tuple(items[0]) if kind == messages.STAR else (items[0],)
+        arguments = _arguments(items[0]) if kind in _STARRED else (items[0],)
         data, buffers = reference.encode(arguments)
         return (messages.CALL | messages.TIMED if timed else messages.CALL), data, buffers
     data, buffers = reference.encode(items)
     return kind, data, buffers
+
+
+_STARRED = (messages.STAR, messages.STAR_EACH)
+
+
+def _arguments(item: Any) -> tuple[Any, ...]:
+    try:
+        return tuple(item)
+    except TypeError as error:
+        raise EncodeError(
+            f"the item {short_repr(item)} is no sequence of arguments: for one, write ({short_repr(item)},)"
+        ) from error

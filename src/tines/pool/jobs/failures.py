@@ -100,7 +100,7 @@ def describe_task(task: Task, functions: Functions) -> str:
             function, body = body
         name = functions.name(number) if number else name_of(function)
         args, kwds = body if task.kind & messages.KEYWORDS else (body, {})
-        if task.kind == messages.STAR and len(args) == 1:
+        if task.kind in (messages.STAR, messages.STAR_EACH) and len(args) == 1:
             (args,) = args
         parts = [pickling.short_repr(argument) for argument in args]
         parts += [f"{key}={pickling.short_repr(value)}" for key, value in kwds.items()]

@@ -30,6 +30,7 @@ from tines.pool.jobs.entries import (
     size_of,
     tally,
 )
+from tines.pool.jobs.insides import IteratorInsides
 from tines.pool.jobs.result import Waitable
 from tines.pool.jobs.stores import AsTheyCome, InOrder
 from tines.pool.jobs.window import Window
@@ -55,7 +56,7 @@ SMALL = 1024
 _IMMEDIATE = (list, tuple, range, str, bytes, dict, set, frozenset, deque)
 
 
-class IMapIterator(Waitable, Generic[T]):
+class IMapIterator(Waitable, IteratorInsides, Generic[T]):
     """The results of ``imap``, in order. Made by the pool.
 
     Its lock orders consumers in several threads, and whoever reads the input. What was read is counted
@@ -67,13 +68,19 @@ class IMapIterator(Waitable, Generic[T]):
     def __init__(
         self,
         links: Links,
-        pool: object,
-        func: Any,
-        iterable: Iterable[Any],
-        chunksize: int,
-        buffersize: int | None,
-        options: TaskOptions,
+        pool: object = None,
+        func: Any = None,
+        iterable: Iterable[Any] = (),
+        chunksize: int = 1,
+        buffersize: int | None = None,
+        options: TaskOptions = DEFAULT,
+        *,
+        star: bool = False,
     ) -> None:
+        if pool is None:  # a program makes it, with nothing but the pool: see ``take_over``
+            self._maker = links
+            return
+        self._star = star
         self._pool: object = pool  # held until the last result was taken
         self._collector = links.collector
         self._cancelling = links.cancelling
@@ -87,7 +94,7 @@ class IMapIterator(Waitable, Generic[T]):
             chunksize = 1
         self._chunksize = chunksize
         self._window = Window(links.registry, links.pressure, chunksize, buffersize)
-        self.express = options is DEFAULT and chunksize == 1
+        self.express = options is DEFAULT and chunksize == 1 and not star
         self._lock = threading.Lock()
         # Guards what follows. Reentrant, as a signal handler may terminate the pool anywhere.
         self._counting = threading.RLock()
@@ -236,7 +243,8 @@ class IMapIterator(Waitable, Generic[T]):
             if type(data) is bytes:
                 return messages.CALL, data + self._reference.trailer, buffers
         timed = self.options.timeout is not None
-        return encode_items(self._reference, messages.EACH, timed, False, chunk.items)
+        kind = messages.STAR_EACH if self._star else messages.EACH
+        return encode_items(self._reference, kind, timed, False, chunk.items)
 
     def arrived(self, chunk: Chunk, kind: int, data: Any, buffers: Any) -> None:
         """Keep results as they came. Idempotent for whole outcomes."""

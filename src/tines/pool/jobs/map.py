@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tines.pool.jobs.chunk import Chunk, encode_items
+from tines.pool.jobs.insides import MapInsides
 from tines.pool.jobs.result import ApplyResult, Callbacks, decoded
 from tines.pool.jobs.sizing import Guide
 from tines.pool.options import TaskOptions
@@ -39,7 +40,7 @@ BATCH = 32
 """How many chunks are made and sent in one go."""
 
 
-class MapResult(ApplyResult[list[T]]):
+class MapResult(MapInsides, ApplyResult[list[T]]):
     """The result of a map. Made by the pool.
 
     Its lock orders the collector thread with whoever cancels, fails or first feeds the map.
@@ -81,6 +82,7 @@ class MapResult(ApplyResult[list[T]]):
         self._abandoned = False
         self._error: BaseException | None = None
         self._lock = threading.Lock()
+        self._asked, self._workers = chunksize, links.registry.target
         if options.timeout is not None or options.retry_on:
             chunksize = 1
         self._guide = Guide(links.registry.target, chunksize)

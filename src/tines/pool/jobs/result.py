@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from tines._arguments import check_function
 from tines.errors import DecodeError, TaskCancelledError, WaitTimeout
 from tines.pool.jobs.failures import Unfetched, logger
+from tines.pool.jobs.insides import ResultInsides
 from tines.pool.options import TaskOptions
 from tines.pool.scheduler.task import Task
 from tines.progress.contract import Counts
@@ -75,7 +76,7 @@ class Callbacks:
         self.error = error
 
 
-class ApplyResult(Task, Waitable, Generic[T]):
+class ApplyResult(Task, Waitable, ResultInsides, Generic[T]):
     """The result of one call that runs in a pool. Made by the pool."""
 
     express = True

@@ -208,12 +208,15 @@ class Worker:
             if self._order is not None:
                 self._carry_out()
             ticking = self._tasks.ticking(items, self._slot)
-            if kind == messages.EACH:
-                self._run_slices(tag, len(items), _Guarded(function), ticking)
-            elif kind == messages.STAR:
-                self._run_slices(tag, len(items), lambda arguments: function(*arguments), ticking)
-            else:
-                self._run_slices(tag, len(items), function, ticking)
+            if kind in (messages.STAR, messages.STAR_EACH):
+                starred = function
+
+                def function(arguments: Any) -> Any:
+                    return starred(*arguments)
+
+            if kind in (messages.EACH, messages.STAR_EACH):
+                function = _Guarded(function)
+            self._run_slices(tag, len(items), function, ticking)
         except SystemExit:
             raise
         except BaseException as error:
