@@ -12,6 +12,8 @@ from tines import _config
 
 V2 = "/sys/fs/cgroup/cpu.max"
 V1 = "/sys/fs/cgroup/cpu"
+ROOT = "/sys/fs/cgroup"
+CGROUP = "/proc/self/cgroup"
 
 
 @pytest.mark.parametrize(
@@ -117,6 +119,39 @@ def machine(monkeypatch):
         (8, {f"{V1}/cpu.cfs_quota_us": "-1", f"{V1}/cpu.cfs_period_us": "100000"}, 8),
         (8, {f"{V1}/cpu.cfs_quota_us": "300000", f"{V1}/cpu.cfs_period_us": "100000"}, 3),
         (8, {V2: "nonsense"}, 8),
+        # In a group of its own, as systemd makes them; the least of all levels counts.
+        (
+            8,
+            {
+                CGROUP: "0::/a.slice/b.service\n",
+                f"{ROOT}/a.slice/b.service/cpu.max": "300000 100000",
+            },
+            3,
+        ),
+        (8, {CGROUP: "0::/a.slice/b.service\n", f"{ROOT}/a.slice/cpu.max": "300000 100000"}, 3),
+        (
+            8,
+            {
+                CGROUP: "0::/a/b\n",
+                f"{ROOT}/a/b/cpu.max": "max 100000",
+                f"{ROOT}/a/cpu.max": "100000 50000",
+                V2: "300000 100000",
+            },
+            2,
+        ),
+        (
+            8,
+            {
+                CGROUP: "5:cpuset:/x\n4:cpu,cpuacct:/a\n0::/\n",
+                f"{V1}/a/cpu.cfs_quota_us": "300000",
+                f"{V1}/a/cpu.cfs_period_us": "100000",
+                f"{V1}/x/cpu.cfs_quota_us": "100000",
+                f"{V1}/x/cpu.cfs_period_us": "100000",
+            },
+            3,
+        ),
+        # A container sees none of the groups above its own, and that at the base.
+        (8, {CGROUP: "0::/outside/of/here\n", V2: "200000 100000"}, 2),
     ],
 )
 def test_cores(machine, cores, files, expected):
@@ -135,3 +170,26 @@ def test_without_affinity_the_machines_cores_count(monkeypatch, machine):
 
 def test_on_this_machine():
     assert 1 <= _config.available_cpus() <= (os.cpu_count() or 1)
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, None),
+        ({f"{ROOT}/memory.max": "max\n"}, None),
+        ({f"{ROOT}/memory.max": "1000\n"}, 1000),
+        ({f"{ROOT}/memory/memory.limit_in_bytes": "9223372036854771712"}, None),
+        ({f"{ROOT}/memory/memory.limit_in_bytes": "1000"}, 1000),
+        (
+            {CGROUP: "0::/a/b", f"{ROOT}/a/b/memory.max": "max", f"{ROOT}/a/memory.max": "1000"},
+            1000,
+        ),
+        ({CGROUP: "9:memory:/a", f"{ROOT}/memory/a/memory.limit_in_bytes": "1000"}, 1000),
+        ({CGROUP: "9:memory:/a", f"{ROOT}/a/memory.limit_in_bytes": "1000"}, None),
+    ],
+)
+def test_memory(machine, files, expected):
+    machine(1, files)
+    assert _config.memory_limit() == expected
+    if expected is not None:
+        assert _config.available_memory() == expected

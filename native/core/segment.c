@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "blocks.h"
@@ -26,13 +28,27 @@ enum { MARKED = 1 };
 
 enum { GONE = 0, UNKNOWN = 1 };
 
+/* Where there is no /proc: a zombie still has its pid, but what watches a process says that it has ended. */
+static uint64_t born_unseen(uint32_t pid) {
+#ifdef SYS_pidfd_open
+    int fd = (int)syscall(SYS_pidfd_open, (pid_t)pid, 0U);
+    if (fd < 0) return errno == ESRCH ? GONE : UNKNOWN;
+    struct pollfd watched = {.fd = fd, .events = POLLIN};
+    bool ended = poll(&watched, 1, 0) == 1 && (watched.revents & POLLIN) != 0;
+    close(fd);
+    if (ended) return GONE;
+#endif
+    (void)pid;
+    return UNKNOWN;
+}
+
 /* The start time tells a reused pid from the process that registered. UNKNOWN where /proc does not say,
  * for want of a descriptor for instance: then the pid itself has to do. */
 static uint64_t born(uint32_t pid) {
     char path[64], text[512];
     snprintf(path, sizeof path, "/proc/%u/stat", pid);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return UNKNOWN;
+    if (fd < 0) return born_unseen(pid);
     ssize_t n = read(fd, text, sizeof text - 1);
     close(fd);
     if (n <= 0) return UNKNOWN;

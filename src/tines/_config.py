@@ -20,6 +20,7 @@ __all__ = [
     "available_memory",
     "dies_with_parent",
     "insight",
+    "memory_limit",
     "native",
     "spares",
 ]
@@ -118,7 +119,8 @@ def available_cpus() -> int:
     """How many cores this process may use at once: affinity and the container's quota count.
 
     At least 1. A quota of one and a half cores counts as two (cgroup v2 ``cpu.max``, v1
-    ``cpu.cfs_quota_us``; see the kernel's ``Documentation/admin-guide/cgroup-v2.rst``).
+    ``cpu.cfs_quota_us``; see the kernel's ``Documentation/admin-guide/cgroup-v2.rst``). A group is limited by
+    those that it is in, as well: systemd's ``CPUQuota=`` may stand at any level.
     """
     try:
         count = len(os.sched_getaffinity(0))
@@ -138,26 +140,65 @@ def available_memory() -> int:
         found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     except (AttributeError, OSError, ValueError):
         pass
-    for path in ("memory.max", "memory/memory.limit_in_bytes"):
-        try:
-            found.append(int(_read(f"/sys/fs/cgroup/{path}")))
-        except (OSError, ValueError):
-            pass  # "max": not limited
+    limit = memory_limit()
+    if limit is not None:
+        found.append(limit)
     return min((size for size in found if size > 0), default=10**9)
+
+
+def memory_limit() -> int | None:
+    """How many bytes the control groups of this process allow; ``None`` where they do not limit it."""
+    found = []
+    for directory in _groups("memory"):
+        for name in ("memory.max", "memory.limit_in_bytes"):
+            try:
+                found.append(int(_read(f"{directory}/{name}")))
+            except (OSError, ValueError):
+                pass  # "max": not limited
+    # Version 1 says "unlimited" by a number beyond any memory.
+    return min((size for size in found if 0 < size < 2**60), default=None)
 
 
 def _cgroup_quota() -> tuple[int, int] | None:
     """Return (quota, period) in microseconds, or ``None`` where nothing is limited."""
+    found = []
+    for directory in _groups("cpu"):
+        try:
+            quota, period = map(int, _read(f"{directory}/cpu.max").split())
+            found.append((quota, period))
+        except (OSError, ValueError):
+            pass  # "max": not limited
+        try:
+            quota = int(_read(f"{directory}/cpu.cfs_quota_us"))
+            found.append((quota, int(_read(f"{directory}/cpu.cfs_period_us"))))
+        except (OSError, ValueError):
+            pass
+    limits = [(quota, period) for quota, period in found if quota > 0 and period > 0]
+    return min(limits, key=lambda limit: limit[0] / limit[1], default=None)
+
+
+def _groups(controller: str) -> list[str]:
+    """Return the directories of the control groups that limit this process: its own, and all above it.
+
+    In a container that sees no more than its own groups, these are found at the base, whatever they are
+    called outside.
+    """
+    version_2, version_1 = "/sys/fs/cgroup", f"/sys/fs/cgroup/{controller}"
+    found = []
     try:
-        quota, period = _read("/sys/fs/cgroup/cpu.max").split()
-        return None if quota == "max" else (int(quota), int(period))
-    except (OSError, ValueError):
-        pass
-    try:
-        v1 = int(_read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"))
-        return None if v1 <= 0 else (v1, int(_read("/sys/fs/cgroup/cpu/cpu.cfs_period_us")))
-    except (OSError, ValueError):
-        return None
+        lines = _read("/proc/self/cgroup").splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        number, _, rest = line.partition(":")
+        names, _, path = rest.partition(":")
+        if number == "0" or controller in names.split(","):
+            base = version_2 if number == "0" else version_1
+            path = path.rstrip("/")
+            while path.startswith("/"):
+                found.append(base + path)
+                path = path.rpartition("/")[0]
+    return [*found, version_2, version_1]
 
 
 def _read(path: str) -> str:

@@ -178,20 +178,9 @@ def _memory() -> dict[str, Any]:
     return {
         "total": total,
         "available": available,
-        "cgroup limit": _cgroup_memory(),
+        "cgroup limit": _config.memory_limit(),
         "/dev/shm free": shared,
     }
-
-
-def _cgroup_memory() -> int | None:
-    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            limit = int(Path(path).read_text())
-        except (OSError, ValueError):  # "max"
-            continue
-        # Version 1 says "unlimited" by a number beyond any memory.
-        return limit if limit < 2**60 else None
-    return None
 
 
 def _limits() -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 A pipe holds 64 KB and blocks its writer when it is full: a child whose parent waits for its end
 before reading would never end. A file takes everything at once, outlives its writer, and large
-buffers in it are mapped instead of copied. It is a ``memfd`` on Linux and an unlinked temporary
-file elsewhere; nothing is left behind, whoever is killed.
+buffers in it are mapped instead of copied. It is a ``memfd`` on Linux, and an unlinked temporary
+file elsewhere and where a sandbox forbids memfds; nothing is left behind, whoever is killed.
 
 A message is committed by its header, which is written last: what a killed writer left half done
 is not there for the reader.
@@ -32,6 +32,7 @@ _MAGIC = b"tines\0\1\n"
 _HEADER = struct.Struct("=8sQ")
 _TABLE = struct.Struct("=BBI")
 _ALIGNMENT = 64
+_IN_MEMORY = "/dev/shm"
 
 # A mapping keeps a descriptor open for as long as it lives, so smaller messages are read into
 # ordinary memory.
@@ -41,10 +42,16 @@ _MAP_FROM = 1024 * 1024
 def create(name: str) -> int:
     """Make a file without a name and return its descriptor, which is closed on exec."""
     if sys.platform == "linux":
-        return os.memfd_create(name, os.MFD_CLOEXEC)
+        try:
+            return os.memfd_create(name, os.MFD_CLOEXEC)
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.EACCES, errno.ENOSYS):
+                raise
     import tempfile
 
-    with tempfile.TemporaryFile(prefix=f"{name}-") as file:
+    # In memory, where there is a folder for that; it may be the only one that can be written to.
+    folder = _IN_MEMORY if os.access(_IN_MEMORY, os.W_OK) else None
+    with tempfile.TemporaryFile(prefix=f"{name}-", dir=folder) as file:
         return os.dup(file.fileno())
 
 

@@ -193,10 +193,13 @@ class Popen(std.Popen):
         try:
             if self._has_pidfd:
                 signal.pidfd_send_signal(self.sentinel, signum)
-            else:
-                os.kill(self.pid, signum)
+                return
         except ProcessLookupError:
-            pass
+            return
+        except OSError:
+            pass  # an old sandbox knows nothing of it
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signum)
 
     def _send_signal(self, signum: int) -> None:
         if self._signals_group and self.returncode is None:

@@ -1,0 +1,136 @@
+"""Where a sandbox refuses system calls that are newer than it is, there is an older way."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+
+import pytest
+
+from support.sandbox import CAN_REFUSE, REFUSE
+
+pytestmark = pytest.mark.skipif(not CAN_REFUSE, reason="no filters of system calls here")
+
+PROGRAM = (
+    REFUSE
+    + """
+import signal
+import sys
+import time
+
+error, method, *names = sys.argv[1:]
+if __name__ == "__main__":
+    refuse(*names, error=int(error))
+
+import tines as mp
+
+def twice(number):
+    return 2 * number
+
+def listen(ready):
+    ready.send(1)
+    time.sleep(1000)
+
+def main():
+    ctx = mp.get_context(method)
+    for _ in range(2):
+        process = ctx.Process(target=twice, args=(bytes(2_000_000),), returns=True)
+        process.start()
+        assert len(process.result(30)) == 4_000_000
+    for verb, code in (("terminate", signal.SIGTERM), ("kill", signal.SIGKILL)):
+        reader, writer = ctx.Pipe(duplex=False)
+        process = ctx.Process(target=listen, args=(writer,))
+        process.start()
+        reader.recv()
+        getattr(process, verb)()
+        process.join(30)
+        assert process.exitcode == -code, process
+    with ctx.Pool(2) as pool:
+        assert pool.map(twice, range(5)) == [0, 2, 4, 6, 8]
+        hanging = pool.apply_async(time.sleep, (1000,))
+        hanging.cancel()
+    queue = ctx.Queue()
+    queue.put("through")
+    assert queue.get() == "through"
+    print("right")
+
+if __name__ == "__main__":
+    main()
+"""
+)
+
+
+@pytest.mark.parametrize("error", [errno.EPERM, errno.ENOSYS])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["memfd_create"],
+        ["pidfd_send_signal"],
+        ["pidfd_open"],
+        ["memfd_create", "pidfd_open", "pidfd_send_signal"],
+    ],
+    ids="-".join,
+)
+def test_everything_works_without(method, names, error, tmp_path):
+    path = tmp_path / "program.py"
+    path.write_text(PROGRAM)
+    done = subprocess.run(
+        [sys.executable, str(path), str(error), method, *names],
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    if "no filters here" in done.stderr:
+        pytest.skip("filters of system calls are refused here")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "right\n", "")
+    assert os.listdir(tmp_path) == ["program.py"]
+
+
+UNSEEN = """
+import os
+import signal
+import time
+
+import tines as mp
+
+def hold(lock, ready):
+    lock.acquire()
+    ready.send(1)
+    time.sleep(1000)
+
+if __name__ == "__main__":
+    assert not os.path.exists("/proc/self")
+    ctx = mp.get_context("fork")
+    lock = ctx.Lock()
+    reader, writer = ctx.Pipe(duplex=False)
+    process = ctx.Process(target=hold, args=(lock, writer))
+    process.start()
+    reader.recv()
+    os.kill(process.pid, signal.SIGKILL)
+    # It has ended, and stays a zombie: nobody asks how.
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    print(lock.acquire(timeout=20), lock.recovered)
+"""
+
+
+def test_without_proc_a_zombie_is_dead(tmp_path):
+    pytest.importorskip("tines._native")
+    path = tmp_path / "program.py"
+    path.write_text(UNSEEN)
+    hidden = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /proc && exec "$@"', "sh"]
+    try:
+        if subprocess.run([*hidden, "true"], capture_output=True, timeout=20).returncode:
+            pytest.skip("/proc cannot be hidden here")
+    except FileNotFoundError:
+        pytest.skip("there is no unshare here")
+    done = subprocess.run(
+        [*hidden, sys.executable, str(path)],
+        env=os.environ | {"TINES_NATIVE": "require"},
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    assert (done.returncode, done.stdout) == (0, "True True\n"), done.stderr
