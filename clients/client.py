@@ -17,6 +17,10 @@ OWN = "own"
 """In the place of a start method: the one that the program chooses."""
 
 
+_ADDRESS = r"\b0x[0-9a-f]{6,}"
+"""Where an object lies, which its ``repr`` may tell."""
+
+
 class Side(Enum):
     """What ``multiprocessing`` means in a run."""
 
@@ -54,7 +58,7 @@ class Compare:
     def lines(self, text: str) -> tuple[str, ...]:
         """Return the lines of an output that count, as they are compared."""
         lines = [line.rstrip() for line in text.splitlines() if re.search(self.keep, line)]
-        for pattern in self.masked:
+        for pattern in (_ADDRESS, *self.masked):
             lines = [re.sub(pattern, "*", line) for line in lines]
         return tuple(lines if self.ordered else sorted(lines))
 
