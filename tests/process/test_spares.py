@@ -418,29 +418,3 @@ def test_a_process_that_is_being_started_begins_none(monkeypatch):
     monkeypatch.setattr(mp.current_process(), "_inheriting", True, raising=False)
     early.begin("spawn", ())
     assert not waiting()
-
-
-@pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_starts_leave_nothing_among_the_finalizers_of_multiprocessing(method, tmp_path):
-    """Programs and tests look at what a start has added to them."""
-    program = tmp_path / "program.py"
-    program.write_text(
-        "import gc, multiprocessing.util as util, tines\n"
-        "if __name__ == '__main__':\n"
-        "    before = set(util._finalizer_registry)\n"
-        "    for _ in range(4):\n"
-        f"        process = tines.get_context({method!r}).Process(target=int)\n"
-        "        process.start()\n"
-        "        process.join()\n"
-        "    del process\n"
-        "    gc.collect()\n"
-        "    print(sorted(set(util._finalizer_registry) - before))\n"
-    )
-    ended = subprocess.run(
-        [sys.executable, str(program)],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        env={**os.environ, "TINES_SPARES": "1"},
-    )
-    assert ended.stdout == "[]\n", ended.stdout + ended.stderr

@@ -8,6 +8,7 @@ stranger could connect to.
 from __future__ import annotations
 
 import array
+import atexit
 import contextlib
 import os
 import pickle
@@ -78,8 +79,6 @@ class _Client:
     def connected(self, preloads: bool = True) -> socket.socket:
         """Return the socket; start a server first if there is none, which preloads or does not."""
         if self.socket is None:
-            from multiprocessing.util import Finalize
-
             self.collect_left()
             if not preloads:
                 print(
@@ -91,8 +90,6 @@ class _Client:
                 )
             note_environment()
             self.socket, pid = _start_server(self.preload, self.on_error, preloads)
-            # At exit, after the children were joined.
-            Finalize(self.socket, self.socket.close, exitpriority=-100)
             self.server = pid, os.getpid()
         return self.socket
 
@@ -112,6 +109,8 @@ class _Client:
 
 
 _client = _Client()
+# Not among multiprocessing's finalizers: programs look at what a start adds to those.
+atexit.register(_client.disconnect)
 _inherited: Sequence[int] = ()
 
 
