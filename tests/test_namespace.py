@@ -254,3 +254,23 @@ def test_a_class_with_a_parameter_keeps_it(name: str) -> None:
     for one in (theirs, ours) if hasattr(theirs, "__class_getitem__") else (ours,):
         assert one[int].__origin__ is one
         assert one[int].__args__ == (int,)
+
+
+@pytest.mark.parametrize("module", ["multiprocessing.context", "tines.context"])
+def test_contexts_that_libraries_register_are_found(monkeypatch, module):
+    """joblib does this, for ``loky``; under an alias it is ours that it registers with."""
+
+    class Registered(multiprocessing.context.SpawnContext):
+        _name = "registered"
+
+    context = Registered()
+    contexts = importlib.import_module(module)._concrete_contexts
+    monkeypatch.setitem(contexts, "registered", context)
+    assert mp.get_context("registered") is context
+    assert ("registered" in mp.get_all_start_methods()) is (sys.version_info >= (3, 14))
+    for method in mp.get_all_start_methods():
+        assert mp.get_context(method).get_start_method() == method
+    with pytest.raises(
+        ValueError, match=r"cannot find context for 'absent': use one of .*'registered'"
+    ):
+        mp.get_context("absent")

@@ -242,15 +242,19 @@ class BaseContext(_std.BaseContext):
         forkserver_client.set_preload(module_names, on_error)
 
     def get_context(self, method: str | None = None) -> BaseContext:  # type: ignore[override]
-        """Return the context of a start method; without one, this context."""
+        """Return the context of a start method; without one, this context.
+
+        What a library has registered with ``multiprocessing`` under another name (``loky``) is found too,
+        and is as the library made it.
+        """
         if method is None:
             return self
-        try:
-            context = _contexts[method]
-        except KeyError:
+        context = _contexts.get(method) or _registered().get(method)
+        if context is None:
+            known = {**_contexts, **_registered()}
             raise ValueError(
-                f"cannot find context for {method!r}: use one of {', '.join(map(repr, _contexts))}"
-            ) from None
+                f"cannot find context for {method!r}: use one of {', '.join(map(repr, known))}"
+            )
         context._check_available()
         return context
 
@@ -295,8 +299,14 @@ class DefaultContext(BaseContext, _std.DefaultContext):
             return _get_start_method(allow_none)
 
     def get_all_start_methods(self) -> list[str]:
-        """Return the start methods of this system, the default first."""
-        return _get_all_start_methods()
+        """Return the start methods of this system, the default first.
+
+        From Python 3.14 on with those that a library has registered, as in the standard library.
+        """
+        methods = _get_all_start_methods()
+        if sys.version_info >= (3, 14):
+            methods += [name for name in _contexts if name not in methods]
+        return methods
 
 
 class SpawnContext(BaseContext, _std.SpawnContext):
@@ -339,6 +349,14 @@ def _local_engine(
 
 
 engines.set_default(_local_engine)
+
+
+def _registered() -> dict[str, Any]:
+    """Return the standard library's contexts: its own, and what libraries have added."""
+    module: Any = _std
+    contexts: dict[str, Any] = module._concrete_contexts
+    return contexts
+
 
 default = DefaultContext()
 """The default context: the functions of the package are its methods."""
