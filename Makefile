@@ -13,6 +13,7 @@
 # make model            explore the ring's protocol, with a crash at every step
 # make package          source distribution and wheel into dist/, checked
 # make compat           the interpreter's own tests of multiprocessing, judged
+# make pythons          the newest Pythons, from Debian unstable in build/pythons: ARGS="--version 3.15 tests/pool"
 # make clients          real programs, compared with the standard library: ARGS="uvicorn --transport ring"
 # make bench            against the peers, in an environment of its own (benchmarks/Makefile.inc)
 #
@@ -40,7 +41,7 @@ pip := $(bin)/python -m pip --disable-pip-version-check --quiet install
 export TINES_BUILD TINES_NATIVE
 
 .DELETE_ON_ERROR:
-.PHONY: build chaos clean clients compat demo docs FORCE format fuzz model package sanitize
+.PHONY: build chaos clean clients compat demo docs FORCE format fuzz model package pythons sanitize
 .PHONY: test test-full test-quick test-without-native
 .PHONY: lint lint-c lint-imports lint-style lint-types
 
@@ -122,6 +123,10 @@ compat: $(VENV)/dev.stamp
 # The programs are installed in environments of their own, .venv-clients.
 clients: $(VENV)/dev.stamp
 	$(bin)/python -m clients $(ARGS)
+
+# As root: it makes a Debian in build/pythons, once.
+pythons:
+	$(PYTHON) -m pythons $(ARGS)
 
 clean:
 	rm -rf $(VENV) .venv-3.* .venv-clients build dist src/*.egg-info src/tines/_native*.so
