@@ -183,3 +183,39 @@ os.close(go)
 print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 """)
     assert output[0] == "0"
+
+
+@pytest.mark.slow
+def test_a_child_that_is_held_up_before_its_hook_keeps_its_queues() -> None:
+    """For longer than a child is waited for that nothing is known of; as a debugger may do it."""
+    program = """
+import os, time
+gate, opener = os.pipe()
+
+def hold_up():
+    os.close(opener)
+    os.read(gate, 1)
+
+os.register_at_fork(after_in_child=hold_up)  # before that of tines
+import tines
+from tines.transport import ring
+
+queue = tines.Queue()
+pid = os.fork()
+if pid == 0:
+    queue.put("still there")
+    os._exit(0)
+time.sleep(10.5)
+ring._program.home().sweep(0)
+os.close(opener)
+print(queue.get(timeout=20))
+os.waitpid(pid, 0)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TINES_NATIVE": "require"},
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    assert done.stdout == "still there\n", done.stderr

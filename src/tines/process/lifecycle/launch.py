@@ -226,8 +226,8 @@ def pack(process_obj: Any, popen: Any, environment: Mapping[str, str | None] | N
     try:
         if process_obj.inherits_family and (ends := family.ends()):
             data[_FAMILY] = [DupFd(fd) for fd in ends]
-        first = ForkingPickler.dumps(data)
         kind, rest, buffers = pickling.encode(process_obj)
+        first = ForkingPickler.dumps(data)
     finally:
         set_spawning_popen(None)
     assert kind == pickling.PICKLED
