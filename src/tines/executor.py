@@ -42,6 +42,7 @@ from tines.errors import (
 )
 from tines.pool import MaybeEncodingError, Pool
 from tines.pool.options import pool_options
+from tines.pool.worker.functions import describe_call, name_of
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -162,6 +163,15 @@ class ExecutorPool(Pool):
 
 def _run_chunk(fn: Callable[..., Any], chunk: list[tuple[Any, ...]]) -> list[Any]:
     return [fn(*arguments) for arguments in chunk]
+
+
+def _what_runs(fn: Callable[..., Any], chunk: list[tuple[Any, ...]]) -> str:
+    """Say what a chunk runs, for the note on its exception."""
+    calls = describe_call(name_of(fn), chunk[0], {})
+    return calls if len(chunk) == 1 else f"{calls} and the {len(chunk) - 1} that follow"
+
+
+_run_chunk.__dict__["what_runs"] = _what_runs
 
 
 # Executors that are not shut down yet: the interpreter waits for their calls, as it does for the

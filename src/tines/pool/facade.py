@@ -15,6 +15,7 @@ from tines import _created, engines
 from tines._arguments import check_context, check_initializer, whole_number
 from tines.pool.calls import Calls
 from tines.pool.insides import PoolInsides, process_maker
+from tines.pool.jobs.failures import tell_dropped
 from tines.pool.jobs.imap import IMapIterator, IMapUnorderedIterator
 from tines.pool.jobs.map import MapResult
 from tines.pool.jobs.result import ApplyResult, AsyncResult, Callbacks
@@ -357,6 +358,10 @@ class Pool(PoolInsides):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        state = self._core.state
+        if kind is None and state.is_open:
+            self._core.collector.look()
+            tell_dropped(state.open_tasks())
         self.terminate()
 
     def __del__(self, _warn: Any = warnings.warn) -> None:

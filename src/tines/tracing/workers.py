@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tines.engines.contract import Control
     from tines.tracing.recorder import Join, Recorder
     from tines.transport.contract import Buffer, Channel, Message
+    from tines.wire.tracebacks import Place
 
 __all__ = ["Badge"]
 
@@ -248,6 +249,6 @@ class _TracedWorker(worker.Worker):
         word = meta(Kind.PART, items=len(values))
         log.spool.write(tag & TAG_MASK, began, 0, word, 0, 0, 0, _now())
 
-    def _fail(self, tag: int, error: BaseException) -> None:
+    def _fail(self, tag: int, error: BaseException, place: Place | None) -> None:
         self._log.ended()
-        super()._fail(tag, error)
+        super()._fail(tag, error, place)

@@ -8,6 +8,8 @@ Either way somebody gets an exception to raise; none is ever lost on the way.
 
 from __future__ import annotations
 
+import sys
+
 from tines.errors import TinesError
 from tines.wire import pickling
 
@@ -16,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["RemoteError", "RemoteException", "RemoteTraceback"]
+__all__ = ["Place", "RemoteError", "RemoteException", "RemoteTraceback", "add_note"]
 
 
 class RemoteTraceback(Exception):
@@ -51,6 +53,21 @@ class RemoteError(TinesError):
         self.reason = reason
 
 
+Place = tuple[str, int, int]
+"""What was running: the call, its index in its chunk (-1: not known), the worker's pid."""
+
+
+def add_note(error: BaseException, note: str) -> None:
+    """Add a note to an exception, also before Python 3.11, which does not print it."""
+    try:
+        if sys.version_info >= (3, 11):
+            error.add_note(note)
+        else:
+            vars(error)["__notes__"] = [*getattr(error, "__notes__", ()), note]
+    except (AttributeError, TypeError):
+        pass  # it takes no attributes, or has something else under that name
+
+
 class RemoteException:
     """An exception in a form that always travels.
 
@@ -58,7 +75,7 @@ class RemoteException:
     nothing but itself.
     """
 
-    __slots__ = ("notes", "pickled", "reason", "text", "traceback", "type_name")
+    __slots__ = ("notes", "pickled", "place", "reason", "text", "traceback", "type_name")
 
     def __init__(
         self,
@@ -68,6 +85,7 @@ class RemoteException:
         pickled: bytes | None,
         reason: str = "",
         notes: tuple[str, ...] = (),
+        place: Place | None = None,
     ) -> None:
         self.type_name = type_name
         self.text = text
@@ -75,6 +93,7 @@ class RemoteException:
         self.pickled = pickled
         self.reason = reason
         self.notes = notes
+        self.place = place
 
     def __reduce__(self) -> tuple[Any, ...]:
         fields = (
@@ -84,6 +103,7 @@ class RemoteException:
             self.pickled,
             self.reason,
             self.notes,
+            self.place,
         )
         return RemoteException, fields
 
@@ -106,8 +126,15 @@ class RemoteException:
             notes=tuple(str(note) for note in getattr(error, "__notes__", ())),
         )
 
-    def revive(self) -> BaseException:
-        """Return the exception to raise, its remote traceback attached as ``__cause__``."""
+    def revive(self, first: int | None = None, attempt: int | None = None) -> BaseException:
+        """Return the exception to raise, its remote traceback attached as ``__cause__``.
+
+        Where it says what was running, a note on it says so too.
+
+        Args:
+            first: Which item of a map the first of its chunk was.
+            attempt: Which attempt it was.
+        """
         error: Any = None
         reason = self.reason
         if self.pickled is not None:
@@ -123,6 +150,11 @@ class RemoteException:
                 reason=reason,
             )
         error.__cause__ = RemoteTraceback(self.traceback)
+        if self.place is not None:
+            call, index, pid = self.place
+            item = "" if first is None or index < 0 else f", item {first + index}"
+            tried = "" if attempt is None else f", attempt {attempt}"
+            add_note(error, f"while running {call}{item}, worker {pid}{tried}")
         return error  # type: ignore[no-any-return]
 
 

@@ -45,6 +45,10 @@ def entry_of(chunk: Chunk, kind: int, data: Any, buffers: Any) -> Entry:
     stands for all that are left.
     """
     left = chunk.stop - chunk.start - chunk.reported
+    if (
+        kind == messages.ERROR
+    ):  # decoded now, as it is the chunk that knows which item and attempt it was
+        return left, LOCAL, outcome_of(kind, data, buffers, chunk)[1], ()
     if kind != messages.PART:
         return left, kind, data, buffers
     try:
@@ -69,10 +73,10 @@ def size_of(entry: Entry, heavy: int) -> int:
     return 0
 
 
-def outcome_of(kind: int, data: Any, buffers: Any) -> Outcome:
+def outcome_of(kind: int, data: Any, buffers: Any, chunk: Chunk | None = None) -> Outcome:
     """Decode the outcome of a single item. One that exits as it is unpickled is for who takes it."""
     try:
-        return decoded(kind, data, buffers)
+        return decoded(kind, data, buffers, chunk)
     except SystemExit as error:
         return False, error
 

@@ -17,11 +17,12 @@ from tines.errors import (
 )
 from tines.pool.scheduler.commands import Broken, Cancelled, Failure, Lost, Terminated, TimedOut
 from tines.pool.scheduler.task import Task
-from tines.pool.worker.functions import name_of, read_trailer
+from tines.pool.worker.functions import describe_call, name_of, read_trailer
 from tines.wire import messages, pickling
 
 if TYPE_CHECKING:
     import logging
+    from collections.abc import Iterable
 
     from tines.pool.worker.functions import Functions
 
@@ -33,6 +34,7 @@ __all__ = [
     "ended_error",
     "exception_for",
     "logger",
+    "tell_dropped",
 ]
 
 
@@ -102,9 +104,7 @@ def describe_task(task: Task, functions: Functions) -> str:
         args, kwds = body if task.kind & messages.KEYWORDS else (body, {})
         if task.kind in (messages.STAR, messages.STAR_EACH) and len(args) == 1:
             (args,) = args
-        parts = [pickling.short_repr(argument) for argument in args]
-        parts += [f"{key}={pickling.short_repr(value)}" for key, value in kwds.items()]
-        return f"{name}({', '.join(parts)})"
+        return describe_call(name, args, kwds)
     except Exception:
         return "a task whose arguments do not unpickle here"
 
@@ -143,6 +143,18 @@ def ended_error(broken: Broken | None) -> BaseException:
     if broken is None:
         return TaskCancelledError("the pool was terminated before the task was finished")
     return broken_error(broken)
+
+
+def tell_dropped(tasks: Iterable[Task]) -> None:
+    """Say, once for a pool, that its ``with`` block was left with calls that had no outcome yet."""
+    count = sum(task.stop - task.start - task.reported for task in tasks)
+    if count:
+        logger().warning(
+            "the end of `with` has dropped %d %s that had no outcome yet: ask for the results inside "
+            "the block, or call close() and join() at its end",
+            count,
+            "call" if count == 1 else "calls",
+        )
 
 
 def broken_error(failure: Broken) -> PoolBrokenError:

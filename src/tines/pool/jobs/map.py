@@ -172,7 +172,7 @@ class MapResult(MapInsides, ApplyResult[list[T]]):
         if chunk.settled:
             return
         if kind <= messages.LAST_PLAIN:  # the outcome of a single item
-            good, value = decoded(kind, data, buffers)
+            good, value = decoded(kind, data, buffers, chunk)
             if good:
                 self._values[chunk.start] = value
                 self._done += 1

@@ -295,7 +295,7 @@ class ApplyResult(Task, Waitable, ResultInsides, Generic[T]):
         message = self.kind, self.data, self.buffers
         outcome = self._outcome
         if outcome is None:
-            self.__dict__.setdefault("_outcome", decoded(*message))
+            self.__dict__.setdefault("_outcome", decoded(*message, self))
             outcome = self._outcome
             self.data = None
             self.buffers = ()
@@ -322,14 +322,16 @@ class ApplyResult(Task, Waitable, ResultInsides, Generic[T]):
 AsyncResult = ApplyResult
 
 
-def decoded(kind: int, data: Any, buffers: Any) -> tuple[bool, Any]:
-    """Return ``(True, value)`` or ``(False, exception)`` for an outcome as it came."""
+def decoded(kind: int, data: Any, buffers: Any, task: Task | None = None) -> tuple[bool, Any]:
+    """Return ``(True, value)`` or ``(False, exception)`` for the outcome of a task as it came."""
     try:
         if kind == pickling.PICKLED and not buffers:
             return True, loads(data)
         if kind == messages.ERROR:
             remote = pickling.decode(pickling.PICKLED, data, buffers)
-            return False, remote.revive()
+            if task is None:
+                return False, remote.revive()
+            return False, remote.revive(None if task.job is None else task.start, task.attempt)
         return True, pickling.decode(kind, data, buffers)
     except DecodeError as error:
         return False, error

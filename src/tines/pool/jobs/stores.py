@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 from tines.pool.jobs.chunk import Chunk, ChunkedJob
-from tines.pool.jobs.entries import Entry
+from tines.pool.jobs.entries import Entry, entry_of
+from tines.wire.messages import ERROR
 
 __all__ = ["AsTheyCome", "InOrder"]
 
@@ -50,7 +51,8 @@ class _Single(Chunk):
         """Put the outcome in its place."""
         job = self.job
         if not self.settled:
-            job.store[self.start] = 1, kind, data, buffers
+            entry = 1, kind, data, buffers
+            job.store[self.start] = entry if kind != ERROR else entry_of(self, *entry[1:])
             self.settled = True
         if job._waiters:
             job.wake()
@@ -63,7 +65,8 @@ class _UnorderedSingle(_Single):
         """Put the outcome behind those that came before."""
         job = self.job
         if not self.settled:
-            job.store.append((1, kind, data, buffers))
+            entry = 1, kind, data, buffers
+            job.store.append(entry if kind != ERROR else entry_of(self, *entry[1:]))
             self.settled = True
         if job._waiters:
             job.wake()

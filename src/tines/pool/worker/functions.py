@@ -23,7 +23,7 @@ import pickle
 import struct
 import sys
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from itertools import count
 from types import BuiltinFunctionType, FunctionType
@@ -109,6 +109,16 @@ def name_of(func: object) -> str:
     name = getattr(func, "__qualname__", None) or pickling.short_repr(func)
     module = getattr(func, "__module__", None)
     return name if module in (None, "builtins", "__main__") else f"{module}.{name}"
+
+
+def describe_call(name: str, args: Iterable[Any], kwds: Mapping[str, Any]) -> str:
+    """Return a call as people write it, with its arguments shortened: ``mod.f(1, 'abc', key=None)``."""
+    try:
+        parts = [pickling.short_repr(argument) for argument in args]
+    except TypeError:  # no arguments at all, which is what the call failed of
+        parts = [f"*{pickling.short_repr(args)}"]
+    parts += [f"{key}={pickling.short_repr(value)}" for key, value in kwds.items()]
+    return f"{name}({', '.join(parts)})"
 
 
 class Functions:

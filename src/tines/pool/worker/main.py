@@ -11,6 +11,7 @@ received or unpickled is kept until it begins. A stray SIGINT does nothing.
 
 from __future__ import annotations
 
+import os
 import pickle
 import signal
 import threading
@@ -26,7 +27,8 @@ from tines.errors import (
     TaskTimeoutError,
     TransportError,
 )
-from tines.pool.worker.functions import FunctionCache
+from tines.pool.worker.functions import FunctionCache, describe_call, name_of
+from tines.pool.worker.interrupt import TaskInterrupt
 from tines.wire import messages, pickling
 from tines.wire.descriptors import mark, promised
 from tines.wire.messages import Order, Verb
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from tines.engines.contract import Control
     from tines.pool.worker.setup import Setup
     from tines.transport.contract import Buffer, Channel
+    from tines.wire.tracebacks import Place
 
     class Witness(Protocol):
         """What an observer of the pool sends along with a worker."""
@@ -120,6 +123,7 @@ class Worker:
         # that is looked at, and looked for after that is set, so one of the two sees the other.
         self._running = 0
         self._order: Order | None = None
+        self._began = 0  # the item of a chunk that failed, counted from 1
         self._promised = promised()
 
     def prepare(self) -> bool:
@@ -163,7 +167,8 @@ class Worker:
     def _call(self, tag: int, data: Buffer, buffers: Any, keywords: bool = False) -> None:
         """Run one call and send its outcome."""
         functions = self._functions
-        value = None
+        function: Any = None
+        args = value = None
         try:
             if type(data) is bytes and data.endswith(functions.trailer):
                 function = functions.latest
@@ -182,7 +187,7 @@ class Worker:
             raise
         except BaseException as error:
             self._running = 0
-            self._fail(tag, error)
+            self._fail(tag, error, _placed(function, args, keywords))
             return
         try:
             kind, encoded, out_of_band = encode(value)
@@ -190,9 +195,9 @@ class Worker:
                 out_of_band = self._marked(out_of_band)
             self._results.send(encoded, out_of_band, kind, self._mark | tag)
         except EncodeError as error:
-            self._fail(tag, _unsendable(error, value))
+            self._fail(tag, _unsendable(error, value), _placed(function, args, keywords))
         except MemoryError as error:  # of the result's buffers; there is room for saying so
-            self._fail(tag, error)
+            self._fail(tag, error, _placed(function, args, keywords))
 
     def _other(self, kind: int, tag: int, data: Buffer, buffers: Any) -> None:
         """Run a chunk, or a call that is timed or has keywords."""
@@ -201,6 +206,7 @@ class Worker:
         if kind & (messages.TIMED | messages.KEYWORDS):
             self._call(tag, data, buffers, bool(kind & messages.KEYWORDS))
             return
+        self._began = 0
         try:
             function = self._functions.find(data)
             items = loads(data, buffers=buffers)
@@ -208,20 +214,22 @@ class Worker:
             if self._order is not None:
                 self._carry_out()
             ticking = self._tasks.ticking(items, self._slot)
-            if kind in (messages.STAR, messages.STAR_EACH):
-                starred = function
-
-                def function(arguments: Any) -> Any:
-                    return starred(*arguments)
-
+            self._began = 1
+            star = kind in (messages.STAR, messages.STAR_EACH)
+            run = _starred(function) if star else function
             if kind in (messages.EACH, messages.STAR_EACH):
-                function = _Guarded(function)
-            self._run_slices(tag, len(items), function, ticking)
+                run = _Guarded(run, function, star)
+            self._run_slices(tag, len(items), run, ticking)
         except SystemExit:
             raise
         except BaseException as error:
             self._running = 0
-            self._fail(tag, error)
+            place = None
+            if 0 < self._began <= len(items):
+                index = self._began - 1
+                arguments = items[index] if star else (items[index],)
+                place = describe_call(name_of(function), arguments, {}), index, os.getpid()
+            self._fail(tag, error, place)
 
     def _run_slices(
         self, tag: int, count: int, function: Callable[[Any], Any], items: Iterable[Any]
@@ -235,10 +243,14 @@ class Worker:
         values: list[Any] = []
         results = map(function, items)
         size = 1
-        done = 0
+        done = sent = 0
         while True:
             slice_began = _clock.monotonic()
-            values.extend(islice(results, min(size, count - done)))
+            try:
+                values.extend(islice(results, min(size, count - done)))
+            except BaseException:
+                self._began = sent + len(values) + 1
+                raise
             done = min(done + size, count)
             if done == count:
                 break
@@ -249,6 +261,7 @@ class Worker:
                 size = max(1, size // 4)
             if now - reported > REPORT_SECONDS:
                 self._report(messages.PART, tag, now - reported, values, function)
+                sent += len(values)
                 values = []
                 reported = now
         self._running = 0
@@ -273,10 +286,14 @@ class Worker:
         self._promised = promised()
         return mark(buffers)
 
-    def _fail(self, tag: int, error: BaseException) -> None:
+    def _fail(self, tag: int, error: BaseException, place: Place | None) -> None:
+        if isinstance(error, TaskInterrupt):
+            error = error.outcome.with_traceback(error.__traceback__)
         if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
             error = error.with_traceback(error.__traceback__.tb_next)  # without our own frame
-        _, data, buffers = pickling.encode(RemoteException.capture(error))
+        remote = RemoteException.capture(error)
+        remote.place = place
+        _, data, buffers = pickling.encode(remote)
         self._results.send(data, buffers, messages.ERROR, self._mark | tag)
 
     def _obey(self, signum: int, frame: Any) -> None:
@@ -295,17 +312,34 @@ class Worker:
         if order is None or order.tag != self._running:
             return
         if order.verb == Verb.CANCEL:
-            raise TaskCancelledError("the task was cancelled while it was running", started=True)
-        raise TaskTimeoutError(
-            f"the task ran longer than timeout={order.timeout:g} s", timeout=order.timeout
-        )
+            message = "the task was cancelled while it was running"
+            raise TaskInterrupt(TaskCancelledError(message, started=True))
+        message = f"the task ran longer than timeout={order.timeout:g} s"
+        raise TaskInterrupt(TaskTimeoutError(message, timeout=order.timeout))
+
+
+def _placed(function: object, args: Any, keywords: bool) -> Place | None:
+    """Return where a call failed, if it came as far as being unpickled."""
+    if function is None or args is None:
+        return None
+    positional, named = args if keywords else (args, {})
+    what_runs = getattr(function, "what_runs", None)  # one of ours, that calls the user's
+    if what_runs is not None:
+        return what_runs(*positional), 0, os.getpid()
+    return describe_call(name_of(function), positional, named), 0, os.getpid()
+
+
+def _starred(function: Callable[..., Any]) -> Callable[[Any], Any]:
+    return lambda arguments: function(*arguments)
 
 
 class _Guarded:
     """A function whose exceptions are put aside, so that the chunk goes on."""
 
-    def __init__(self, function: Callable[[Any], Any]) -> None:
+    def __init__(self, function: Callable[[Any], Any], called: object, star: bool) -> None:
         self._function = function
+        self._called = called
+        self._star = star
         self._index = 0
         self._errors: dict[int, RemoteException] = {}
 
@@ -313,7 +347,9 @@ class _Guarded:
         try:
             return self._function(item)
         except Exception as error:
-            self._errors[self._index] = RemoteException.capture(error)
+            self._errors[self._index] = remote = RemoteException.capture(error)
+            arguments = item if self._star else (item,)
+            remote.place = describe_call(name_of(self._called), arguments, {}), -1, os.getpid()
             return None
         finally:
             self._index += 1
