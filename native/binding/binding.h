@@ -7,6 +7,7 @@
  *   Lock, Flag, Waiters   what programs synchronise with (synchronize/native.py wraps them)
  *   Memory    bytes that all processes read and write (sharedctypes.py)
  *   Encoder   the fast path of pickling
+ *   Dispatch  which reducer a type has, for it
  *
  * Whatever sleeps does so without the GIL, in stretches, and looks for signals in between.
  */
@@ -27,7 +28,7 @@ typedef struct sync_object sync_object;
 
 typedef struct {
     PyTypeObject *segment_type, *ring_type, *block_type, *reference_type, *ticking_type,
-        *encoder_type, *lock_type, *flag_type, *waiters_type, *memory_type;
+        *encoder_type, *dispatch_type, *lock_type, *flag_type, *waiters_type, *memory_type;
     PyObject *shut_down_error; /* tines.errors.QueueShutDown */
     PyObject *transport_error; /* tines.errors.TransportError */
     PyObject *no_buffers;      /* () */
@@ -47,6 +48,8 @@ struct block_object {
     PyObject_HEAD
     segment_object *segment;
     block_object *previous, *next;
+    PyObject *weak_references;
+    block_object *next_yielded; /* of those that a message under way has taken */
     uint32_t index;
     uint32_t reference, fork_reference; /* to a SHARED block, or TN_NO_BLOCK */
     uint8_t *data;
@@ -54,6 +57,8 @@ struct block_object {
     bool owned;  /* the descriptor is this process's to release */
     bool shared; /* for many readers, read-only here: nothing of it is this process's own */
     bool mapped; /* `data` is a mapping of its own */
+    bool given;  /* a message has taken it over: the place is no longer this process's */
+    char yields; /* the next message that has it whole does so, instead of a copy */
 };
 
 struct ring_object {
@@ -81,6 +86,7 @@ PyObject *raise_result(module_state *state, tn_result result, const char *doing)
 bool parse_timeout(PyObject *timeout, int64_t *deadline, bool *waits);
 
 PyObject *block_wrap(module_state *state, segment_object *segment, uint32_t index);
+PyObject *block_take(module_state *state, segment_object *segment, uint64_t length);
 PyObject *block_copy(module_state *state, segment_object *segment, Py_buffer *from);
 PyObject *block_open_private(module_state *state, segment_object *segment, uint64_t handle);
 PyObject *reference_wrap(module_state *state, segment_object *segment, uint32_t index);
@@ -100,7 +106,7 @@ void syncs_before_fork(module_state *state);
 void syncs_after_fork_in_child(module_state *state);
 
 extern PyType_Spec segment_spec, ring_spec, block_spec, reference_spec, ticking_spec, encoder_spec;
-extern PyType_Spec lock_spec, flag_spec, waiters_spec, memory_spec;
+extern PyType_Spec dispatch_spec, lock_spec, flag_spec, waiters_spec, memory_spec;
 PyObject *segment_create(module_state *state, uint64_t size);
 PyObject *segment_attach(module_state *state, int fd);
 PyObject *ticking_new(module_state *state, PyObject *ring, PyObject *iterable, tn_lease *lease);

@@ -30,6 +30,21 @@ PyObject *block_wrap(module_state *state, segment_object *segment, uint32_t inde
     return PyErr_NoMemory();
 }
 
+/* A Block of this process's own, to be filled and sent. */
+PyObject *block_take(module_state *state, segment_object *segment, uint64_t length) {
+    uint32_t index;
+    tn_result result;
+    Py_BEGIN_ALLOW_THREADS;
+    result = tn_block_take(&segment->segment, length, &index);
+    Py_END_ALLOW_THREADS;
+    if (result != TN_OK) return raise_result(state, result, "taking shared memory");
+    block_object *self = (block_object *)block_wrap(state, segment, index);
+    /* The pages are there, but not in the mapping that Python sees: one call, instead of a fault for each
+     * page that is written. */
+    if (self != NULL) tn_view_expect(self->data, self->length);
+    return (PyObject *)self;
+}
+
 /* A Block for a reference to a SHARED block. Takes the reference over, also on failure. */
 static block_object *open_shared(module_state *state, segment_object *segment, uint32_t index,
                                  uint32_t reference) {
@@ -85,9 +100,11 @@ static uint64_t place_of(const block_object *self) {
 static void block_dealloc(block_object *self) {
     PyTypeObject *type = Py_TYPE(self);
     module_state *state = state_of(type);
+    if (self->weak_references != NULL) PyObject_ClearWeakRefs((PyObject *)self);
     tn_segment *segment = &self->segment->segment;
     if (self->mapped) tn_view_unmap(self->data, self->length);
-    else if (self->data != NULL) tn_view_close(segment, place_of(self), self->length);
+    else if (self->data != NULL && !self->given)
+        tn_view_close(segment, place_of(self), self->length);
     if (self->owned) tn_block_release(segment, self->index);
     if (self->reference != TN_NO_BLOCK) tn_block_release(segment, self->reference);
     if (self->owned || self->reference != TN_NO_BLOCK) tn_janitor_call(segment);
@@ -190,12 +207,17 @@ static PyGetSetDef block_properties[] = {
     {NULL, NULL, NULL, NULL, NULL},
 };
 
+static PyMemberDef block_members[] = {
+    {"yields", T_BOOL, offsetof(block_object, yields), 0,
+     "Whether a message takes it over: who says so has seen that nobody else will use its bytes."},
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(block_object, weak_references), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
 static PyType_Slot block_slots[] = {
-    {Py_tp_dealloc, block_dealloc},
-    {Py_tp_getset, block_properties},
-    {Py_bf_getbuffer, block_getbuffer},
-    {Py_sq_length, block_length},
-    {0, NULL},
+    {Py_tp_dealloc, block_dealloc},   {Py_tp_members, block_members},
+    {Py_tp_getset, block_properties}, {Py_bf_getbuffer, block_getbuffer},
+    {Py_sq_length, block_length},     {0, NULL},
 };
 
 PyType_Spec block_spec = {

@@ -18,6 +18,7 @@ typedef struct {
     PyObject *pickled;   /* the kind of message that is a pickle: 0 */
     PyObject *raw_kinds; /* {bytes: kind, bytearray: kind}: these skip pickling if they are large */
     Py_ssize_t out_of_band, largest_kept;
+    Py_ssize_t largest; /* bytes of the largest message that this pickler has made */
     bool busy;
     char deferring; /* everything goes to the twin */
 } encoder_object;
@@ -28,6 +29,7 @@ static int renew(encoder_object *self) {
     Py_XSETREF(self->dump, PyObject_GetAttrString(pickler, "dump"));
     Py_XSETREF(self->clear_memo, PyObject_GetAttrString(pickler, "clear_memo"));
     Py_DECREF(pickler);
+    self->largest = 0;
     return self->dump != NULL && self->clear_memo != NULL ? 0 : -1;
 }
 
@@ -119,6 +121,17 @@ static PyObject *triple(PyObject *kind, PyObject *data, PyObject *buffers) {
     return tuple;
 }
 
+enum { LARGE = 4096, MUCH_SMALLER = 16 };
+
+/* Whether the memo takes too long to clear for messages of this size: better a new pickler. The memo
+ * keeps the room that the largest message took, a list of a thousand objects for example, and to
+ * clear that takes ten times as long as to pickle something small. */
+static bool has_grown(encoder_object *self, Py_ssize_t size) {
+    if (size > self->largest_kept) return true;
+    if (size > self->largest) self->largest = size;
+    return self->largest > LARGE && size < self->largest / MUCH_SMALLER;
+}
+
 static PyObject *encoder_call(encoder_object *self, PyObject *const *args, size_t nargsf,
                               PyObject *names) {
     if (PyVectorcall_NARGS(nargsf) != 1 || names != NULL) {
@@ -140,8 +153,7 @@ static PyObject *encoder_call(encoder_object *self, PyObject *const *args, size_
     PyObject *data = collect(self);
     PyObject *buffers = self->kept != NULL ? self->kept : Py_NewRef(state->no_buffers);
     self->kept = NULL;
-    /* A memo that has grown is slow to clear: better a new pickler. */
-    bool grown = data != NULL && PyBytes_GET_SIZE(data) > self->largest_kept;
+    bool grown = data != NULL && has_grown(self, PyBytes_GET_SIZE(data));
     PyObject *cleared = grown ? NULL : PyObject_CallNoArgs(self->clear_memo);
     bool failed = grown ? renew(self) < 0 : cleared == NULL;
     Py_XDECREF(cleared);

@@ -154,13 +154,14 @@ static int execute(PyObject *module) {
     state->reference_type = add_type(module, &reference_spec);
     state->ticking_type = add_type(module, &ticking_spec);
     state->encoder_type = add_type(module, &encoder_spec);
+    state->dispatch_type = add_type(module, &dispatch_spec);
     state->lock_type = add_type(module, &lock_spec);
     state->flag_type = add_type(module, &flag_spec);
     state->waiters_type = add_type(module, &waiters_spec);
     state->memory_type = add_type(module, &memory_spec);
     if (!state->segment_type || !state->ring_type || !state->block_type || !state->reference_type ||
-        !state->ticking_type || !state->encoder_type || !state->lock_type || !state->flag_type ||
-        !state->waiters_type || !state->memory_type) {
+        !state->ticking_type || !state->encoder_type || !state->dispatch_type ||
+        !state->lock_type || !state->flag_type || !state->waiters_type || !state->memory_type) {
         return -1;
     }
     return add_constants(module);

@@ -27,14 +27,50 @@ static bool parse_kind_and_tag(PyObject *kind, PyObject *tag, tn_outgoing *messa
 typedef struct {
     tn_outgoing message;
     Py_buffer data;
+    block_object *yielded; /* the parcel's by now, and their Block's again if it is not sent */
     uint32_t blocks[TN_MOST_BLOCKS];
 } parcel;
 
-/* The reference that an item is, or is a view of, as pickling gives it: or NULL. */
+/* Whose bytes an item is, itself or seen through a memoryview, as pickling gives it. */
+static PyObject *exporter_of(PyObject *item) {
+    return PyMemoryView_Check(item) ? PyMemoryView_GET_BUFFER(item)->obj : item;
+}
+
+/* The reference that an item is, or NULL. */
 static const reference_object *reference_in(const module_state *state, PyObject *item) {
-    if (PyMemoryView_Check(item)) item = PyMemoryView_GET_BUFFER(item)->obj;
+    item = exporter_of(item);
     bool is = item != NULL && Py_TYPE(item) == state->reference_type;
     return is ? (const reference_object *)item : NULL;
+}
+
+/* The block that an item is all of, if its holder gives it away and it can go as it is; or NULL. What was
+ * written to a view that is apart since a fork is not in the block. */
+static block_object *yielded_in(const ring_object *self, PyObject *item, const Py_buffer *buffer) {
+    item = exporter_of(item);
+    if (item == NULL || Py_TYPE(item) != state_of(Py_TYPE(self))->block_type) return NULL;
+    block_object *block = (block_object *)item;
+    const tn_segment *segment = &self->segment->segment;
+    bool whole = buffer->buf == block->data && (uint64_t)buffer->len == block->length;
+    if (!block->yields || !block->owned || block->segment != self->segment || !whole) return NULL;
+    uint64_t place = (uint64_t)(block->data - segment->views);
+    return tn_view_is_shared(segment, place, block->length) ? block : NULL;
+}
+
+static uint32_t take_over(parcel *parcel, block_object *block) {
+    Py_INCREF(block);
+    block->owned = false;
+    block->given = true;
+    block->next_yielded = parcel->yielded;
+    parcel->yielded = block;
+    return block->index;
+}
+
+static void give_back(parcel *parcel, block_object *block) {
+    for (uint32_t i = 0; i < parcel->message.block_count; i++) {
+        if (parcel->blocks[i] == block->index) parcel->blocks[i] = TN_NO_BLOCK;
+    }
+    block->owned = true;
+    block->given = false;
 }
 
 static bool add_block(ring_object *self, parcel *parcel, PyObject *item) {
@@ -50,11 +86,16 @@ static bool add_block(ring_object *self, parcel *parcel, PyObject *item) {
     if (PyObject_GetBuffer(item, &buffer, PyBUF_SIMPLE) < 0) return false;
     tn_result result;
     const reference_object *reference = reference_in(state, item);
+    block_object *yielded;
     if (reference != NULL) {
         /* A queue: what goes is a reference of its own, the sender keeps its own. */
         uint32_t target;
         memcpy(&target, reference->handle + 16, sizeof target);
         result = tn_reference_take(segment, target, &index);
+    } else if ((yielded = yielded_in(self, item, &buffer)) != NULL) {
+        index = take_over(parcel, yielded);
+        result = TN_OK;
+        message->bytes += (uint64_t)buffer.len;
     } else {
         Py_BEGIN_ALLOW_THREADS;
         result = tn_block_take(segment, (uint64_t)buffer.len, &index);
@@ -76,6 +117,12 @@ static bool add_block(ring_object *self, parcel *parcel, PyObject *item) {
 
 /* Give back what a parcel that was not sent holds. */
 static void unpack(ring_object *self, parcel *parcel, bool sent) {
+    while (parcel->yielded != NULL) {
+        block_object *block = parcel->yielded;
+        parcel->yielded = block->next_yielded;
+        if (!sent) give_back(parcel, block);
+        Py_DECREF(block);
+    }
     for (uint32_t i = 0; !sent && i < parcel->message.block_count; i++) {
         tn_block_release(&self->segment->segment, parcel->blocks[i]);
     }
@@ -136,6 +183,7 @@ static int send_one(ring_object *self, parcel *parcel, PyObject *data, PyObject 
                     bool waits, int64_t deadline, uint64_t *ticket) {
     int result = -1;
     parcel->data.obj = NULL;
+    parcel->yielded = NULL;
     if (pack(self, parcel, data, buffers)) result = deliver(self, parcel, waits, deadline, ticket);
     unpack(self, parcel, result == TN_OK);
     return result;

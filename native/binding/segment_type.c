@@ -144,6 +144,12 @@ static PyObject *segment_block(segment_object *self, PyObject *arg) {
     return block;
 }
 
+static PyObject *segment_take(segment_object *self, PyObject *arg) {
+    unsigned long long length = PyLong_AsUnsignedLongLong(arg);
+    if (PyErr_Occurred()) return NULL;
+    return block_take(state_of(Py_TYPE(self)), self, length);
+}
+
 static PyObject *segment_private(segment_object *self, PyObject *arg) {
     unsigned long long handle = PyLong_AsUnsignedLongLong(arg);
     if (PyErr_Occurred()) return NULL;
@@ -212,6 +218,7 @@ static PyMethodDef segment_methods[] = {
     {"open_primitive", (PyCFunction)segment_open_primitive, METH_VARARGS,
      "open_primitive(index, birth) -> Lock, Flag, Waiters or Memory"},
     {"block", (PyCFunction)segment_block, METH_O, "block(buffer) -> Block: a copy of it"},
+    {"take", (PyCFunction)segment_take, METH_O, "take(length) -> Block, to be filled and sent"},
     {"private", (PyCFunction)segment_private, METH_O,
      "private(index) -> Block: a copy-on-write view"},
     {"sweep", (PyCFunction)segment_sweep, METH_O, "sweep(pid) -> dead processes found; 0 for all"},

@@ -132,6 +132,10 @@ void tn_views_spare(tn_segment *segment, bool wanted);
 bool tn_view_is_apart(const tn_segment *segment, uint64_t offset, uint64_t length);
 /* A mapping of its own, copy on write, to be unmapped by the caller. */
 uint8_t *tn_view_map(const tn_segment *segment, const tn_block *block);
+/* Whether all that is written there goes to the block. */
+bool tn_view_is_shared(const tn_segment *segment, uint64_t offset, uint64_t length);
+/* All of it is about to be written. */
+void tn_view_expect(uint8_t *view, uint64_t length);
 void tn_view_unmap(uint8_t *view, uint64_t length);
 
 /* Bytes of memory that this process may still take, under its containers' limits and the system's

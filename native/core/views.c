@@ -15,6 +15,10 @@
 
 #include "blocks.h"
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
 /* Runs of places that are apart: each may cost two mappings, of which Linux gives a process 65,530. */
 enum { MOST_RUNS = 4096 };
 /* Runs so near to each other are parted as one. */
@@ -166,6 +170,16 @@ bool tn_view_is_apart(const tn_segment *segment, uint64_t offset, uint64_t lengt
     if (segment->apart == NULL) return false;
     span s = span_of(segment, offset, length);
     return next_of(segment, s.first, s.end, false) == s.end;
+}
+
+bool tn_view_is_shared(const tn_segment *segment, uint64_t offset, uint64_t length) {
+    if (segment->apart == NULL) return true;
+    span s = span_of(segment, offset, length);
+    return next_of(segment, s.first, s.end, true) == s.end;
+}
+
+void tn_view_expect(uint8_t *view, uint64_t length) {
+    (void)madvise(view, tn_pages(length), MADV_POPULATE_WRITE);
 }
 
 /* Have a place shared again, if it is apart and there are mappings left for it. */

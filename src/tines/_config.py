@@ -9,13 +9,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TypeVar
 
-    _Choice = TypeVar("_Choice", bound="DiesWithParent | Insight | Native | Spares")
+    _Choice = TypeVar("_Choice", bound="DiesWithParent | Insight | Native | Spares | Tensors")
 
 __all__ = [
     "DiesWithParent",
     "Insight",
     "Native",
     "Spares",
+    "Tensors",
     "available_cpus",
     "available_memory",
     "dies_with_parent",
@@ -23,6 +24,7 @@ __all__ = [
     "memory_limit",
     "native",
     "spares",
+    "tensors",
 ]
 
 
@@ -71,6 +73,15 @@ def dies_with_parent() -> DiesWithParent:
     return _read_choice("TINES_DIES_WITH_PARENT", DiesWithParent.NO)
 
 
+class Tensors(enum.Enum):
+    """``TINES_TENSORS``: who sends the tensors of PyTorch."""
+
+    ON = "on"
+    """tines: each receiver gets a copy of its own."""
+    OFF = "off"
+    """torch, which moves them to memory that sender and receiver share."""
+
+
 def insight() -> Insight:
     """Read ``TINES_INSIGHT``.
 
@@ -96,6 +107,15 @@ def spares() -> Spares:
         ValueError: it is set to something else than ``0`` or ``1``.
     """
     return _read_choice("TINES_SPARES", Spares.ON)
+
+
+def tensors() -> Tensors:
+    """Read ``TINES_TENSORS``.
+
+    Raises:
+        ValueError: it is set to something else than ``on`` or ``off``.
+    """
+    return _read_choice("TINES_TENSORS", Tensors.ON)
 
 
 def _read_choice(variable: str, default: _Choice) -> _Choice:

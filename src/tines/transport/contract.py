@@ -29,6 +29,7 @@ __all__ = [
     "Buffer",
     "Channel",
     "Lease",
+    "Lent",
     "Message",
     "Outgoing",
     "Shared",
@@ -243,11 +244,32 @@ class Transport(Protocol):
         The result pickles by reference and costs its memory once, however many processes open it.
         """
 
+    def lend(self, size: int) -> Lent | None:
+        """Return memory to be filled and sent; ``None`` where a message copies whatever it is given.
+
+        Raises:
+            MemoryError: there is not so much left.
+        """
+
     def reap(self, pid: int) -> None:
         """Say that a child is known to be dead, so that what it held is reclaimed now.
 
         Never required: deaths are noticed without it, only later.
         """
+
+
+class Lent(Protocol):
+    """Memory in which a message can go as it is: a writable buffer, whose bytes are not set.
+
+    Attributes:
+        yields: Whether the next message that has all of it among its buffers takes it over. Whoever
+            sets that answers for it that nobody in this process will use the bytes after that.
+    """
+
+    yields: bool
+
+    def __len__(self) -> int:
+        """Return its size in bytes."""
 
 
 @runtime_checkable

@@ -436,6 +436,10 @@ class RingTransport:
         ]
         return RingShared(segment, [_keep(segment, each) for each in (data, *buffers)], references)
 
+    def lend(self, size: int) -> _native.Block:
+        """See :meth:`tines.transport.contract.Transport.lend`."""
+        return _program.home().take(size)
+
     def reap(self, pid: int) -> None:
         """See :meth:`tines.transport.contract.Transport.reap`."""
         for segment in _program.existing():

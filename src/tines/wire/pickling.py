@@ -6,8 +6,8 @@
   session) cloudpickle takes over, and only there.
 * Where the native core is built, one pickler is kept and reused: building one costs more than
   pickling a small object. Its Python twin builds one each time. Both honour ``copyreg`` and
-  everything registered with ``multiprocessing``'s ``ForkingPickler`` (connections, sockets, locks,
-  tensors), also what is registered later.
+  everything registered with ``multiprocessing``'s ``ForkingPickler`` (connections, sockets, locks),
+  also what is registered later, and have reducers of their own for some libraries (``reducers``).
 * Buffers of ``OUT_OF_BAND`` bytes or more stay out of the pickle; the transport moves them with a
   single copy. A plain ``bytes`` or ``bytearray`` of that size skips pickling altogether.
 * An object that cannot be pickled raises :class:`~tines.errors.EncodeError` here, in the caller.
@@ -15,15 +15,14 @@
 
 from __future__ import annotations
 
-import copyreg
 import io
 import pickle
 import sys
 from collections.abc import Callable, Sequence
-from multiprocessing.reduction import ForkingPickler
 
 from tines import _config
 from tines.errors import DecodeError
+from tines.wire import reducers
 from tines.wire.refusals import REFUSED, encode_error, short_repr
 
 # Not from ``typing``: each worker imports this, and would import that with it.
@@ -68,27 +67,6 @@ _RAW_KINDS: dict[type, int] = {bytes: RAW, bytearray: RAW_BYTEARRAY}
 Encoded = tuple[int, "Buffer", Sequence["Buffer"]]
 
 
-class _Dispatch(dict):  # type: ignore[type-arg]
-    """A dispatch table that looks into the live registries at each miss.
-
-    ``ForkingPickler`` copies both registries for every object; this asks them only about objects
-    that the C pickler has no built-in way for.
-    """
-
-    # The one private name of the standard library outside ``process/``: the public way to read the
-    # registry builds a pickler, at 2 us for each object that has no entry.
-    _registered: dict[type, Callable[..., Any]] = ForkingPickler._extra_reducers  # type: ignore[attr-defined]
-
-    def __missing__(self, cls: type) -> Callable[..., Any]:
-        reducer = self._registered.get(cls) or copyreg.dispatch_table.get(cls)
-        if reducer is None:
-            raise KeyError(cls)
-        return reducer
-
-
-_dispatch = _Dispatch()
-
-
 def _keep_out_of_band(kept: list[Buffer]) -> Callable[[pickle.PickleBuffer], bool]:
     """Return a buffer callback that collects what should travel beside the pickle in ``kept``.
 
@@ -115,7 +93,7 @@ def _encode_in_python(obj: object) -> Encoded:
     buffers: list[Buffer] = []
     try:
         pickler = pickle.Pickler(output, 5, buffer_callback=_keep_out_of_band(buffers))
-        pickler.dispatch_table = _dispatch
+        pickler.dispatch_table = reducers.dispatch.plain()
         pickler.dump(obj)
     except Exception as error:
         return _encode_by_value(obj, error)
@@ -175,7 +153,7 @@ def _encode_by_value(obj: object, reason: Exception | None) -> Encoded:
         import cloudpickle
 
         class CloudPickler(cloudpickle.Pickler):  # type: ignore[misc]
-            dispatch_table = ChainMap(_dispatch, REFUSED, cloudpickle.Pickler.dispatch_table)
+            dispatch_table = ChainMap(reducers.dispatch, REFUSED, cloudpickle.Pickler.dispatch_table)
 
         _cloud_pickler = CloudPickler
     output = io.BytesIO()
@@ -220,9 +198,11 @@ def _native_encoder() -> _native.Encoder | None:
     except ImportError:
         return None
 
+    dispatch = reducers.native_dispatch(_native, reducers.instead)
+
     def new_pickler(encoder: _native.Encoder) -> pickle.Pickler:
         pickler = pickle.Pickler(encoder, 5, buffer_callback=encoder.keep)
-        pickler.dispatch_table = _dispatch
+        pickler.dispatch_table = dispatch
         return pickler
 
     return _native.Encoder(

@@ -90,6 +90,11 @@ def _make_safe(process: Any) -> None:
         process._keep_outcome()
     for setup in process._setups:
         setup()
+    target = getattr(process, "_target", None)
+    if getattr(target, "__module__", None) == "torch.utils.data._utils.worker":
+        from tines.wire.reducers import batches
+
+        batches.prepare(process)
 
 
 def _run(process: Any, parent_sentinel: int | None) -> int:
