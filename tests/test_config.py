@@ -91,6 +91,17 @@ def test_spares(monkeypatch):
         _config.spares()
 
 
+def test_tensors(monkeypatch):
+    monkeypatch.delenv("TINES_TENSORS", raising=False)
+    assert _config.tensors() is _config.Tensors.ON
+    for given, expected in (("", "ON"), ("on", "ON"), ("off", "OFF"), ("OFF", "OFF")):
+        monkeypatch.setenv("TINES_TENSORS", given)
+        assert _config.tensors() is _config.Tensors[expected]
+    monkeypatch.setenv("TINES_TENSORS", "torch")
+    with pytest.raises(ValueError, match=r"TINES_TENSORS='torch'.*'on' or 'off'|'off' or 'on'"):
+        _config.tensors()
+
+
 @pytest.fixture
 def machine(monkeypatch):
     """A machine with these cores and these files."""

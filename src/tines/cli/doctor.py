@@ -56,6 +56,7 @@ def examine() -> Report:
             "TINES_NATIVE": os.environ.get("TINES_NATIVE") or None,
             "TINES_INSIGHT": os.environ.get("TINES_INSIGHT") or None,
             "TINES_SPARES": os.environ.get("TINES_SPARES") or None,
+            "TINES_TENSORS": os.environ.get("TINES_TENSORS") or None,
         },
         "interpreter": {
             "version": f"{platform.python_implementation()} {platform.python_version()}",

@@ -18,6 +18,7 @@ Invariants:
 
 from __future__ import annotations
 
+import contextlib
 import copyreg
 import sys
 from importlib import import_module
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-    from tines import _native
     from tines.wire.reducers.contract import Reducer, Reducers
 
 __all__ = ["Dispatch", "dispatch", "instead", "look", "native_dispatch"]
@@ -110,17 +110,18 @@ class Dispatch:
         if self._seen != sources:
             self._seen = tuple(source.copy() for source in sources)
             theirs = {**copyreg.dispatch_table, **_registered}
-            ours = {cls: self._instead.get(reducer, reducer) for cls, reducer in theirs.items()}
-            self._plain = added | ours
+            self._plain = {**added, **theirs}
+            for cls, reducer in theirs.items():
+                with contextlib.suppress(TypeError):  # a callable without a hash
+                    self._plain[cls] = self._instead.get(reducer, reducer)
         return self._plain
 
 
-def native_dispatch(native: Any, instead: dict[Reducer, Reducer]) -> _native.Dispatch:
-    """Return a dispatch table of the native core."""
-    table: _native.Dispatch = native.Dispatch(
-        _registered, copyreg.dispatch_table, added, instead, sys.modules, look
-    )
-    return table
+def native_dispatch(native: Any, instead: dict[Reducer, Reducer]) -> Any:
+    """Return a dispatch table of the native core, which is handed in."""
+    return native.Dispatch(_registered, copyreg.dispatch_table, added, instead, sys.modules, look)
 
 
-dispatch = Dispatch(instead)
+# Not declared to be what it is: picklers are declared to take a whole mapping, and use this much of it.
+dispatch: Any = Dispatch(instead)
+"""The table of the encoder in Python, with all that there is."""
