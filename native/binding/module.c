@@ -112,7 +112,8 @@ static PyMethodDef functions[] = {
     {"set_parent_death_signal", set_parent_death_signal, METH_O,
      "set_parent_death_signal(signum): sent to this process when the thread that started it ends"},
     {"end_with_parent", end_with_parent, METH_VARARGS,
-     "end_with_parent(fd, group): SIGTERM, then SIGKILL, to this process or its group, at the pipe's end"},
+     "end_with_parent(fd, group): SIGTERM, then SIGKILL, to this process or its group, at the "
+     "pipe's end"},
 #ifdef TINES_DEBUG
     {"crash_at", crash_at, METH_VARARGS, "crash_at(step, countdown): SIGKILL at that step"},
 #endif

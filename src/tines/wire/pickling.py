@@ -153,7 +153,9 @@ def _encode_by_value(obj: object, reason: Exception | None) -> Encoded:
         import cloudpickle
 
         class CloudPickler(cloudpickle.Pickler):  # type: ignore[misc]
-            dispatch_table = ChainMap(reducers.dispatch, REFUSED, cloudpickle.Pickler.dispatch_table)
+            dispatch_table = ChainMap(
+                reducers.dispatch, REFUSED, cloudpickle.Pickler.dispatch_table
+            )
 
         _cloud_pickler = CloudPickler
     output = io.BytesIO()
