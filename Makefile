@@ -11,9 +11,10 @@
 # make kills            processes killed at each step of the core, and at random: SECONDS=60
 # make chaos            kill and disturb what runs, and count: SECONDS=60 ARGS="--seed 7 queue"
 # make model            explore the ring's protocol, with a crash at every step
+# make windows          a quick part of the suite on a Python for Windows, by Wine: ARGS="tests/pool"
 # make package          source distribution and wheel into dist/, checked
 # make compat           the interpreter's own tests of multiprocessing, judged
-# make pythons          the newest Pythons, from Debian unstable in build/pythons: ARGS="--version 3.15 tests/pool"
+# make pythons          a quick part of the suite on Debian's newest Pythons: ARGS="--version 3.15"
 # make clients          real programs, compared with the standard library: ARGS="uvicorn --transport ring"
 # make bench            against the peers, in an environment of its own (benchmarks/Makefile.inc)
 #
@@ -41,7 +42,7 @@ pip := $(bin)/python -m pip --disable-pip-version-check --quiet install
 export TINES_BUILD TINES_NATIVE
 
 .DELETE_ON_ERROR:
-.PHONY: build chaos clean clients compat demo docs FORCE format fuzz model package pythons sanitize
+.PHONY: build chaos clean clients compat demo docs FORCE format fuzz model package pythons sanitize windows
 .PHONY: test test-full test-quick test-without-native
 .PHONY: lint lint-c lint-imports lint-style lint-types
 
@@ -124,14 +125,16 @@ compat: $(VENV)/dev.stamp
 clients: $(VENV)/dev.stamp
 	$(bin)/python -m clients $(ARGS)
 
-# As root: it makes a Debian in build/pythons, once.
+# As root: each makes a Debian in a folder of the cache, once.
 pythons:
-	$(PYTHON) -m pythons $(ARGS)
+	$(PYTHON) -m systems pythons $(ARGS)
+windows: $(VENV)/systems.stamp
+	$(bin)/python -m systems windows $(ARGS)
 
 clean:
 	rm -rf $(VENV) .venv-3.* .venv-clients build dist src/*.egg-info src/tines/_native*.so
 	rm -rf .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
-	find benchmarks chaos clients compat examples src tests -name __pycache__ -prune -exec rm -rf {} +
+	find benchmarks chaos clients compat examples src systems tests -name __pycache__ -prune -exec rm -rf {} +
 	$(MAKE) -C native/tests clean
 
 # An environment is made anew when the interpreter changes, and the package is installed again when

@@ -177,7 +177,7 @@ class TestContexts:
             assert tines.get_context().Process is tines.context.SpawnProcess
             for package in (tines, multiprocessing):
                 try:
-                    package.set_start_method("fork")
+                    package.set_start_method("fork")  # which Windows does not even have
                 except RuntimeError as error:
                     assert "already" in str(error)
                 else:

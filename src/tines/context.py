@@ -278,9 +278,11 @@ class DefaultContext(BaseContext, _std.DefaultContext):
 
         A child that imports its main module may set there what is set already.
         """
-        if method is not None:
+        now = _get_start_method(True)
+        if method is not None and (force or now is None or now == method):
+            # Where another one is set, that is what the standard library complains of first.
             self.get_context(method)
-            if not force and importing_main() and _get_start_method(True) == method:
+            if not force and now == method and importing_main():
                 return
         _set_start_method(method, force)
 

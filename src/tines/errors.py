@@ -56,6 +56,8 @@ def signal_name(exitcode: int | None) -> str | None:
     """Return ``"SIGKILL"`` for exit code -9 and so on; ``None`` when no signal ended the process."""
     if exitcode is None or exitcode >= 0:
         return None
+    if exitcode == -9:
+        return "SIGKILL"  # Windows has no name for it
     try:
         return signal.Signals(-exitcode).name
     except ValueError:

@@ -8,7 +8,6 @@ our pool.
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
@@ -141,7 +140,7 @@ def _end_server() -> None:
     while (server := getattr(current_process(), "_manager_server", None)) is None:
         # It has not come as far as serving anybody, which it tells nobody.
         if _clock.monotonic() > until:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os._exit(1)
         _clock.sleep(0.01)
     server.shutdown(_Nobody())
 

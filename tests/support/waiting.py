@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 
-__all__ = ["PATIENCE", "wait_for"]
+__all__ = ["PATIENCE", "SLOWNESS", "wait_for"]
 
-PATIENCE = 20.0
+SLOWNESS = float(os.environ.get("TINES_TESTS_SLOWNESS") or 1)
+"""How many times as long as here everything may take: an emulated system asks for more."""
+
+PATIENCE = 20.0 * SLOWNESS
 """Seconds for something that must happen, on a machine that is busy with other things."""
 
 

@@ -28,6 +28,8 @@ from types import FrameType
 import psutil
 import pytest
 
+from support.waiting import SLOWNESS
+
 __all__ = ["TestHung", "pytest_runtest_protocol", "pytest_sessionstart"]
 
 LIMIT = 60.0
@@ -55,7 +57,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Run one test, with its fixtures, under the watchdog."""
     marker = item.get_closest_marker("watchdog")
-    limit = float(marker.args[0]) if marker else LIMIT
+    limit = SLOWNESS * (float(marker.args[0]) if marker else LIMIT)
     with _last_resort(limit + GRACE), _alarm(item.nodeid, limit):
         return (yield)
 
