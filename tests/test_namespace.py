@@ -236,7 +236,7 @@ def test_every_module_imports_alone(name):
     done = subprocess.run(
         [sys.executable, "-c", f"import {name}"], capture_output=True, text=True, timeout=60
     )
-    missing = ("No module named 'tines.", "_native", "No module named 'joblib'")
+    missing = ("No module named 'tines.", "_native", "named 'joblib'", "named 'torch'")
     if any(text in done.stderr for text in missing):
         pytest.skip(done.stderr.splitlines()[-1])
     assert done.returncode == 0, done.stderr
