@@ -6,6 +6,7 @@ and what is guaranteed when either side is killed.
 
     state       what a channel is, made of ``parcel`` and ``waiters``: pure logic, no I/O
     protocol    frames between processes, authentication
+    progress    how far the holders of leases are
     broker      the owner's side: sockets, lifetimes; ``peer`` is one connection of it
     connection  the other end of such a connection
     local       a channel in its owner; ``client`` is one of another process

@@ -251,6 +251,8 @@ class Broker:
             peer.sock.close()
         for line in list(self.lifelines):
             os.close(line.descriptor)
+        for state in list(self.channels.values()):
+            state.page.close()
         self.selector.close()
 
     # The thread.

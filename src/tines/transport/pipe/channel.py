@@ -62,7 +62,7 @@ class PipeChannel:
                 self._watch = None
             self._registry = registry
         registry.sweep()
-        endpoint = self._endpoint = registry.endpoint(self._key)
+        endpoint = self._endpoint = registry.endpoint(self._key, self._leases)
         return endpoint
 
     # Sending.

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tines import _clock
 from tines.errors import QueueShutDown, TransportError
 from tines.transport.contract import Lease
 from tines.transport.pipe.connection import Connection, Connections, NoAnswer
 from tines.transport.pipe.parcel import Parcel
+from tines.transport.pipe.progress import Numbers, opened
 from tines.transport.pipe.protocol import (
     Frame,
     Op,
@@ -71,12 +72,17 @@ class Watch:
 class Remote:
     """A channel of another process: the same methods as :class:`~.local.Local`."""
 
-    __slots__ = ("_address", "_channel", "_connections", "_pid")
+    __slots__ = ("_address", "_channel", "_connections", "_leases", "_page", "_pid")
 
     copies = False
 
-    def __init__(self, connections: Connections, address: Address, channel: int, pid: int) -> None:
+    def __init__(
+        self, connections: Connections, address: Address, channel: int, pid: int, leases: int
+    ) -> None:
         self._connections = connections
+        self._leases = leases
+        # The numbers of lease slots; none where they have to travel as frames. Asked for when needed.
+        self._page: Numbers | Literal[False] | None = False
         self._address = address
         self._channel = channel
         self._pid = pid
@@ -163,7 +169,16 @@ class Remote:
         self._connection(math.inf).tell(Frame(Op.RELEASE, self._channel, number=index))
 
     def ticking(self, iterable: Iterable[Any], index: int) -> Iterator[Any]:
-        """See the contract: one frame an item, written before the item is handed out."""
+        """See the contract: one store an item, or else one frame, before the item is handed out."""
+        page = self._page
+        if page is False:
+            place = bytes(self._ask(Frame(Op.PAGE, self._channel)).parts[0])
+            page = self._page = opened(place, self._leases)
+        if page is not None:
+            for progress, item in enumerate(iterable, 1):
+                page[index] = progress
+                yield item
+            return
         encoded = ticks(self._channel, index)
         for progress, item in enumerate(iterable, 1):
             self._connection(math.inf).tell_encoded(encoded(progress))

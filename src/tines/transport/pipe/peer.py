@@ -271,6 +271,9 @@ class Peer:
     def _held_for(self, state: ChannelState, frame: Frame) -> Frame:
         return Frame(Op.DONE, timeout=state.held(frame.number))
 
+    def _page(self, state: ChannelState, frame: Frame) -> Frame:
+        return Frame(Op.DONE, parts=[state.page.place])
+
     def _task_done(self, state: ChannelState, frame: Frame) -> Frame:
         state.task_done()
         return Frame(Op.DONE)
@@ -387,6 +390,7 @@ _REQUESTS: dict[int, Callable[[Peer, ChannelState, Frame], Frame | None]] = {
     Op.REVOKE: Peer._revoke,
     Op.LEASE: Peer._lease,
     Op.HELD: Peer._held_for,
+    Op.PAGE: Peer._page,
     Op.TASK_DONE: Peer._task_done,
     Op.JOIN: Peer._join,
     Op.SHUTDOWN: Peer._shutdown,

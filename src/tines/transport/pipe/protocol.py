@@ -75,6 +75,7 @@ class Op(enum.IntEnum):
     STATISTICS = 22
     OPEN_SHARED = 23
     HELD = 24  # [number: slot]
+    PAGE = 25  # the place of the page with the numbers that TICK would carry
 
     HOLD = 30  # one way [tag: pass of the pickle it came in, 0 for none]
     DROP = 31  # one way

@@ -58,15 +58,15 @@ class Registry:
                     self._broker = Broker(self.sweep)
         return self._broker
 
-    def endpoint(self, key: Key) -> Endpoint:
-        """Return how this process reaches a channel.
+    def endpoint(self, key: Key, leases: int) -> Endpoint:
+        """Return how this process reaches a channel, which has so many lease slots.
 
         Raises:
             TransportError: it is this process's own, and no more.
         """
         address, pid, number = key
         if self._broker is None or self._broker.address != address:
-            return Remote(self.connections, address, number, pid)
+            return Remote(self.connections, address, number, pid, leases)
         state = self._broker.channels.get(number)
         if state is None:
             raise closed()

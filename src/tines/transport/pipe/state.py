@@ -21,6 +21,7 @@ from tines import _clock
 from tines.errors import QueueShutDown
 from tines.transport.contract import Lease
 from tines.transport.pipe.parcel import Parcel
+from tines.transport.pipe.progress import Page
 from tines.transport.pipe.waiters import Ended, Hint, Joiner, Receiver, Sender, Waiter
 from tines.transport.statistics import ChannelStatistics
 
@@ -33,13 +34,12 @@ _BATCH_BYTES = 4 * 1024 * 1024
 class _Slot:
     """What the holder of one lease slot is doing."""
 
-    __slots__ = ("pid", "progress", "since", "tag", "ticket")
+    __slots__ = ("pid", "since", "tag", "ticket")
 
     def __init__(self, parcel: Parcel, pid: int) -> None:
         self.pid = pid
         self.tag = parcel.tag
         self.ticket = parcel.ticket
-        self.progress = 0
         self.since = _clock.monotonic()
 
 
@@ -60,6 +60,7 @@ class ChannelState:
         self._senders: OrderedDict[Sender, None] = OrderedDict()
         self._joiners: OrderedDict[Joiner, None] = OrderedDict()
         self._slots: list[_Slot | None] = [None] * leases
+        self.page = Page(leases)
         self._held = [0.0] * leases
         self._hints: list[Hint] = []
         # The broker's name for it, and who keeps it alive: see ``broker``.
@@ -166,6 +167,7 @@ class ChannelState:
         self._bytes -= size
         self._received += len(parcels)
         if lease >= 0:
+            self.page.numbers[lease] = 0
             self._slots[lease] = _Slot(parcels[0], pid)
         return parcels
 
@@ -251,6 +253,7 @@ class ChannelState:
         self._senders.clear()
         self._joiners.clear()
         self._pending.clear()
+        self.page.close()
         for waiter in waiters:
             waiter.end(Ended.GONE)
 
@@ -286,7 +289,7 @@ class ChannelState:
     def lease(self, index: int) -> Lease | None:
         """Return what the holder of a slot took and did not release."""
         slot = self._slots[index]
-        return None if slot is None else Lease(slot.tag, slot.progress, slot.since)
+        return None if slot is None else Lease(slot.tag, self.page.numbers[index], slot.since)
 
     def holder(self, index: int) -> int:
         """Return the process that holds a slot; 0 if none does, or the owner itself."""
@@ -305,9 +308,8 @@ class ChannelState:
 
     def tick(self, index: int, progress: int) -> None:
         """Record progress in a slot, if it is held."""
-        slot = self._slots[index]
-        if slot is not None:
-            slot.progress = progress
+        if self._slots[index] is not None:
+            self.page.numbers[index] = progress
 
     # Looking.
 
