@@ -21,7 +21,11 @@ from tines.errors import QueueShutDown
 from tines.wire.pickling import encode
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from typing_extensions import Self
+
+    from tines.transport.contract import Buffer
 
 __all__ = ["Queue"]
 
@@ -100,7 +104,7 @@ class Queue(Generic[T]):
                 pass
         await self._put_later(*encode(obj))
 
-    async def _put_later(self, kind: int, data: Any, buffers: Any) -> None:
+    async def _put_later(self, kind: int, data: Buffer, buffers: Sequence[Buffer]) -> None:
         bridge = current()
         sent = asyncio.get_running_loop().create_future()
         letter = self._sender.give(kind, data, buffers, lambda: bridge.post(lambda: wake(sent)))

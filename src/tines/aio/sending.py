@@ -16,7 +16,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tines.queues import Queue
+    from tines.transport.contract import Buffer
 
 __all__ = ["Letter", "Sender"]
 
@@ -30,7 +33,9 @@ class Letter:
         error: Why it was not sent, once it is told that it is done.
     """
 
-    def __init__(self, kind: int, data: Any, buffers: Any, done: Callable[[], object]) -> None:
+    def __init__(
+        self, kind: int, data: Buffer, buffers: Sequence[Buffer], done: Callable[[], object]
+    ) -> None:
         self.message = (data, buffers, kind, 0)
         self.done = done
         self.withdrawn = False
@@ -51,7 +56,9 @@ class Sender:
         """Whether letters wait, which others must not overtake."""
         return self._running
 
-    def give(self, kind: int, data: Any, buffers: Any, done: Callable[[], object]) -> Letter:
+    def give(
+        self, kind: int, data: Buffer, buffers: Sequence[Buffer], done: Callable[[], object]
+    ) -> Letter:
         """Have a message sent; ``done`` is called when it was, or cannot be, in the thread.
 
         Raises:

@@ -36,8 +36,12 @@ from tines.progress.contract import Counts
 from tines.wire import messages
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tines.pool.ports import Links, Room
     from tines.progress.live import Bar
+    from tines.transport.contract import Buffer
+    from tines.wire.pickling import Encoded
 
 __all__ = ["ResultIterator", "Stream"]
 
@@ -118,12 +122,12 @@ class Stream:
         else:
             self._feeding.exhausted(self)
 
-    def encode(self, chunk: Chunk) -> tuple[int, Any, Any]:
+    def encode(self, chunk: Chunk) -> Encoded:
         """Encode a chunk."""
         assert chunk.items is not None
         return self._encode(chunk.items)
 
-    def arrived(self, chunk: Any, kind: int, data: Any, buffers: Any) -> None:
+    def arrived(self, chunk: Any, kind: int, data: Buffer, buffers: Sequence[Buffer]) -> None:
         """Hand results to the loop. What is posted twice is dropped there."""
         if chunk.settled:
             return

@@ -24,10 +24,44 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from tines.pool.scheduler.task import Task
+    from tines.pool.scheduler.task import Job, Task
     from tines.pool.worker.functions import Functions
 
-__all__ = ["CallRoom", "Cancels", "Feeds", "Links", "Registry", "Room", "Sends", "Waits"]
+__all__ = [
+    "Awaited",
+    "CallRoom",
+    "Cancels",
+    "Feeds",
+    "Links",
+    "Registry",
+    "Room",
+    "Sends",
+    "Waits",
+    "Wakes",
+]
+
+
+class Wakes(Protocol):
+    """Something that is told when it is worth looking again."""
+
+    def wake(self) -> None:
+        """Look again."""
+
+
+class Awaited(Protocol):
+    """Something a thread can wait for: see ``jobs/result.py`` for what does so."""
+
+    express: bool
+
+    @property
+    def settled(self) -> Any:
+        """Whether it is there."""
+
+    def add_waiter(self, lock: Any) -> None:
+        """Have ``lock`` released when there is news."""
+
+    def remove_waiter(self, lock: Any) -> None:
+        """Undo :meth:`add_waiter`."""
 
 
 class Registry(Protocol):
@@ -54,7 +88,7 @@ class Waits(Protocol):
     def is_current(self) -> bool:
         """Whether this is the collector thread."""
 
-    def wait(self, target: Any, timeout: float | None = None) -> bool:
+    def wait(self, target: Awaited, timeout: float | None = None) -> bool:
         """Wait until something is settled; ``False``: it is not, after so long."""
 
     def look(self) -> None:
@@ -86,10 +120,10 @@ class Sends(Protocol):
 class Feeds(Protocol):
     """Where jobs say that their input begins and ends. Any thread."""
 
-    def begin(self, job: Any) -> None:
+    def begin(self, job: Job) -> None:
         """Begin to feed a map or iterator."""
 
-    def exhausted(self, job: Any) -> None:
+    def exhausted(self, job: Job) -> None:
         """A job has sent all of its input."""
 
     def refuse(self) -> None:
@@ -105,7 +139,7 @@ class Cancels(Protocol):
     def cancel(self, tasks: Iterable[Task]) -> None:
         """Take back what is queued, stop what runs."""
 
-    def cancel_job(self, job: Any) -> None:
+    def cancel_job(self, job: Job) -> None:
         """Cancel what a map has sent, and send no more of it."""
 
 
@@ -130,10 +164,10 @@ class CallRoom(Room, Protocol):
     def full(self) -> bool:
         """Whether calls, of whatever size, would have to wait."""
 
-    def watch(self, turn: Any) -> None:
+    def watch(self, turn: Wakes) -> None:
         """Have ``turn.wake()`` called, in any thread, whenever something is over."""
 
-    def unwatch(self, turn: Any) -> None:
+    def unwatch(self, turn: Wakes) -> None:
         """Undo :meth:`watch`."""
 
 

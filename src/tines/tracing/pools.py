@@ -7,7 +7,7 @@ workers a badge, so that they record as well. A pool that is not traced has neit
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tines import _clock
 from tines.pool.events import Observer
@@ -98,7 +98,7 @@ _ORDERS = {
 }
 
 
-def _size(data: Any, buffers: Sequence[Any]) -> int:
+def _size(data: Buffer, buffers: Sequence[Buffer]) -> int:
     size = len(data)
     for buffer in buffers:
         size += memoryview(buffer).nbytes

@@ -203,7 +203,7 @@ class _Functions(FunctionCache):
         self._names: dict[bytes, int] = {}
         self.trailer = _NO_TRAILER
 
-    def find(self, data: Any) -> Any:
+    def find(self, data: Buffer) -> Any:
         """Return the function of a message."""
         function = super().find(data)
         trailer, self.trailer = self.trailer, _NO_TRAILER

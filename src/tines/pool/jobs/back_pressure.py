@@ -32,8 +32,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tines.pool.jobs.result import ApplyResult
-    from tines.pool.ports import Registry, Waits
+    from tines.pool.ports import Registry, Waits, Wakes
     from tines.pool.scheduler.task import Task
+    from tines.transport.contract import Buffer
 
 __all__ = ["Pressure", "weight"]
 
@@ -46,7 +47,7 @@ CALLS_SHARE = 4
 HEAVY = 64 << 10
 
 
-def weight(data: Any, buffers: Sequence[Any]) -> int:
+def weight(data: Buffer, buffers: Sequence[Buffer]) -> int:
     """Return the size of a message in bytes."""
     return memoryview(data).nbytes + sum(memoryview(buffer).nbytes for buffer in buffers)
 
@@ -83,14 +84,14 @@ class Pressure:
         # By the id of a task, which is in ``pending`` as long as it counts.
         self._weights: dict[int, int] = {}
         self._lock = threading.Lock()
-        self._turns: list[Any] = []
+        self._turns: list[Wakes] = []
 
     @functools.cached_property
     def _limit_of_calls(self) -> int:
         """Bytes that calls may have under way: to ask for it takes a while, and most pools never do."""
         return self._given or max(AHEAD, available_memory() // CALLS_SHARE)
 
-    def admit(self, task: ApplyResult[Any], data: Any, buffers: Sequence[Any]) -> None:
+    def admit(self, task: ApplyResult[Any], data: Buffer, buffers: Sequence[Buffer]) -> None:
         """A call is about to be sent: count it; where there is no room, wait. Any thread."""
         size = weight(data, buffers)
         if size < self.heavy:
@@ -109,10 +110,10 @@ class Pressure:
                 self._refuse()
         task.add_waiter(_Bell(self, id(task)))
 
-    def sent(self, task: Any, data: Any, buffers: Sequence[Any]) -> None:
+    def sent(self, task: Task, data: Buffer, buffers: Sequence[Buffer]) -> None:
         """A chunk is sent, which never waits: count it. Any thread."""
         size = weight(data, buffers)
-        if size >= self.heavy:
+        if size >= self.heavy and task.job is not None:
             task.heavy = True
             task.job.item_size = size // (task.stop - task.start)
             with self._lock:
@@ -141,11 +142,11 @@ class Pressure:
         """Whether calls, of whatever size, would have to wait."""
         return self.total >= self._limit_of_calls and not self._registry.has_ended
 
-    def watch(self, turn: Any) -> None:
+    def watch(self, turn: Wakes) -> None:
         """Have ``turn.wake()`` called, in any thread, whenever something is over."""
         self._turns.append(turn)
 
-    def unwatch(self, turn: Any) -> None:
+    def unwatch(self, turn: Wakes) -> None:
         """Undo :meth:`watch`."""
         self._turns.remove(turn)
 

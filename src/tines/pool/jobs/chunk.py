@@ -14,6 +14,8 @@ from tines.wire.pickling import short_repr
 
 if TYPE_CHECKING:
     from tines.pool.ports import Room
+    from tines.transport.contract import Buffer
+    from tines.wire.pickling import Encoded
 
 __all__ = ["Chunk", "ChunkedJob", "encode_items"]
 
@@ -51,11 +53,11 @@ class Chunk(Task):
         self._weigh_no_more()
         return part
 
-    def encoded(self) -> tuple[int, Any, Any]:
+    def encoded(self) -> Encoded:
         """Return the message that carries it."""
         return self.job.encode(self)
 
-    def settle(self, kind: int, data: Any, buffers: Any) -> None:
+    def settle(self, kind: int, data: Buffer, buffers: Sequence[Buffer]) -> None:
         """Hand the outcome to the job."""
         self.job.arrived(self, kind, data, buffers)
         if self.heavy and kind != messages.PART:
@@ -74,7 +76,7 @@ class Chunk(Task):
 
 def encode_items(
     reference: Reference, kind: int, timed: bool, measure: bool, items: Sequence[Any]
-) -> tuple[int, Any, Any]:
+) -> Encoded:
     """Encode a chunk.
 
     A single item travels as a call, whose result needs no list around it, unless its duration is

@@ -14,7 +14,10 @@ from tines.pool.jobs.result import decoded
 from tines.wire import messages, pickling
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tines.pool.jobs.chunk import Chunk
+    from tines.transport.contract import Buffer
 
 __all__ = [
     "LOCAL",
@@ -38,7 +41,7 @@ Outcome = tuple[bool, Any]
 """Whether it is good, and the value or exception."""
 
 
-def entry_of(chunk: Chunk, kind: int, data: Any, buffers: Any) -> Entry:
+def entry_of(chunk: Chunk, kind: int, data: Buffer, buffers: Sequence[Buffer]) -> Entry:
     """Return the entry for a message about a chunk, from its first unreported item on.
 
     A part that does not unpickle does not say how many items it is about: its entry is the error, and
@@ -73,7 +76,9 @@ def size_of(entry: Entry, heavy: int) -> int:
     return 0
 
 
-def outcome_of(kind: int, data: Any, buffers: Any, chunk: Chunk | None = None) -> Outcome:
+def outcome_of(
+    kind: int, data: Buffer, buffers: Sequence[Buffer], chunk: Chunk | None = None
+) -> Outcome:
     """Decode the outcome of a single item. One that exits as it is unpickled is for who takes it."""
     try:
         return decoded(kind, data, buffers, chunk)

@@ -40,7 +40,11 @@ from tines.wire import messages
 from tines.wire.pickling import encode
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tines.pool.ports import Links, Room
+    from tines.transport.contract import Buffer
+    from tines.wire.pickling import Encoded
 
 __all__ = ["IMapIterator", "IMapUnorderedIterator"]
 
@@ -235,7 +239,7 @@ class IMapIterator(Waitable, IteratorInsides, Generic[T]):
             if self._input is not None:
                 self._make_room()
 
-    def encode(self, chunk: Chunk) -> tuple[int, Any, Any]:
+    def encode(self, chunk: Chunk) -> Encoded:
         """Encode a chunk."""
         assert chunk.items is not None
         if self.express:
@@ -246,7 +250,7 @@ class IMapIterator(Waitable, IteratorInsides, Generic[T]):
         kind = messages.STAR_EACH if self._star else messages.EACH
         return encode_items(self._reference, kind, timed, False, chunk.items)
 
-    def arrived(self, chunk: Chunk, kind: int, data: Any, buffers: Any) -> None:
+    def arrived(self, chunk: Chunk, kind: int, data: Buffer, buffers: Sequence[Buffer]) -> None:
         """Keep results as they came. Idempotent for whole outcomes."""
         if chunk.settled:
             return

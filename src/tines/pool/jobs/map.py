@@ -25,6 +25,8 @@ from tines.wire.pickling import encode
 
 if TYPE_CHECKING:
     from tines.pool.ports import Links, Room
+    from tines.transport.contract import Buffer
+    from tines.wire.pickling import Encoded
 
 __all__ = ["MapResult"]
 
@@ -153,7 +155,7 @@ class MapResult(MapInsides, ApplyResult[list[T]]):
         if self._abandoned:  # while they were on their way, and so perhaps not seen
             self._cancelling.cancel(chunks)
 
-    def encode(self, chunk: Chunk) -> tuple[int, Any, Any]:
+    def encode(self, chunk: Chunk) -> Encoded:
         """Encode a chunk."""
         if self._singly:
             _, data, buffers = encode((self._items[chunk.start],))
@@ -167,7 +169,7 @@ class MapResult(MapInsides, ApplyResult[list[T]]):
             self._items[chunk.start : chunk.stop],
         )
 
-    def arrived(self, chunk: Chunk, kind: int, data: Any, buffers: Any) -> None:
+    def arrived(self, chunk: Chunk, kind: int, data: Buffer, buffers: Sequence[Buffer]) -> None:
         """Take results of a chunk. Only the collector thread calls this; ``refill`` follows."""
         if chunk.settled:
             return

@@ -23,8 +23,12 @@ from tines.progress.contract import Counts
 from tines.wire import messages, pickling
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tines.pool.ports import Links
     from tines.pool.worker.constants import Hold
+    from tines.transport.contract import Buffer
+    from tines.wire.pickling import Encoded
 
 __all__ = ["ApplyResult", "AsyncResult", "Callbacks", "Waitable"]
 
@@ -228,11 +232,11 @@ class ApplyResult(Task, Waitable, ResultInsides, Generic[T]):
         if links is not None and not self.settled:
             links.collector.attend()
 
-    def encoded(self) -> tuple[int, Any, Any]:
+    def encoded(self) -> Encoded:
         """Return the message that carries the call."""
         return self.kind, self.data, self.buffers
 
-    def settle(self, kind: int, data: Any, buffers: Any) -> None:
+    def settle(self, kind: int, data: Buffer, buffers: Sequence[Buffer]) -> None:
         """Store the outcome as it came, and wake who waits. Idempotent."""
         self.kind = kind
         self.data = data
@@ -322,7 +326,9 @@ class ApplyResult(Task, Waitable, ResultInsides, Generic[T]):
 AsyncResult = ApplyResult
 
 
-def decoded(kind: int, data: Any, buffers: Any, task: Task | None = None) -> tuple[bool, Any]:
+def decoded(
+    kind: int, data: Buffer, buffers: Sequence[Buffer], task: Task | None = None
+) -> tuple[bool, Any]:
     """Return ``(True, value)`` or ``(False, exception)`` for the outcome of a task as it came."""
     try:
         if kind == pickling.PICKLED and not buffers:

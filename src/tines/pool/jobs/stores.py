@@ -9,11 +9,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tines.pool.jobs.chunk import Chunk, ChunkedJob
 from tines.pool.jobs.entries import Entry, entry_of
 from tines.wire.messages import ERROR
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tines.transport.contract import Buffer
 
 __all__ = ["AsTheyCome", "InOrder"]
 
@@ -47,7 +52,7 @@ class _Single(Chunk):
         """Return itself: one item is not divisible."""
         return self
 
-    def settle(self, kind: int, data: Any, buffers: Any) -> None:
+    def settle(self, kind: int, data: Buffer, buffers: Sequence[Buffer]) -> None:
         """Put the outcome in its place."""
         job = self.job
         if not self.settled:
@@ -61,7 +66,7 @@ class _Single(Chunk):
 
 
 class _UnorderedSingle(_Single):
-    def settle(self, kind: int, data: Any, buffers: Any) -> None:
+    def settle(self, kind: int, data: Buffer, buffers: Sequence[Buffer]) -> None:
         """Put the outcome behind those that came before."""
         job = self.job
         if not self.settled:

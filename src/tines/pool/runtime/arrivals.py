@@ -15,13 +15,15 @@ from tines.wire import messages, pickling
 from tines.wire.descriptors import is_marked, opened
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tines.engines.contract import Exit
     from tines.pool.events import Observer
     from tines.pool.runtime.activity import Activity
     from tines.pool.runtime.machine import Machine
     from tines.pool.runtime.tally import Tally
     from tines.pool.scheduler.task import Job, Task
-    from tines.transport.contract import Channel
+    from tines.transport.contract import Buffer, Channel
 
 __all__ = ["Arrivals"]
 
@@ -56,7 +58,7 @@ class Arrivals:
         # Jobs whose chunks have come back since the last batch.
         self._hungry: set[Job] = set()
 
-    def outcome(self, kind: int, tag: int, data: Any, buffers: Any) -> None:
+    def outcome(self, kind: int, tag: int, data: Buffer, buffers: Sequence[Buffer]) -> None:
         """Deal with the outcome of a dispatch."""
         state = self._state
         dispatch = tag & messages.TAG_MASK
@@ -83,7 +85,7 @@ class Arrivals:
         if task.job is not None:
             self._hungry.add(task.job)
 
-    def notice(self, kind: int, tag: int, data: Any, buffers: Any) -> None:
+    def notice(self, kind: int, tag: int, data: Buffer, buffers: Sequence[Buffer]) -> None:
         """Deal with everything else that a worker says."""
         event = self._machine.event
         observer = self._observer
@@ -132,7 +134,7 @@ class Arrivals:
         if self._observer is not None:
             self._observer.gone(slot, exit)
 
-    def _tried_again(self, task: Task, data: Any) -> bool:
+    def _tried_again(self, task: Task, data: Buffer) -> bool:
         """Schedule another attempt of a task that raised, if that is wanted."""
         error = pickling.decode(pickling.PICKLED, data, ()).revive()
         if not isinstance(error, task.options.retry_on):
@@ -148,6 +150,6 @@ def _text(error: BaseException) -> str:
         return f"(its text raised {type(failure).__name__})"
 
 
-def _opened(data: Any, buffers: Any) -> Any:
+def _opened(data: Buffer, buffers: Sequence[Buffer]) -> Any:
     """Unpickle a result that holds descriptors, while the worker is there that has them."""
     return opened(lambda: pickle.loads(data, buffers=buffers))

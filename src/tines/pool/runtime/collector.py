@@ -38,7 +38,7 @@ from tines.wire.messages import ERROR, EVENT, LAST_PLAIN, READY, SLOT_SHIFT, TAG
 
 if TYPE_CHECKING:
     from tines.pool.events import Observer
-    from tines.pool.jobs.result import Waitable
+    from tines.pool.ports import Awaited
     from tines.pool.runtime.arrivals import Arrivals
     from tines.pool.runtime.machine import Machine
     from tines.pool.runtime.tally import Tally
@@ -125,7 +125,7 @@ class Collector:
 
     # Waiting: any thread.
 
-    def wait(self, target: Waitable, timeout: float | None = None) -> bool:
+    def wait(self, target: Awaited, timeout: float | None = None) -> bool:
         """Wait until ``target`` is settled; ``False``: it is not, after so long."""
         deadline = _clock.deadline_after(timeout)
         if self.is_current:
@@ -159,7 +159,7 @@ class Collector:
                 self._seat.release()
                 self._leave()
 
-    def _lead(self, target: Waitable, deadline: float | None) -> None:
+    def _lead(self, target: Awaited, deadline: float | None) -> None:
         """Collect, in the seat, until the target is settled, time is up or the thread is needed."""
         while self._deliver_plain() and not target.settled and not self._stopped:
             remaining = None
@@ -216,7 +216,7 @@ class Collector:
                 observer.settled(kind, tag, data, buffers)
         return True
 
-    def _follow(self, target: Waitable, deadline: float | None, may_lead: bool) -> bool:
+    def _follow(self, target: Awaited, deadline: float | None, may_lead: bool) -> bool:
         """Wait for news from whoever collects; ``False``: none came in time."""
         lock = threading.Lock()
         lock.acquire()
@@ -364,7 +364,7 @@ class Collector:
         finally:
             self._working.release()
 
-    def _serve(self, target: Waitable, deadline: float | None) -> bool:
+    def _serve(self, target: Awaited, deadline: float | None) -> bool:
         """Wait in the collector thread itself: a callback uses the pool."""
         while not target.settled and not _clock.passed(deadline) and self._take_seat():
             self._collect(deadline)

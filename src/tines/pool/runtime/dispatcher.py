@@ -23,6 +23,8 @@ from tines.wire import messages
 from tines.wire.pickling import encode
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tines.pool.events import Observer
     from tines.pool.jobs.back_pressure import Pressure
     from tines.pool.jobs.chunk import Chunk
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from tines.pool.runtime.meter import MemoryMeter
     from tines.pool.scheduler.task import Task
     from tines.pool.worker.functions import Functions
-    from tines.transport.contract import Channel
+    from tines.transport.contract import Buffer, Channel
 
 __all__ = ["Dispatcher"]
 
@@ -129,7 +131,7 @@ class Dispatcher:
             self._send(task, kind, data, buffers)
             self._collector.expect(False)
 
-    def _send(self, task: Task, kind: int, data: Any, buffers: Any) -> None:
+    def _send(self, task: Task, kind: int, data: Buffer, buffers: Sequence[Buffer]) -> None:
         """Register a task and send its message; where the pool has ended, let it fail."""
         state = self._state
         tag = state.submit(task)
@@ -152,7 +154,13 @@ class Dispatcher:
             raise
 
     def _send_observed(
-        self, observer: Observer, task: Task, kind: int, tag: int, data: Any, buffers: Any
+        self,
+        observer: Observer,
+        task: Task,
+        kind: int,
+        tag: int,
+        data: Buffer,
+        buffers: Sequence[Buffer],
     ) -> None:
         observer.sending(task)
         task.ticket = self._tasks.send(data, buffers, kind, tag)

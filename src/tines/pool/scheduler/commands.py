@@ -5,7 +5,6 @@ from __future__ import annotations
 import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from tines.engines.contract import Exit
 from tines.pool.scheduler.task import Task
@@ -64,7 +63,7 @@ class Broken:
     """The pool gave up. ``reason`` says why, ``cause`` is an exception if there was one."""
 
     reason: str
-    cause: Any = None
+    cause: BaseException | None = None
 
 
 Failure = Lost | TimedOut | Cancelled | Terminated | Broken

@@ -8,8 +8,6 @@ that no other will do better. What a task is charged with is not counted here.
 
 from __future__ import annotations
 
-from typing import Any
-
 from tines.engines.contract import Exit
 from tines.pool.scheduler.commands import Broken
 
@@ -37,7 +35,7 @@ class RestartIntensity:
         self._failed_starts = 0
 
     def ended(
-        self, ready: bool, exit: Exit, finished: int, now: float, cause: Any
+        self, ready: bool, exit: Exit, finished: int, now: float, cause: BaseException | None
     ) -> Broken | None:
         """Count the end of a worker; return why the pool is to give up, if it is enough.
 
@@ -54,7 +52,7 @@ class RestartIntensity:
             self._failed_starts = 0
         return self._idle(exit, now, cause) if ready else self._unready(exit, cause)
 
-    def _unready(self, exit: Exit, cause: Any) -> Broken | None:
+    def _unready(self, exit: Exit, cause: BaseException | None) -> Broken | None:
         if exit.never_starts is not None:
             return Broken(exit.never_starts, cause)
         self._failed_starts += 1
@@ -71,7 +69,7 @@ class RestartIntensity:
             cause,
         )
 
-    def _idle(self, exit: Exit, now: float, cause: Any) -> Broken | None:
+    def _idle(self, exit: Exit, now: float, cause: BaseException | None) -> Broken | None:
         recent = [when for when in self._idle_deaths if when > now - IDLE_DEATHS_WINDOW]
         self._idle_deaths = [*recent, now]
         if len(self._idle_deaths) <= self._allowed:

@@ -40,7 +40,6 @@ import itertools
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from tines.engines.contract import Exit
 from tines.pool.options import PoolOptions
@@ -64,7 +63,7 @@ from tines.pool.scheduler.commands import (
 )
 from tines.pool.scheduler.phase import Phase
 from tines.pool.scheduler.restarts import RestartIntensity
-from tines.pool.scheduler.task import Task
+from tines.pool.scheduler.task import Job, Task
 from tines.pool.scheduler.timers import Timers
 
 __all__ = ["PoolState", "Worker"]
@@ -130,7 +129,7 @@ class PoolState:
         self.find = self.pending.get
         self.delayed: set[Task] = set()
         self.in_hand = 0
-        self.jobs: set[Any] = set()
+        self.jobs: set[Job] = set()
         self.workers: dict[int, Worker] = {}
         self._move(Phase.OPEN)
         self.broken: Broken | None = None
@@ -161,7 +160,7 @@ class PoolState:
         """Take out the task whose outcome arrived; ``None``: nobody waits for it any more."""
         return self.pending.pop(tag, None)
 
-    def input_ended(self, job: Any) -> None:
+    def input_ended(self, job: Job) -> None:
         """A job has sent all of its input. :meth:`drained` follows."""
         self.jobs.discard(job)
 
@@ -196,11 +195,11 @@ class PoolState:
         """Return the tasks that are pending or delayed."""
         return [*list(self.pending.values()), *list(self.delayed)]
 
-    def tasks_of(self, job: Any) -> list[Task]:
+    def tasks_of(self, job: Job) -> list[Task]:
         """Return the pending chunks of a job."""
         return [task for task in list(self.pending.values()) if task.job is job]
 
-    def open_jobs(self) -> list[Any]:
+    def open_jobs(self) -> list[Job]:
         """Return the maps and iterators that have not yet sent all of their input."""
         return list(self.jobs)
 
@@ -210,7 +209,7 @@ class PoolState:
 
     # Events, and what belongs to them: under the owner's lock.
 
-    def begin(self, job: Any) -> Instructions | None:
+    def begin(self, job: Job) -> Instructions | None:
         """A map or iterator wants to send its input; ``None``: it comes too late."""
         if not self.is_open:
             return None
@@ -315,7 +314,7 @@ class PoolState:
         taken: tuple[int, int] | None,
         finished: int,
         now: float,
-        cause: Any = None,
+        cause: BaseException | None = None,
     ) -> Instructions:
         """A worker has ended, and everything it had sent has been dealt with.
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tines.pool.options import DEFAULT, TaskOptions
+
+if TYPE_CHECKING:
+    from tines.transport.contract import Buffer
+    from tines.wire.pickling import Encoded
 
 __all__ = ["Job", "Task"]
 
@@ -19,10 +23,10 @@ class Job(Protocol):
     retried: int
     """How many further attempts its items had; the state machine counts them."""
 
-    def encode(self, chunk: Any) -> tuple[int, Any, Any]:
+    def encode(self, chunk: Any) -> Encoded:
         """Return ``(kind, data, buffers)`` of the message for a chunk."""
 
-    def arrived(self, chunk: Any, kind: int, data: Any, buffers: Any) -> None:
+    def arrived(self, chunk: Any, kind: int, data: Buffer, buffers: Sequence[Buffer]) -> None:
         """Take results of a chunk as they came; they begin at its first unreported item."""
 
     def failed(self, chunk: Any, error: BaseException) -> None:
@@ -83,11 +87,11 @@ class Task:
         """Return a task for a part of the range; itself where that is the whole."""
         raise NotImplementedError
 
-    def encoded(self) -> tuple[int, Any, Any]:
+    def encoded(self) -> Encoded:
         """Return ``(kind, data, buffers)`` of the message that carries it."""
         raise NotImplementedError
 
-    def settle(self, kind: int, data: Any, buffers: Any) -> None:
+    def settle(self, kind: int, data: Buffer, buffers: Sequence[Buffer]) -> None:
         """Take the outcome as it came. Idempotent: a collector may be interrupted anywhere."""
         raise NotImplementedError
 

@@ -33,10 +33,11 @@ from tines.wire.pickling import encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from tines.pool.worker.constants import Hold
-    from tines.transport.contract import Transport
+    from tines.transport.contract import Buffer, Transport
 
 __all__ = [
     "FunctionCache",
@@ -62,7 +63,7 @@ def _trailer(number: int, carrier: bytes | None) -> bytes:
     return pickled + _LENGTH.pack(len(pickled))
 
 
-def read_trailer(data: Any) -> tuple[int, bytes | None]:
+def read_trailer(data: Buffer) -> tuple[int, bytes | None]:
     """Return ``(number, carrier)`` of a task message."""
     view = memoryview(data)
     (length,) = _LENGTH.unpack(view[-_LENGTH.size :])
@@ -164,7 +165,9 @@ class Functions:
         _, data, buffers = encode(func)
         return self._refer_large(func, data, buffers) if _is_large(data, buffers) else None
 
-    def _refer_large(self, func: object, data: Any, buffers: Any) -> tuple[Reference, Hold]:
+    def _refer_large(
+        self, func: object, data: Buffer, buffers: Sequence[Buffer]
+    ) -> tuple[Reference, Hold]:
         hold = self.constants.hold(func, data, buffers)
         return Reference(-self._number(func), hold.carrier), hold
 
@@ -186,7 +189,7 @@ class Functions:
         return number
 
 
-def _is_large(data: Any, buffers: Any) -> bool:
+def _is_large(data: Buffer, buffers: Sequence[Buffer]) -> bool:
     return bool(buffers) or memoryview(data).nbytes >= SHARED_FROM
 
 
@@ -218,7 +221,7 @@ class FunctionCache:
         self._known: dict[bytes, Any] = {UNNUMBERED: None}
         self._shared: OrderedDict[bytes, None] = OrderedDict()
 
-    def find(self, data: Any) -> Any:
+    def find(self, data: Buffer) -> Any:
         """Return the function that a message is about; ``None``: its body has it."""
         view = memoryview(data)
         (length,) = _LENGTH.unpack(view[-_LENGTH.size :])

@@ -38,7 +38,7 @@ from tines.wire.tracebacks import RemoteException
 # Not from ``typing``: each worker imports this, and would import that with it.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any, Protocol
 
     from tines.engines.contract import Control
@@ -164,7 +164,9 @@ class Worker:
                 break
         self._results.send(b"", (), messages.RETIRING, self._mark)
 
-    def _call(self, tag: int, data: Buffer, buffers: Any, keywords: bool = False) -> None:
+    def _call(
+        self, tag: int, data: Buffer, buffers: Sequence[Buffer], keywords: bool = False
+    ) -> None:
         """Run one call and send its outcome."""
         functions = self._functions
         function: Any = None
@@ -199,7 +201,7 @@ class Worker:
         except MemoryError as error:  # of the result's buffers; there is room for saying so
             self._fail(tag, error, _placed(function, args, keywords))
 
-    def _other(self, kind: int, tag: int, data: Buffer, buffers: Any) -> None:
+    def _other(self, kind: int, tag: int, data: Buffer, buffers: Sequence[Buffer]) -> None:
         """Run a chunk, or a call that is timed or has keywords."""
         if kind & messages.TIMED:  # travels alone
             self._results.send(b"", (), messages.STARTED, self._mark | tag)
