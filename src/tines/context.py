@@ -33,7 +33,6 @@ from multiprocessing.context import (
 
 from tines import engines
 from tines.process.concrete import Process, SpawnProcess
-from tines.process.lifecycle.launch import importing_main
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -282,8 +281,11 @@ class DefaultContext(BaseContext, _std.DefaultContext):
         if method is not None and (force or now is None or now == method):
             # Where another one is set, that is what the standard library complains of first.
             self.get_context(method)
-            if not force and now == method and importing_main():
-                return
+            if not force and now == method:
+                from tines.process.lifecycle.launch import importing_main
+
+                if importing_main():
+                    return
         _set_start_method(method, force)
 
     if TYPE_CHECKING:

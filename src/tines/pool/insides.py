@@ -63,9 +63,9 @@ class PoolInsides:
     def _cache(self) -> dict[int, Any]:
         """The calls, maps and iterators that are not over, each under some number."""
         state = self._core.state
-        found = {id(job): job for job in state.open_jobs()}
+        found: dict[int, Any] = {id(job): job for job in state.open_jobs()}
         for task in state.open_tasks():
-            owner = task if task.job is None else task.job
+            owner: object = task if task.job is None else task.job
             found[id(owner)] = owner
         return found
 

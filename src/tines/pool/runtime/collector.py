@@ -184,6 +184,7 @@ class Collector:
         """Deliver plain outcomes from the inbox; ``False``: the next one is not for a caller."""
         inbox = self._inbox
         state = self._state
+        find, take = state.find, state.take
         tally = self._tally
         observer = self._observer
         done = tally.done
@@ -197,7 +198,7 @@ class Collector:
                 self._summon()
                 return False
             dispatch = tag & TAG_MASK
-            task = state.find(dispatch)
+            task = find(dispatch)
             if task is None:
                 if state.has_stops:
                     self._summon()
@@ -209,7 +210,7 @@ class Collector:
                 if kind == ERROR:
                     tally.raised += 1
                 task.settle(kind, data, buffers)
-                state.finished(dispatch)
+                take(dispatch, None)
                 done[tag >> SLOT_SHIFT] += 1
             inbox.popleft()
             if observer is not None:

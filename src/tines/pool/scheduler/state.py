@@ -26,7 +26,7 @@ Invariants:
 
 Nobody else touches its collections. Three kinds of methods:
 
-* *Hot* ones, called for each task: ``submit``, ``find``, ``finished``, and the plain attributes
+* *Hot* ones, called for each task: ``submit``, ``find``, ``take``, ``finished``, and the plain attributes
   ``is_open``, ``is_closed``, ``has_ended``. One operation on a container each, in any thread at any time.
 * *Looks*, which change nothing, in any thread too: ``open_tasks``, ``tasks_of``, ``open_jobs``,
   ``slots``, ``may_be_drained`` and the like. What they return may have moved on.
@@ -122,11 +122,14 @@ class PoolState:
         broken: Why the pool gave up, if it did.
         target: How many workers there are to be.
         find: Returns the task of a dispatch, which stays pending; ``None`` if there is none.
+        take: As :meth:`finished`, with what is to be returned for an unknown one: for those who have
+            thousands a moment, and no time for a call in between.
     """
 
     def __init__(self, options: PoolOptions, rng: random.Random | None = None) -> None:
         self.pending: dict[int, Task] = {}
         self.find = self.pending.get
+        self.take = self.pending.pop
         self.delayed: set[Task] = set()
         self.in_hand = 0
         self.jobs: set[Job] = set()
