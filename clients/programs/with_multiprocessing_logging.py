@@ -17,8 +17,10 @@ def work(n):
 if __name__ == "__main__":
     logging.basicConfig(stream=sys.stdout, format="%(name)s %(levelname)s %(message)s")
     install_mp_handler()
-    with multiprocessing.Pool(2, install_mp_handler) as pool:
+    with multiprocessing.Pool(2) as pool:
         print(sum(pool.map(work, range(30))))
+        pool.close()
+        pool.join()
     processes = [multiprocessing.Process(target=work, args=(100 + n,)) for n in range(3)]
     for process in processes:
         process.start()
