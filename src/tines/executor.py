@@ -20,7 +20,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import CancelledError, Executor, Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -41,13 +41,17 @@ from tines.errors import (
     WorkerLostError,
 )
 from tines.pool import MaybeEncodingError, Pool
+from tines.pool.jobs.result import may_be_returned
 from tines.pool.options import pool_options
 from tines.pool.worker.functions import describe_call, name_of
+from tines.wire.tracebacks import RemoteException
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from tines.pool import AsyncResult
+
+POSITIONAL = ("max_workers", "mp_context", "initializer", "initargs", "max_tasks_per_child")
 
 __all__ = ["BrokenExecutorPool", "FutureEncodeError", "FutureLostError", "ProcessPoolExecutor"]
 
@@ -165,13 +169,41 @@ def _run_chunk(fn: Callable[..., Any], chunk: list[tuple[Any, ...]]) -> list[Any
     return [fn(*arguments) for arguments in chunk]
 
 
+def _run_guarded(fn: Callable[..., Any], chunk: list[tuple[Any, ...]]) -> list[Any]:
+    """Run a chunk to its end; exceptions take the places of their results."""
+    results: list[Any] = []
+    for arguments in chunk:
+        try:
+            results.append(fn(*arguments))
+        except Exception as error:
+            results.append(RemoteException.capture(error))
+    return results
+
+
+def _results_of(future: Future[list[Any]], stands_for: int, timeout: float | None) -> list[Any]:
+    """Return the results of a chunk, the last first."""
+    try:
+        results = future.result(timeout)
+    except BaseException as error:
+        # Not what the wait itself raises, nor the end of the executor.
+        if not stands_for or not future.done() or not may_be_returned(error):
+            raise
+        if isinstance(error, CancelledError):
+            raise
+        return [error] * stands_for
+    if stands_for:
+        results = [each.revive() if type(each) is RemoteException else each for each in results]
+    return results[::-1]
+
+
 def _what_runs(fn: Callable[..., Any], chunk: list[tuple[Any, ...]]) -> str:
     """Say what a chunk runs, for the note on its exception."""
     calls = describe_call(name_of(fn), chunk[0], {})
     return calls if len(chunk) == 1 else f"{calls} and the {len(chunk) - 1} that follow"
 
 
-_run_chunk.__dict__["what_runs"] = _what_runs
+for _run in (_run_chunk, _run_guarded):
+    _run.__dict__["what_runs"] = _what_runs
 
 
 # Executors that are not shut down yet: the interpreter waits for their calls, as it does for the
@@ -263,7 +295,7 @@ class ProcessPoolExecutor(Executor):
         self._mp_context = mp_context or context.default.get_context()
         # The pool is made with the first call; what it will not take is told now.
         own = {name: options[name] for name in options if name not in ("progress", "transport")}
-        pool_options(max_workers, max_tasks_per_child, own)
+        pool_options(max_workers, max_tasks_per_child, own, POSITIONAL)
         self._max_workers = max_workers or _config.available_cpus()
         # No lambda: it would refer to this object, and an executor that nobody holds any more would
         # keep its workers until the cycle is found.
@@ -321,6 +353,7 @@ class ProcessPoolExecutor(Executor):
         timeout: float | None = None,
         chunksize: int = 1,
         buffersize: int | None = None,
+        return_exceptions: bool = False,
     ) -> Iterator[T]:
         """Call ``fn`` with items of the iterables, in order.
 
@@ -331,6 +364,7 @@ class ProcessPoolExecutor(Executor):
             chunksize: How many items one task carries.
             buffersize: How many tasks are submitted ahead of the consumer; ``None`` submits all at
                 once.
+            return_exceptions: Hand out the exception of a call that failed in the place of its result.
 
         Raises:
             ValueError: ``chunksize`` or ``buffersize`` is less than 1.
@@ -348,39 +382,42 @@ class ProcessPoolExecutor(Executor):
         deadline = _clock.deadline_after(timeout)
         items = zip(*iterables)
         chunks = iter(lambda: list(itertools.islice(items, chunksize)), [])
-        futures = deque(
-            self.submit(_run_chunk, fn, chunk) for chunk in itertools.islice(chunks, buffersize)
+        run = _run_guarded if return_exceptions else _run_chunk
+        pending = (
+            (self.submit(run, fn, chunk), len(chunk) if return_exceptions else 0)
+            for chunk in chunks
         )
-        return self._results(fn, chunks, futures, deadline)
+        futures = deque(itertools.islice(pending, buffersize))
+        return self._results(pending, futures, deadline)
 
     def _results(
         self,
-        fn: Callable[..., T],
-        chunks: Iterator[list[tuple[Any, ...]]],
-        futures: deque[Future[list[T]]],
+        pending: Iterator[tuple[Future[list[Any]], int]],
+        futures: deque[tuple[Future[list[Any]], int]],
         deadline: float | None,
     ) -> Iterator[T]:
-        """Yield in order; submit one more for each that is taken; cancel the rest when left early."""
+        """Yield in order; submit one more for each that is taken; cancel the rest when left early.
+
+        With each future comes for how many results its exception stands; 0: it is raised.
+        """
         try:
             while futures:
                 left = None if deadline is None else deadline - _clock.monotonic()
                 try:
                     # Reversed, to be emptied: what was handed out is nobody's here.
-                    results = futures[0].result(left)[::-1]
+                    results = _results_of(*futures[0], left)
                 except FutureTimeout:
                     raise
                 except BaseException:
-                    if not futures[0].done():  # interrupted
-                        self._withdraw(futures)
+                    if not futures[0][0].done():  # interrupted
+                        self._withdraw(future for future, _ in futures)
                     raise
                 futures.popleft()
-                futures.extend(
-                    self.submit(_run_chunk, fn, chunk) for chunk in itertools.islice(chunks, 1)
-                )
+                futures.extend(itertools.islice(pending, 1))
                 while results:
                     yield results.pop()
         finally:
-            for future in futures:
+            for future, _ in futures:
                 future.cancel()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:

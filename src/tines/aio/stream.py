@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from tines.aio.bridge import Bridge, wake
 from tines.pool.jobs.chunk import Chunk, encode_items
 from tines.pool.jobs.entries import (
+    ENDED,
     LOCAL,
     Entry,
     Outcome,
@@ -222,7 +223,7 @@ class Stream:
         self._source = None
         self._exhausted = True
         if error is not None and not self.closed:
-            self._store.put(self._pulled, (1, LOCAL, error, ()))
+            self._store.put(self._pulled, (1, ENDED, error, ()))
             self._pulled += 1
         if self._feeder is not None and self._feeder is not asyncio.current_task():
             self._feeder.cancel()
@@ -254,7 +255,7 @@ class Stream:
         entry = next(self._store.in_line(self._consumed), None)
         if entry is not None:
             self._result_size = size_of(entry, self.pressure.heavy)
-            self._current.extend(outcomes_of(entry))
+            self._current.extend(outcomes_of(entry, returned=self.options.return_exceptions))
 
     async def next(self) -> Outcome:
         """Return the next outcome: whether it is good, and the value or exception.

@@ -46,6 +46,9 @@ class TaskOptions:
         backoff: Seconds before the second attempt; doubled each time, with jitter.
         timeout: Seconds from the start of the task in its worker until it is stopped.
         grace: Seconds between the steps of stopping: exception, SIGTERM, SIGKILL.
+        return_exceptions: Hand out the exception of a task that failed in the place of its value, as
+            ``asyncio.gather`` has it. That the pool ended, the map was cancelled, or its input raised, is
+            still raised.
     """
 
     retries: int = 0
@@ -53,6 +56,7 @@ class TaskOptions:
     backoff: float = 0.0
     timeout: float | None = None
     grace: float = 1.0
+    return_exceptions: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "retries", whole_number("retries", self.retries, least=0))
@@ -68,6 +72,8 @@ class TaskOptions:
         object.__setattr__(self, "retry_on", tuple(self.retry_on))
         object.__setattr__(self, "backoff", seconds("backoff", self.backoff, zero=True))
         object.__setattr__(self, "grace", seconds("grace", self.grace, zero=True))
+        if not isinstance(self.return_exceptions, bool):
+            raise TypeError(f"return_exceptions={self.return_exceptions!r} must be True or False")
         if self.timeout is not None:
             object.__setattr__(self, "timeout", seconds("timeout", self.timeout, zero=False))
             if self.timeout == float("inf"):  # no limit at all, so nothing has to be watched
@@ -188,6 +194,7 @@ class TaskKeywords(TypedDict, total=False):
     backoff: float
     timeout: float | None
     grace: float
+    return_exceptions: bool
 
 
 class PoolKeywords(TaskKeywords, total=False):
@@ -207,10 +214,22 @@ class PoolKeywords(TaskKeywords, total=False):
     cuda_devices: Iterable[int | str] | None
 
 
+POSITIONAL = ("processes", "initializer", "initargs", "maxtasksperchild", "context")
+
+
 def pool_options(
-    processes: int | None, maxtasksperchild: int | None, given: dict[str, Any]
+    processes: int | None,
+    maxtasksperchild: int | None,
+    given: dict[str, Any],
+    positional: Iterable[str] = POSITIONAL,
 ) -> PoolOptions:
     """Sort keywords into those of the pool and those of its calls.
+
+    Args:
+        processes: How many workers.
+        maxtasksperchild: After how many tasks one is replaced.
+        given: The keywords.
+        positional: What else the caller takes, to be named where a keyword is misspelt.
 
     Raises:
         TypeError: there is no option of a given name.
@@ -220,7 +239,7 @@ def pool_options(
     known = {*own, *TaskOptions.__dataclass_fields__}
     for name in given:
         if name not in known:
-            raise no_such_option("option", name, sorted(known))
+            raise no_such_option("option", name, sorted({*known, *positional}))
     return PoolOptions(
         processes=available_cpus() if processes is None else processes,
         maxtasksperchild=maxtasksperchild,

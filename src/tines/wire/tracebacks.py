@@ -75,7 +75,16 @@ class RemoteException:
     nothing but itself.
     """
 
-    __slots__ = ("notes", "pickled", "place", "reason", "text", "traceback", "type_name")
+    __slots__ = (
+        "kinds",
+        "notes",
+        "pickled",
+        "place",
+        "reason",
+        "text",
+        "traceback",
+        "type_name",
+    )
 
     def __init__(
         self,
@@ -86,6 +95,7 @@ class RemoteException:
         reason: str = "",
         notes: tuple[str, ...] = (),
         place: Place | None = None,
+        kinds: tuple[str, ...] = (),
     ) -> None:
         self.type_name = type_name
         self.text = text
@@ -94,6 +104,7 @@ class RemoteException:
         self.reason = reason
         self.notes = notes
         self.place = place
+        self.kinds = kinds
 
     def __reduce__(self) -> tuple[Any, ...]:
         fields = (
@@ -104,27 +115,30 @@ class RemoteException:
             self.reason,
             self.notes,
             self.place,
+            self.kinds,
         )
         return RemoteException, fields
 
     @classmethod
     def capture(cls, error: BaseException) -> RemoteException:
         """Take down an exception that is being handled, with its traceback. Never raises."""
-        kind = type(error)
-        name = (
-            kind.__qualname__
-            if kind.__module__ == "builtins"
-            else f"{kind.__module__}.{kind.__qualname__}"
-        )
         pickled, reason = _pickle_and_try(error)
         return cls(
-            type_name=name,
+            type_name=_name_of(type(error)),
             text=_text(error),
             traceback=_format(error),
             pickled=pickled,
             reason=reason,
             notes=tuple(str(note) for note in getattr(error, "__notes__", ())),
+            kinds=tuple(map(_name_of, type(error).__mro__)),
         )
+
+    def is_a(self, kinds: tuple[type[BaseException], ...]) -> bool:
+        """Return whether the exception was one of ``kinds`` where it was raised.
+
+        It goes by their names, so it holds for exceptions that do not travel.
+        """
+        return any(_name_of(kind) in self.kinds for kind in kinds)
 
     def revive(self, first: int | None = None, attempt: int | None = None) -> BaseException:
         """Return the exception to raise, its remote traceback attached as ``__cause__``.
@@ -156,6 +170,14 @@ class RemoteException:
             tried = "" if attempt is None else f", attempt {attempt}"
             add_note(error, f"while running {call}{item}, worker {pid}{tried}")
         return error  # type: ignore[no-any-return]
+
+
+def _name_of(kind: type) -> str:
+    """Return the name by which a class is known in every process: the main module has two."""
+    if kind.__module__ == "builtins":
+        return kind.__qualname__
+    module = "__main__" if kind.__module__ == "__mp_main__" else kind.__module__
+    return f"{module}.{kind.__qualname__}"
 
 
 def _pickle_and_try(error: BaseException) -> tuple[bytes | None, str]:

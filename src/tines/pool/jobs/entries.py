@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from tines.pool.jobs.back_pressure import weight
-from tines.pool.jobs.result import decoded
+from tines.pool.jobs.result import decoded, may_be_returned
 from tines.wire import messages, pickling
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tines.transport.contract import Buffer
 
 __all__ = [
+    "ENDED",
     "LOCAL",
     "Entry",
     "Outcome",
@@ -32,13 +33,16 @@ __all__ = [
 ]
 
 LOCAL = -1
-"""In place of a kind: the data is an exception that was made here."""
+"""In place of a kind: the data is an exception that was made here, for the items of a task."""
+
+ENDED = -2
+"""In place of a kind: the data is the exception with which the input came to its end."""
 
 Entry = tuple[int, int, Any, Any]
 """How many items it is about, then kind, data and buffers of the message."""
 
-Outcome = tuple[bool, Any]
-"""Whether it is good, and the value or exception."""
+Outcome = tuple[bool | None, Any]
+"""Whether it is good, and the value or exception; ``None``: it is no task's exception."""
 
 
 def entry_of(chunk: Chunk, kind: int, data: Buffer, buffers: Sequence[Buffer]) -> Entry:
@@ -71,7 +75,7 @@ def note(chunk: Chunk, entry: Entry) -> None:
 def size_of(entry: Entry, heavy: int) -> int:
     """Return the bytes of each result of an entry; 0 if the entry has less than ``heavy``."""
     count, kind, data, buffers = entry
-    if kind != LOCAL and (buffers or len(data) > heavy):
+    if kind >= 0 and (buffers or len(data) > heavy):
         return weight(data, buffers) // count
     return 0
 
@@ -86,9 +90,18 @@ def outcome_of(
         return False, error
 
 
-def outcomes_of(entry: Entry) -> list[Outcome]:
-    """Decode an entry."""
+def outcomes_of(entry: Entry, *, returned: bool = False) -> list[Outcome]:
+    """Decode an entry; with ``returned`` the exceptions of tasks are values like any other."""
+    outcomes = _outcomes(entry)
+    if not returned:
+        return outcomes
+    return [((good is not None and may_be_returned(each)) or good, each) for good, each in outcomes]
+
+
+def _outcomes(entry: Entry) -> list[Outcome]:
     count, kind, data, buffers = entry
+    if kind == ENDED:
+        return [(None, data)] * count
     if kind == LOCAL:
         return [(False, data)] * count
     if kind <= messages.LAST_PLAIN:
@@ -97,7 +110,7 @@ def outcomes_of(entry: Entry) -> list[Outcome]:
         _, values, errors = pickling.decode(pickling.PICKLED, data, buffers)
     except (Exception, SystemExit) as error:
         return [(False, error)] * count
-    outcomes = [(True, value) for value in values]
+    outcomes: list[Outcome] = [(True, value) for value in values]
     for index, remote in (errors or {}).items():
         outcomes[index] = (False, remote.revive())
     return outcomes
@@ -111,5 +124,5 @@ def tally(outcomes: Iterable[Outcome], entries: Iterable[Entry]) -> tuple[int, i
         failed += not good
     for count, kind, _, _ in entries:
         done += count
-        failed += count * (kind in (LOCAL, messages.ERROR))
+        failed += count * (kind in (LOCAL, ENDED, messages.ERROR))
     return done, failed

@@ -21,6 +21,7 @@ from tines import _clock
 from tines.errors import WaitTimeout
 from tines.pool.jobs.chunk import Chunk, encode_items
 from tines.pool.jobs.entries import (
+    ENDED,
     LOCAL,
     Outcome,
     entry_of,
@@ -283,7 +284,7 @@ class IMapIterator(Waitable, IteratorInsides, Generic[T]):
             and self._filled_up.acquire(blocking=False)
         ):
             # In this order: a consumer that sees no more input must find the error counted.
-            self.store.put(self._pulled, (1, LOCAL, self._abandoned, ()))
+            self.store.put(self._pulled, (1, ENDED, self._abandoned, ()))
             self._pulled += 1
             self._input = None
 
@@ -299,10 +300,12 @@ class IMapIterator(Waitable, IteratorInsides, Generic[T]):
         """Decode what is next in line, if it is there; of what is small, several at once."""
         current = self._current
         window = self._window
+        returned = self.options.return_exceptions
         most = min(BATCH, window.size // 4)
         for entry in self.store.in_line(self._decoded):
             count, kind, data, buffers = entry
-            if kind == messages.VALUE and count == 1 and len(data) <= SMALL and not buffers:
+            plain = kind == messages.VALUE and not returned
+            if plain and count == 1 and len(data) <= SMALL and not buffers:
                 current.append(outcome_of(kind, data, buffers))
                 self._decoded += 1
                 window.result_size = 0
@@ -310,7 +313,7 @@ class IMapIterator(Waitable, IteratorInsides, Generic[T]):
                     continue
             else:
                 window.result_size = size_of(entry, self.pressure.heavy)
-                current.extend(outcomes_of(entry))
+                current.extend(outcomes_of(entry, returned=returned))
                 self._decoded += count
             break
 
@@ -406,7 +409,7 @@ class IMapIterator(Waitable, IteratorInsides, Generic[T]):
                 chunks.append(chunk)
         self._pulled += len(items)
         if failure is not None:
-            self.store.put(self._pulled, (1, LOCAL, failure, ()))
+            self.store.put(self._pulled, (1, ENDED, failure, ()))
             self._pulled += 1
         if over:
             self._input = None

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tines.pool.jobs.chunk import Chunk, encode_items
 from tines.pool.jobs.insides import MapInsides
-from tines.pool.jobs.result import ApplyResult, Callbacks, decoded
+from tines.pool.jobs.result import ApplyResult, Callbacks, decoded, may_be_returned
 from tines.pool.jobs.sizing import Guide
 from tines.pool.options import TaskOptions
 from tines.progress.contract import Counts
@@ -79,6 +79,7 @@ class MapResult(MapInsides, ApplyResult[list[T]]):
         self._back = 0
         # ... and these are counted under the lock.
         self._failed_items = 0
+        self._bad = 0  # items that are done, and whose value is an exception
         self._failed_chunks = 0
         self._finished = False
         self._abandoned = False
@@ -90,9 +91,14 @@ class MapResult(MapInsides, ApplyResult[list[T]]):
         self._guide = Guide(links.registry.target, chunksize)
         self._ahead = max(AHEAD, self._guide.ahead) if chunksize else self._guide.ahead
         self._reference, self._shared = links.functions.refer_many(func)
+        self._returned = options.return_exceptions
+        if self._returned:  # a chunk goes on behind an exception
+            kind = messages.STAR_EACH if kind == messages.STAR else messages.EACH
         self._kind = kind
         # What most maps with chunksize=1 are: every message is a plain call.
-        self._singly = chunksize == 1 and kind == messages.CHUNK and options.timeout is None
+        self._singly = (
+            chunksize == 1 and kind in (messages.CHUNK, messages.EACH) and options.timeout is None
+        )
 
     def feed(self) -> None:
         """Send chunks until as many as wanted are on their way."""
@@ -184,7 +190,7 @@ class MapResult(MapInsides, ApplyResult[list[T]]):
             return
         first = chunk.start + chunk.reported
         try:
-            seconds, values, _ = pickling.decode(pickling.PICKLED, data, buffers)
+            seconds, values, errors = pickling.decode(pickling.PICKLED, data, buffers)
         except BaseException as error:
             # Of a part as well: how many items it is about is not known. What follows is not taken.
             self.failed(chunk, error)
@@ -192,6 +198,9 @@ class MapResult(MapInsides, ApplyResult[list[T]]):
             return
         count = len(values)
         self._guide.measured(count, seconds)
+        for index, remote in (errors or {}).items():
+            values[index] = remote.revive()
+            self._bad += 1
         self._values[first : first + count] = values
         self._done += count
         if kind == messages.PART:
@@ -203,10 +212,13 @@ class MapResult(MapInsides, ApplyResult[list[T]]):
         """Take an error for the rest of a chunk."""
         if chunk.settled:
             return
+        first = chunk.start + chunk.reported
         with self._lock:
-            if self._error is None:
+            if self._returned and may_be_returned(error):
+                self._values[first : chunk.stop] = [error] * (chunk.stop - first)
+            elif self._error is None:
                 self._error = error
-            self._failed_items += chunk.stop - chunk.start - chunk.reported
+            self._failed_items += chunk.stop - first
             self._failed_chunks += 1
         if not self._is_over() and self._next < len(self._items):
             self._collector.call_later(self.refill)
@@ -230,7 +242,7 @@ class MapResult(MapInsides, ApplyResult[list[T]]):
     def counts(self) -> Counts:
         """Return how many items are over; see :meth:`ApplyResult.counts`."""
         failed = self._failed_items
-        return Counts(self._done + failed, failed, self.retried, len(self._values))
+        return Counts(self._done + failed, failed + self._bad, self.retried, len(self._values))
 
     def running(self) -> bool:
         """Whether some of it is on its way."""
@@ -239,6 +251,9 @@ class MapResult(MapInsides, ApplyResult[list[T]]):
     def empty(self) -> None:
         """Settle a map without items."""
         self._finish()
+
+    def _asked_for(self, outcome: tuple[bool, Any]) -> tuple[bool, Any]:
+        return outcome  # what can be returned is among the values
 
     def _finish(self) -> None:
         with self._lock:

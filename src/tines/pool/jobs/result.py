@@ -14,7 +14,7 @@ from pickle import loads
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from tines._arguments import check_function
-from tines.errors import DecodeError, TaskCancelledError, WaitTimeout
+from tines.errors import DecodeError, PoolBrokenError, TaskCancelledError, WaitTimeout
 from tines.pool.jobs.failures import Unfetched, logger
 from tines.pool.jobs.insides import ResultInsides
 from tines.pool.options import TaskOptions
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tines.transport.contract import Buffer
     from tines.wire.pickling import Encoded
 
-__all__ = ["ApplyResult", "AsyncResult", "Callbacks", "Waitable"]
+__all__ = ["ApplyResult", "AsyncResult", "Callbacks", "Waitable", "may_be_returned"]
 
 T = TypeVar("T")
 
@@ -249,8 +249,8 @@ class ApplyResult(Task, Waitable, ResultInsides, Generic[T]):
         """Store a failure of the pool's own, and wake who waits."""
         self.data = None
         self.buffers = ()
-        self._outcome = (False, error)
-        if not isinstance(error, TaskCancelledError):
+        self._outcome = self._asked_for((False, error))
+        if not self._outcome[0] and not isinstance(error, TaskCancelledError):
             self._unfetched = Unfetched(self._links, error)
         self._conclude_or_call()
 
@@ -299,11 +299,21 @@ class ApplyResult(Task, Waitable, ResultInsides, Generic[T]):
         message = self.kind, self.data, self.buffers
         outcome = self._outcome
         if outcome is None:
-            self.__dict__.setdefault("_outcome", decoded(*message, self))
+            decoded_now = decoded(*message, self)
+            if not decoded_now[0]:
+                decoded_now = self._asked_for(decoded_now)
+            self.__dict__.setdefault("_outcome", decoded_now)
             outcome = self._outcome
             self.data = None
             self.buffers = ()
         return outcome  # type: ignore[return-value]
+
+    def _asked_for(self, outcome: tuple[bool, Any]) -> tuple[bool, Any]:
+        """Return an outcome that is an exception as the caller wants it: raised, or returned."""
+        if not self.options.return_exceptions or not may_be_returned(outcome[1]):
+            return outcome
+        self._look_at()
+        return True, outcome[1]
 
     def _look_at(self) -> None:
         if self._unfetched is not None:
@@ -324,6 +334,11 @@ class ApplyResult(Task, Waitable, ResultInsides, Generic[T]):
 
 
 AsyncResult = ApplyResult
+
+
+def may_be_returned(error: object) -> bool:
+    """Whether ``return_exceptions`` is about this exception: it is a task's, not of the pool's end."""
+    return not isinstance(error, (TaskCancelledError, PoolBrokenError))
 
 
 def decoded(

@@ -136,8 +136,10 @@ class Arrivals:
 
     def _tried_again(self, task: Task, data: Buffer) -> bool:
         """Schedule another attempt of a task that raised, if that is wanted."""
-        error = pickling.decode(pickling.PICKLED, data, ()).revive()
-        if not isinstance(error, task.options.retry_on):
+        remote = pickling.decode(pickling.PICKLED, data, ())
+        error = remote.revive()
+        wanted = task.options.retry_on
+        if not isinstance(error, wanted) and not remote.is_a(wanted):
             return False
         what = f"attempt {task.attempt}: raised {type(error).__qualname__}: {_text(error)}"
         return self._machine.event(PoolState.failed, task, what, _clock.monotonic())

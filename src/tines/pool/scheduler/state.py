@@ -42,6 +42,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from tines.engines.contract import Exit
+from tines.errors import TaskTimeoutError
 from tines.pool.options import PoolOptions
 from tines.pool.scheduler.commands import (
     Break,
@@ -472,9 +473,11 @@ class PoolState:
             out.append(self._send(task.split(charged + 1, task.stop)))
         item = task.split(charged, charged + 1)
         what = f"attempt {item.attempt}: worker {exit.pid} {exit.description}"
-        if stop is not None and stop.exceeded is not None:
-            out.append(Fail(item, TimedOut(stop.exceeded, item.attempt)))
-        elif item.attempt > item.options.retries:
+        timeout = None if stop is None else stop.exceeded
+        spent = item.attempt > item.options.retries
+        if timeout is not None and (spent or not _wants(item, TaskTimeoutError)):
+            out.append(Fail(item, TimedOut(timeout, item.attempt)))
+        elif spent:
             out.append(Fail(item, Lost(exit, item.attempt, (*item.history, what))))
         else:
             out += self._again(item, what, now)
@@ -517,3 +520,8 @@ class PoolState:
         self.stops.clear()
         self._timers.clear()
         return list(failed)
+
+
+def _wants(task: Task, kind: type[BaseException]) -> bool:
+    """Whether an exception of a kind is listed in ``retry_on``, by itself or by what it derives from."""
+    return issubclass(kind, task.options.retry_on)

@@ -243,7 +243,7 @@ class FunctionCache:
         if number > 0:
             if len(self._known) > _MOST_KEPT:
                 self._known = {old: self._known[old] for old in (UNNUMBERED, *self._shared)}
-            self._known[trailer] = pickle.loads(carrier)
+            self._known[trailer] = _loaded(carrier)
             return
         # The same payload under an older number has the marks of what was done to it.
         for old in [old for old in self._shared if read_trailer(old)[1] == carrier]:
@@ -253,3 +253,15 @@ class FunctionCache:
         self._shared[trailer] = None
         if len(self._shared) > _MOST_SHARED_KEPT:
             del self._known[self._shared.popitem(last=False)[0]]
+
+
+def _loaded(carrier: bytes) -> Any:
+    try:
+        return pickle.loads(carrier)
+    except AttributeError as error:
+        if b"__main__" not in carrier and b"__mp_main__" not in carrier:
+            raise
+        raise AttributeError(
+            f"{error}. A forked worker has what the main module had when the worker was started, any other "
+            "what importing it makes: define the function at the top level of the module, before the pool"
+        ) from error

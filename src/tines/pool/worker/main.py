@@ -277,7 +277,7 @@ class Worker:
             _, data, buffers = pickling.encode((seconds, values, errors))
         except EncodeError as error:
             if not isinstance(function, _Guarded):
-                raise _unsendable(error, values) from None
+                raise _culprit(values, error) from None
             _, data, buffers = pickling.encode((seconds, *_only_encodable(values, errors)))
         if promised() != self._promised:
             buffers = self._marked(buffers)
@@ -375,6 +375,16 @@ def _only_encodable(
             values[index] = None
             kept[index] = RemoteException.capture(_unsendable(error, value))
     return values, kept
+
+
+def _culprit(values: list[Any], error: BaseException) -> Exception:
+    """Return what says which of the results cannot be sent."""
+    for value in values:
+        try:
+            pickling.encode(value)
+        except EncodeError as own:
+            return _unsendable(own, value)
+    return _unsendable(error, values)
 
 
 def _unsendable(error: BaseException, value: object) -> Exception:
