@@ -87,7 +87,16 @@ def image_of(batch: Any, kind: str) -> Any:
 
 @pytest.mark.parametrize("kind", ["tensor", "numpy", "dict", "nested"])
 @pytest.mark.parametrize("persistent", [False, True])
-def test_batches(method: str, kind: str, persistent: bool) -> None:
+def test_batches(kind: str, persistent: bool) -> None:
+    check_batches("fork", kind, persistent)
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_batches_of_workers_that_are_not_forked(method: str) -> None:
+    check_batches(method, "dict", True)
+
+
+def check_batches(method: str, kind: str, persistent: bool) -> None:
     batches = loader(Images(kind), method, persistent_workers=persistent)
     for _ in range(2):
         seen = []
@@ -117,10 +126,9 @@ def test_kept_batches_stay_what_they_are_and_take_no_descriptors() -> None:
     wait_for(lambda: len(os.listdir("/proc/self/fd")) <= before + 2)
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_a_batch_that_the_worker_keeps_is_not_handed_over(method: str) -> None:
+def test_a_batch_that_the_worker_keeps_is_not_handed_over() -> None:
     dataset = Keeping()
-    batches = list(loader(dataset, method, num_workers=1, collate_fn=dataset.collate))
+    batches = list(loader(dataset, num_workers=1, collate_fn=dataset.collate))
     assert [int(batch.min()) for batch in batches] == list(range(0, 32, 4))
 
 

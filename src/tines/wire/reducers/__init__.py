@@ -46,6 +46,8 @@ instead: dict[Reducer, Reducer] = {}
 # The libraries that have not been seen yet, each by the module that says that it is in use, and what
 # here is about it.
 _awaited = {
+    "PIL.Image": "images",
+    "polars": "frames",
     "torch.multiprocessing.reductions": "tensors",
 }
 
