@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import re
 import sys
 from collections.abc import Callable
@@ -16,6 +17,8 @@ METHODS = ("fork", "spawn", "forkserver")
 OWN = "own"
 """In the place of a start method: the one that the program chooses."""
 
+
+_PASSED = re.compile(r"^PASSED (?:\S*/)?(\S+)", re.MULTILINE)
 
 _ADDRESS = r"\b0x[0-9a-f]{6,}"
 """Where an object lies, which its ``repr`` may tell."""
@@ -45,6 +48,7 @@ class Compare:
         files: A pattern of files, under the directory where the program ran, whose contents have to
             be the same.
         passed: Whether it is a run of pytest: what passed has to pass.
+        on_purpose: Patterns of tests that need not pass, as what they expect is not so on purpose.
     """
 
     exit_code: int = 0
@@ -54,6 +58,15 @@ class Compare:
     errors: bool = False
     files: str = ""
     passed: bool = False
+    on_purpose: tuple[str, ...] = ()
+
+    def tests(self, text: str) -> frozenset[str]:
+        """Return the tests that passed and count, from what pytest wrote."""
+        return frozenset(
+            test
+            for test in _PASSED.findall(text)
+            if not any(fnmatch.fnmatchcase(test, pattern) for pattern in self.on_purpose)
+        )
 
     def lines(self, text: str) -> tuple[str, ...]:
         """Return the lines of an output that count, as they are compared."""

@@ -42,8 +42,6 @@ _COMPLAINT = re.compile(
     r"^Traceback|^Exception ignored|^Exception in|leaked|ResourceWarning|^Fatal|^\w*Error\b"
 )
 
-_PASSED = re.compile(r"^PASSED (\S+)", re.MULTILINE)
-
 _KEPT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "SSL_CERT_FILE")
 """What a run keeps of the environment; ``OPENBLAS_*`` and ``OMP_*`` as well."""
 
@@ -197,7 +195,7 @@ def _outcome(
         exit_code=exit_code,
         seconds=seconds,
         lines=() if client.server or compare.passed else compare.lines(counted),
-        passed=frozenset(_PASSED.findall(out)) if compare.passed else None,
+        passed=compare.tests(out) if compare.passed else None,
         complaints=tuple(line for line in err.splitlines() if _COMPLAINT.search(line)),
         answers=answers,
         files={str(path.relative_to(work)): _digest(path) for path in files if path.is_file()},

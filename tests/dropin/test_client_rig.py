@@ -60,6 +60,12 @@ def test_of_a_suite_what_passed_has_to_pass() -> None:
     assert differences(standard, SAME) == ["no longer passes: a", "no longer passes: b"]
 
 
+def test_of_what_pytest_wrote_the_tests_that_count_are_read() -> None:
+    wrote = "PASSED a/b.py::C::one\nFAILED a/b.py::C::two - x\nPASSED b.py::C::three[x-1]\n"
+    assert Compare().tests(wrote) == {"b.py::C::one", "b.py::C::three[x-1]"}
+    assert Compare(on_purpose=("*::one",)).tests(wrote) == {"b.py::C::three[x-1]"}
+
+
 def test_a_run_that_shows_nothing_is_none_to_compare_with() -> None:
     assert shows_nothing(SAME, 0) == ""
     assert "exit code 0" in shows_nothing(SAME, 1)
