@@ -37,8 +37,9 @@ from tines.pool.scheduler.commands import (
     Terminated,
     TimedOut,
 )
+from tines.pool.scheduler.deaths import UNBEGUN_LIMIT
 from tines.pool.scheduler.phase import Phase
-from tines.pool.scheduler.state import UNBEGUN_LIMIT, PoolState
+from tines.pool.scheduler.state import PoolState
 from tines.pool.scheduler.task import Task
 
 KILLED = Exit(pid=1, exitcode=-9, description="was killed by SIGKILL")

@@ -6,6 +6,8 @@ Bottom-up::
     task       what is known of one task
     commands   what the machine answers with: what is to be done
     timers     what falls due, and when
+    stops      the stopping of a dispatch, step by step
+    deaths     what the end of a worker means for the task it held
     restarts   when workers die so often that the pool gives up
     state      the machine: an event goes in, commands come out
 """

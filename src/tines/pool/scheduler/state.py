@@ -39,10 +39,9 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
 from tines.engines.contract import Exit
-from tines.errors import TaskTimeoutError
 from tines.pool.options import PoolOptions
 from tines.pool.scheduler.commands import (
     Break,
@@ -52,7 +51,6 @@ from tines.pool.scheduler.commands import (
     Failure,
     Instruction,
     Instructions,
-    Lost,
     Retire,
     Send,
     Shutdown,
@@ -60,18 +58,15 @@ from tines.pool.scheduler.commands import (
     Step,
     StopWorker,
     Terminated,
-    TimedOut,
 )
+from tines.pool.scheduler.deaths import death_of, for_excess, share_out, verdict
 from tines.pool.scheduler.phase import Phase
 from tines.pool.scheduler.restarts import RestartIntensity
+from tines.pool.scheduler.stops import Stop
 from tines.pool.scheduler.task import Job, Task
 from tines.pool.scheduler.timers import Timers
 
 __all__ = ["PoolState", "Worker"]
-
-UNBEGUN_LIMIT = 3
-"""How many workers may die holding a task they had not begun, before it is charged all the same:
-it may be the unpickling of the task that kills them."""
 
 LONGEST_BACKOFF = 3600.0
 
@@ -88,22 +83,6 @@ class Worker:
     stopping: bool = False
     excess: int = 0
     """The bytes of memory for which it is being killed."""
-
-
-@dataclass(eq=False)
-class _Stop:
-    """The stopping of one dispatch: which step comes next, and when."""
-
-    tag: int
-    slot: int
-    grace: float
-    timeout: float | None
-    steps: list[Step] = field(default_factory=lambda: list(Step))
-
-    @property
-    def exceeded(self) -> float | None:
-        """The limit, once it was reached: until then a death has nothing to do with it."""
-        return self.timeout if len(self.steps) < len(Step) else None
 
 
 class PoolState:
@@ -145,8 +124,8 @@ class PoolState:
         self._intensity = RestartIntensity(options.restarts)
         self._random = rng
         self._numbers = itertools.count(1)
-        self._timers: Timers[Task | _Stop] = Timers(self._holds)
-        self.stops: dict[int, _Stop] = {}
+        self._timers: Timers[Task | Stop] = Timers(self._holds)
+        self.stops: dict[int, Stop] = {}
 
     # Hot: any thread, at any time.
 
@@ -228,7 +207,7 @@ class PoolState:
         """A timed task, or the next item of one, has begun in a worker."""
         task = self.pending.get(tag)
         if task is not None and task.options.timeout is not None:
-            stop = _Stop(tag, slot, task.options.grace, task.options.timeout)
+            stop = Stop(tag, slot, task.options.grace, task.options.timeout)
             self.stops[tag] = stop
             self._timers.add(now + task.options.timeout, stop)
         return NOTHING
@@ -278,7 +257,7 @@ class PoolState:
             return NOTHING
         if slot is None:
             return (Fail(task, Cancelled(started=False)),)
-        stop = _Stop(task.tag, slot, task.options.grace, None)
+        stop = Stop(task.tag, slot, task.options.grace, None)
         self.stops[task.tag] = stop
         return (Fail(task, Cancelled(started=True)), *self._step(stop, now))
 
@@ -340,7 +319,7 @@ class PoolState:
         if not self.phase.working:
             return self._fail_held(task)
         if worker.excess:
-            exit = replace(exit, description=self._describe_excess(worker, exit))
+            exit = for_excess(exit, worker.excess, self._options.max_memory_hard)
         out: list[Instruction] = []
         if task is not None:
             out += self._lost(task, progress, exit, stop, now)
@@ -440,12 +419,12 @@ class PoolState:
         self._move(Phase.BROKEN)
         return (Break(broken), *self._fail_everything(broken))
 
-    def _holds(self, due: Task | _Stop) -> bool:
+    def _holds(self, due: Task | Stop) -> bool:
         if isinstance(due, Task):
             return due in self.delayed
         return self.stops.get(due.tag) is due
 
-    def _step(self, stop: _Stop, now: float) -> Instructions:
+    def _step(self, stop: Stop, now: float) -> Instructions:
         """Take the next step of stopping a dispatch, and set the time for the one after."""
         if stop.slot not in self.workers or not stop.steps:
             return NOTHING
@@ -455,32 +434,18 @@ class PoolState:
         return (StopWorker(stop.slot, step, stop.tag, stop.timeout),)
 
     def _lost(
-        self, task: Task, progress: int, exit: Exit, stop: _Stop | None, now: float
+        self, task: Task, progress: int, exit: Exit, stop: Stop | None, now: float
     ) -> Instructions:
-        """Share out what a dead worker held: one item is charged at most, the rest goes again.
-
-        Items before the charged one had finished, but their results were not yet sent.
-        """
-        if progress <= task.reported and task.unbegun + 1 < UNBEGUN_LIMIT:
-            rest = task.split(task.start + task.reported, task.stop)
-            rest.unbegun = task.unbegun + 1
-            return (self._send(rest),)
-        charged = task.start + max(progress - 1, task.reported)
-        out: list[Instruction] = []
-        if task.start + task.reported < charged:
-            out.append(self._send(task.split(task.start + task.reported, charged)))
-        if charged + 1 < task.stop:
-            out.append(self._send(task.split(charged + 1, task.stop)))
-        item = task.split(charged, charged + 1)
-        what = f"attempt {item.attempt}: worker {exit.pid} {exit.description}"
-        timeout = None if stop is None else stop.exceeded
-        spent = item.attempt > item.options.retries
-        if timeout is not None and (spent or not _wants(item, TaskTimeoutError)):
-            out.append(Fail(item, TimedOut(timeout, item.attempt)))
-        elif spent:
-            out.append(Fail(item, Lost(exit, item.attempt, (*item.history, what))))
+        """Carry out what ``deaths.py`` says of what a dead worker held."""
+        free, item = share_out(task, progress)
+        out: list[Instruction] = [self._send(part) for part in free]
+        if item is None:
+            return out
+        failure = verdict(item, exit, None if stop is None else stop.exceeded)
+        if failure is not None:
+            out.append(Fail(item, failure))
         else:
-            out += self._again(item, what, now)
+            out += self._again(item, death_of(item, exit), now)
         return out
 
     def _again(self, task: Task, what: str, now: float) -> Instructions:
@@ -504,12 +469,6 @@ class PoolState:
         self.in_hand += 1
         return Send(task)
 
-    def _describe_excess(self, worker: Worker, exit: Exit) -> str:
-        return (
-            f"{exit.description}, because its memory, {worker.excess / 1e6:,.0f} MB, had passed "
-            f"max_memory_hard={self._options.max_memory_hard},"
-        )
-
     def _fail_held(self, task: Task | None) -> Instructions:
         return NOTHING if task is None else (Fail(task, Terminated()),)
 
@@ -520,8 +479,3 @@ class PoolState:
         self.stops.clear()
         self._timers.clear()
         return list(failed)
-
-
-def _wants(task: Task, kind: type[BaseException]) -> bool:
-    """Whether an exception of a kind is listed in ``retry_on``, by itself or by what it derives from."""
-    return issubclass(kind, task.options.retry_on)
