@@ -76,12 +76,17 @@ if transport.choice().name == "ring":
         if lock is False:
             return obj
         if lock in (True, None):
-            if ctx is None:
-                from tines.context import default as ctx
-            lock = ctx.RLock()
+            lock = _lock() if ctx is None else ctx.RLock()
         if not hasattr(lock, "acquire"):
             raise AttributeError(f"{lock!r} has no method 'acquire'")
         return _with_lock(obj, lock)
+
+    def _lock() -> Any:
+        from tines.synchronize import RLock
+
+        # Whoever makes a value has settled for a start method, here as in the standard library.
+        standard("context")._default_context.get_start_method()
+        return RLock()
 
     def _with_lock(obj: Any, lock: Any) -> Any:
         guarded = _std.synchronized(obj, lock)
