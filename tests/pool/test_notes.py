@@ -69,6 +69,29 @@ def test_what_takes_no_note_is_raised_without() -> None:
     add_note(error, "note")
     assert error.__notes__ == "not a list"
 
+    class Sealed(Exception):
+        def __getattribute__(self, name: str) -> Any:
+            raise KeyError(name)
+
+    add_note(Sealed(), "note")
+
+
+class Annotated(Exception):
+    """What an exception may carry under the name of its notes is up to its author."""
+
+    __notes__ = 5
+
+
+def fail_annotated() -> None:
+    raise Annotated("no such page")
+
+
+def test_what_is_no_list_of_notes_does_not_lose_the_exception(make: MakePool) -> None:
+    with pytest.raises(Annotated) as caught:
+        make(1).apply(fail_annotated)
+    assert str(caught.value) == "no such page"
+    assert caught.value.__notes__ == 5
+
 
 def swallow(seconds: float) -> str:
     try:

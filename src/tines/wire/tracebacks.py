@@ -63,9 +63,12 @@ def add_note(error: BaseException, note: str) -> None:
         if sys.version_info >= (3, 11):
             error.add_note(note)
         else:
-            vars(error)["__notes__"] = [*getattr(error, "__notes__", ()), note]
-    except (AttributeError, TypeError):
-        pass  # it takes no attributes, or has something else under that name
+            noted: Any = error
+            if not hasattr(noted, "__notes__"):
+                noted.__notes__ = []
+            noted.__notes__.append(note)
+    except Exception:
+        pass  # it takes no attributes, or has something else under that name: raised without
 
 
 class RemoteException:
@@ -77,7 +80,6 @@ class RemoteException:
 
     __slots__ = (
         "kinds",
-        "notes",
         "pickled",
         "place",
         "reason",
@@ -93,7 +95,6 @@ class RemoteException:
         traceback: str,
         pickled: bytes | None,
         reason: str = "",
-        notes: tuple[str, ...] = (),
         place: Place | None = None,
         kinds: tuple[str, ...] = (),
     ) -> None:
@@ -102,7 +103,6 @@ class RemoteException:
         self.traceback = traceback
         self.pickled = pickled
         self.reason = reason
-        self.notes = notes
         self.place = place
         self.kinds = kinds
 
@@ -113,7 +113,6 @@ class RemoteException:
             self.traceback,
             self.pickled,
             self.reason,
-            self.notes,
             self.place,
             self.kinds,
         )
@@ -129,7 +128,6 @@ class RemoteException:
             traceback=_format(error),
             pickled=pickled,
             reason=reason,
-            notes=tuple(str(note) for note in getattr(error, "__notes__", ())),
             kinds=tuple(map(_name_of, type(error).__mro__)),
         )
 
