@@ -456,7 +456,7 @@ class ProcessPoolExecutor(Executor):
         pool = self._pool
         tasks = [each._task for each in list(futures) if isinstance(each, _TaskFuture)]
         if pool is not None and tasks:
-            pool._core.collector.call_later(functools.partial(_cancel, tasks))
+            pool._links.collector.call_later(functools.partial(_cancel, tasks))
 
     # Private names of the standard library's that programs reach for, to read.
 
@@ -469,7 +469,7 @@ class ProcessPoolExecutor(Executor):
     @property
     def _broken(self) -> str | bool:
         """Why nothing more is done; ``False`` while things are well."""
-        broken = None if self._pool is None else self._pool._core.state.broken
+        broken = None if self._pool is None else self._pool._view.state.broken
         return False if broken is None else f"the pool gave up: {broken.reason}"
 
     @property

@@ -118,7 +118,7 @@ class Pool(PoolInsides):
         self._options = chosen
         self._task_options = chosen.task
         self._core = Core(chosen, setup, carrier, engine)
-        self._links = self._core.links
+        self._links, self._view = self._core.links, self._core.view
         self._calls = Calls(self._links, chosen, displays)
         self._submit = self._core.dispatcher.submit
         self._core.start()

@@ -18,7 +18,7 @@ from tines.pool.scheduler.phase import Phase
 
 if TYPE_CHECKING:
     from tines.pool.options import PoolOptions
-    from tines.pool.runtime.core import Core
+    from tines.pool.ports import Links, View
     from tines.transport.contract import Channel
 
 __all__ = ["PoolInsides", "process_maker"]
@@ -27,9 +27,10 @@ _STATES = {Phase.OPEN: "RUN", Phase.CLOSED: "CLOSE", Phase.DRAINED: "CLOSE"}
 
 
 class PoolInsides:
-    """See the module. The part of ``Pool`` with names that are not its own."""
+    """See the module. The part of ``Pool`` with names that are not its own; ``Pool`` sets what it needs."""
 
-    _core: Core
+    _view: View
+    _links: Links
     _options: PoolOptions
     _ctx: Any
     _initializer: Callable[..., object] | None
@@ -43,17 +44,17 @@ class PoolInsides:
     @property
     def _pool(self) -> list[Any]:
         """The workers that there are: objects with what a process has."""
-        running = list(self._core.supervisor.workers.values())
+        running = list(self._view.workers.values())
         return [getattr(each, "process", each) for each in running]
 
     @property
     def _processes(self) -> int:
-        return self._core.state.target
+        return self._view.state.target
 
     @property
     def _state(self) -> str:
         """One of ``multiprocessing.pool``'s ``RUN``, ``CLOSE`` and ``TERMINATE``."""
-        return _STATES.get(self._core.state.phase, "TERMINATE")
+        return _STATES.get(self._view.state.phase, "TERMINATE")
 
     @property
     def _maxtasksperchild(self) -> int | None:
@@ -62,7 +63,7 @@ class PoolInsides:
     @property
     def _cache(self) -> dict[int, Any]:
         """The calls, maps and iterators that are not over, each under some number."""
-        state = self._core.state
+        state = self._view.state
         found: dict[int, Any] = {id(job): job for job in state.open_jobs()}
         for task in state.open_tasks():
             owner: object = task if task.job is None else task.job
@@ -71,11 +72,11 @@ class PoolInsides:
 
     @property
     def _taskqueue(self) -> TaskQueue:
-        return TaskQueue(self._core.tasks)
+        return TaskQueue(self._view.tasks)
 
     def _check_running(self) -> None:
-        if not self._core.state.is_open:
-            self._core.machine.refuse()
+        if not self._view.state.is_open:
+            self._links.feeding.refuse()
 
     def _repopulate_pool(self) -> None:
         """Do nothing: workers that have ended are replaced at once."""

@@ -7,6 +7,7 @@ the rest is what is written here. Who implements them:
 port            asked by                                answered by
 ==============  ======================================  ===================================
 ``Registry``    whoever sends                           ``scheduler/state.py``
+``Looks``       whoever looks at a pool from outside    ``scheduler/state.py``
 ``Waits``       whoever waits, or wants to be told      ``runtime/collector.py``
 ``Sends``       maps and iterators                      ``runtime/dispatcher.py``
 ``Feeds``       maps and iterators                      ``runtime/machine.py``
@@ -15,17 +16,22 @@ port            asked by                                answered by
 ``CallRoom``    event loops                             ``jobs/back_pressure.py``
 ==============  ======================================  ===================================
 
-:class:`Links` is what a job is made with: its ways to the pool.
+:class:`Links` is what a job is made with: its ways to the pool. :class:`View` is what the names that
+programs look for are answered from.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
+    from tines.engines.contract import Running
+    from tines.pool.scheduler.commands import Broken
+    from tines.pool.scheduler.phase import Phase
     from tines.pool.scheduler.task import Job, Task
     from tines.pool.worker.functions import Functions
+    from tines.transport.contract import Channel
 
 __all__ = [
     "Awaited",
@@ -33,9 +39,11 @@ __all__ = [
     "Cancels",
     "Feeds",
     "Links",
+    "Looks",
     "Registry",
     "Room",
     "Sends",
+    "View",
     "Waits",
     "Wakes",
 ]
@@ -79,6 +87,16 @@ class Registry(Protocol):
 
     def open_tasks(self) -> list[Task]:
         """Return the tasks that have no outcome yet."""
+
+
+class Looks(Registry, Protocol):
+    """The state machine, to those who only look at it: what they see may have moved on."""
+
+    phase: Phase
+    broken: Broken | None
+
+    def open_jobs(self) -> list[Job]:
+        """Return the maps and iterators that have not yet sent all of their input."""
 
 
 class Waits(Protocol):
@@ -191,3 +209,17 @@ class Links(NamedTuple):
     pressure: CallRoom
     functions: Functions
     registry: Registry
+
+
+class View(NamedTuple):
+    """What can be seen of a pool from outside; nothing of it is to be changed there.
+
+    Attributes:
+        state: Where it stands, and what is still to be done.
+        workers: The workers, by slot.
+        tasks: The channel of the tasks that no worker has taken yet.
+    """
+
+    state: Looks
+    workers: Mapping[int, Running]
+    tasks: Channel

@@ -17,7 +17,7 @@ from tines._fork import Rank, at_fork
 from tines.pool import events
 from tines.pool.jobs.back_pressure import Pressure
 from tines.pool.jobs.failures import Unfetched
-from tines.pool.ports import Links
+from tines.pool.ports import Links, View
 from tines.pool.runtime.activity import Activity
 from tines.pool.runtime.arrivals import Arrivals
 from tines.pool.runtime.cancelling import Cancelling
@@ -36,6 +36,7 @@ from tines.pool.worker.main import WorkerSpec
 
 if TYPE_CHECKING:
     from tines.engines.contract import Engine
+    from tines.pool.events import Observer
     from tines.pool.options import PoolOptions
     from tines.pool.worker.setup import Setup
     from tines.transport.contract import Transport
@@ -64,6 +65,7 @@ class Core:
         cancelling: Takes them back, or stops them.
         statistics: Says what goes on.
         links: The ways of jobs to all of that.
+        view: What can be seen of it from outside.
     """
 
     def __init__(
@@ -76,64 +78,91 @@ class Core:
         self.slots = max(64, 4 * options.processes)
         observer = events.observer_of(transport.name, options.processes)
         self.state = PoolState(options)
-        self.machine = machine = Machine(self.state)
-        self.tasks = tasks = transport.channel(leases=self.slots)
-        self.results = transport.channel()
-        self.functions = Functions(transport)
-        self.activity = Activity(tasks, self.slots)
-        self.tally = Tally(self.slots)
-        self.arrivals = Arrivals(machine, tasks, self.activity, self.tally, observer)
-        self.collector = Collector(
-            self.results,
-            machine,
-            self.arrivals,
-            self.tally,
-            observer,
-            atomic=transport.receives_at_once,
-        )
-        self.supervisor = Supervisor(
-            engine,
-            machine,
-            self.collector,
-            self.arrivals,
-            transport,
-            tasks,
-            self._prepare,
-            self.release,
-            observer,
-        )
-        workers = self.supervisor.workers
-        limit = options.max_memory_hard
-        self.meter = None
-        if limit is not None:
-            self.meter = MemoryMeter(limit, machine, tasks, workers, self.supervisor.wake)
-        self.supervisor.meter = self.meter
-        self.pressure = Pressure(options.buffer_bytes, self.state, self.collector, machine.refuse)
-        self.dispatcher = Dispatcher(
-            machine, tasks, self.functions, self.pressure, self.collector, self.meter, observer
-        )
-        self.cancelling = Cancelling(machine, tasks)
-        self.statistics = Statistician(
-            self.state, tasks, workers, self.activity, self.tally, self.functions
-        )
-        self.links = Links(
-            self.collector,
-            self.dispatcher,
-            machine,
-            self.cancelling,
-            self.pressure,
-            self.functions,
-            self.state,
-        )
-        machine.effects = Effects(
-            machine,
-            tasks,
+        self.machine = Machine(self.state)
+        self._make_ground()
+        self._make_receiving(observer)
+        self._make_watching(engine, observer)
+        self._make_sending(observer)
+        self._make_looks()
+        self.machine.effects = Effects(
+            self.machine,
+            self.tasks,
             self.functions,
             self.dispatcher,
             self.collector,
             self.supervisor,
             self.tally,
         )
+
+    def _make_ground(self) -> None:
+        """Make what knows no other part: the channels, and what is counted."""
+        self.tasks = self.transport.channel(leases=self.slots)
+        self.results = self.transport.channel()
+        self.functions = Functions(self.transport)
+        self.activity = Activity(self.tasks, self.slots)
+        self.tally = Tally(self.slots)
+
+    def _make_receiving(self, observer: Observer | None) -> None:
+        self.arrivals = Arrivals(self.machine, self.tasks, self.activity, self.tally, observer)
+        self.collector = Collector(
+            self.results,
+            self.machine,
+            self.arrivals,
+            self.tally,
+            observer,
+            atomic=self.transport.receives_at_once,
+        )
+
+    def _make_watching(self, engine: Engine, observer: Observer | None) -> None:
+        self.supervisor = supervisor = Supervisor(
+            engine,
+            self.machine,
+            self.collector,
+            self.arrivals,
+            self.transport,
+            self.tasks,
+            self._prepare,
+            self.release,
+            observer,
+        )
+        self.meter = None
+        limit = self._options.max_memory_hard
+        if limit is not None:
+            self.meter = MemoryMeter(
+                limit, self.machine, self.tasks, supervisor.workers, supervisor.wake
+            )
+        supervisor.meter = self.meter
+
+    def _make_sending(self, observer: Observer | None) -> None:
+        self.pressure = Pressure(
+            self._options.buffer_bytes, self.state, self.collector, self.machine.refuse
+        )
+        self.dispatcher = Dispatcher(
+            self.machine,
+            self.tasks,
+            self.functions,
+            self.pressure,
+            self.collector,
+            self.meter,
+            observer,
+        )
+        self.cancelling = Cancelling(self.machine, self.tasks)
+        self.links = Links(
+            self.collector,
+            self.dispatcher,
+            self.machine,
+            self.cancelling,
+            self.pressure,
+            self.functions,
+            self.state,
+        )
+
+    def _make_looks(self) -> None:
+        workers = self.supervisor.workers
+        self.statistics = Statistician(
+            self.state, self.tasks, workers, self.activity, self.tally, self.functions
+        )
+        self.view = View(self.state, workers, self.tasks)
 
     def start(self) -> None:
         """Start workers and threads.
