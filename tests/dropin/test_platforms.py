@@ -30,6 +30,7 @@ NOT_ON_WINDOWS = {
 }
 NEEDS_NATIVE = {
     "tines.transport.ring": "is the native transport, which is for Linux",
+    "tines.transport.segments": "maps its shared memory",
     "tines.transport.primitives": "makes locks in its shared memory",
     "tines.synchronize.barrier": "is for those",
     "tines.synchronize.native": "is for those",

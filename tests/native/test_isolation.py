@@ -198,7 +198,7 @@ def hold_up():
 
 os.register_at_fork(after_in_child=hold_up)  # before that of tines
 import tines
-from tines.transport import ring
+from tines.transport import segments
 
 queue = tines.Queue()
 pid = os.fork()
@@ -206,7 +206,7 @@ if pid == 0:
     queue.put("still there")
     os._exit(0)
 time.sleep(10.5)
-ring._program.home().sweep(0)
+segments.program.home().sweep(0)
 os.close(opener)
 print(queue.get(timeout=20))
 os.waitpid(pid, 0)

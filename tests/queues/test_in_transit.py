@@ -93,9 +93,9 @@ def test_a_lock_that_its_sender_has_let_go_of(make: Callable[[], Any]) -> None:
 @pytest.fixture
 def references() -> Iterator[Callable[[], int]]:
     """How many references to queues and locks there are; those of the dead are looked for first."""
-    from tines.transport.ring import _program
+    from tines.transport.segments import program
 
-    segment = _program.home()
+    segment = program.home()
 
     def count() -> int:
         gc.collect()

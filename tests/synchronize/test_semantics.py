@@ -13,7 +13,7 @@ import pytest
 import lock_children
 from support.processes import Start
 from tines.errors import TransportError
-from tines.transport.ring import _program
+from tines.transport.segments import program
 
 
 def make_all(context: Any) -> list[Any]:
@@ -55,7 +55,7 @@ def test_a_stale_handle_opens_nothing(context: Any) -> None:
 
 
 def test_what_nobody_has_is_given_back(context: Any) -> None:
-    segment = _program.home()
+    segment = program.home()
     gc.collect()
     before = segment.census()["references"]
     things = [make_all(context) for _ in range(20)]

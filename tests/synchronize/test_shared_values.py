@@ -73,9 +73,9 @@ def test_as_arguments_of_processes(method: str) -> None:
 
 @travels
 def test_the_memory_lives_while_it_is_under_way_and_no_longer() -> None:
-    from tines.transport.ring import _program
+    from tines.transport.segments import program
 
-    segment = _program.home()
+    segment = program.home()
     gc.collect()
     before = segment.census()["references"]
     post = Queue[Any](transport="ring")

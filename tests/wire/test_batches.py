@@ -149,7 +149,7 @@ class Telling(Images):
 
 @pytest.mark.skipif(transports.chosen().name != "ring", reason="blocks are the ring's")
 def test_batches_go_in_the_block_they_were_made_in() -> None:
-    segment = tines.transport.ring._program.home()  # type: ignore[attr-defined]
+    segment = tines.transport.segments.program.home()
     segment.trim()
     before = segment.census()["held"]
     dataset = Telling(count=64)

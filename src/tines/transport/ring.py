@@ -1,10 +1,8 @@
 """The ring transport: channels in shared memory, on Linux, through the native core.
 
-A program has one *segment*, a sparse memory file. The process that first needs it creates it; forked
-children inherit the mapping, others receive the descriptor with the first channel that is passed to
-them. A channel is a place in the segment, so it costs no descriptor of its own and travels as a
-small *handle*; on its way in a message the handle counts as a reference (``travels_beside``), so the
-channel lives until it has arrived.
+A channel is a place in the program's segment (:mod:`tines.transport.segments`), so it costs no descriptor of
+its own and travels as a small *handle*; on its way in a message the handle counts as a reference
+(``travels_beside``), so the channel lives until it has arrived.
 
 Everything that must hold after a ``kill -9`` is the native core's business: see
 ``native/core/ring.h`` and ``docs/design/ring.md``.
@@ -13,20 +11,15 @@ Everything that must hold after a ``kill -9`` is the native core's business: see
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-import pickle
-import struct
-import sys
 import threading
 import weakref
 from collections.abc import Sequence
 from multiprocessing.context import get_spawning_popen
-from multiprocessing.reduction import DupFd
+
+from tines.transport.segments import attach, descriptor_for, opened, program, reduced
 
 # Not from ``typing``: each worker imports this, and would import that with it. The contract does.
-from tines._fork import Rank, at_fork
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,118 +28,10 @@ if TYPE_CHECKING:
     from tines.transport.contract import Buffer, Lease
     from tines.transport.statistics import ChannelStatistics
 
-if not sys.platform.startswith("linux"):
-    raise ImportError(f"the ring transport needs Linux, and this is {sys.platform}")
-try:
-    from tines import _native
-except ImportError as error:
-    from importlib.util import find_spec
-
-    if find_spec("tines._native") is None:
-        raise ImportError("the native core was not built when tines was installed") from error
-    raise ImportError(f"the native core cannot be loaded ({error})") from error
+# After the segments, which say why if the core cannot be used here.
+from tines import _native  # noqa: E402
 
 __all__ = ["RingChannel", "RingTransport"]
-
-# Segment id, block index, birth; as native/binding/block_type.c lays it out.
-_HANDLE = struct.Struct("=16sI4xQ")
-
-
-class _Program:
-    """The segments that this process has mapped: its own program's, and any that came with a channel."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._segments: dict[bytes, _native.Segment] = {}
-        self._home: _native.Segment | None = None
-
-    def home(self) -> _native.Segment:
-        """Return the program's segment; the first call in the program creates it."""
-        with self._lock:
-            if self._home is None:
-                self._home = _create_segment()
-                self._segments[self._home.id] = self._home
-            return self._home
-
-    def existing(self) -> list[_native.Segment]:
-        with self._lock:
-            return list(self._segments.values())
-
-    def find(self, identity: bytes) -> _native.Segment:
-        """Return a mapped segment.
-
-        Raises:
-            TransportError: this process was never given its descriptor.
-        """
-        segment = self._segments.get(identity)
-        if segment is None:
-            from tines.errors import TransportError
-
-            raise TransportError(
-                "this process does not share memory with the one that made the queue: pass the queue "
-                "to it as an argument of Process, or through another queue or pool"
-            )
-        return segment
-
-    def attach(self, identity: bytes, fd: int) -> None:
-        """Map the segment behind a descriptor, which is taken over."""
-        with self._lock:
-            if identity in self._segments:
-                os.close(fd)
-                return
-            segment = _native.attach_segment(fd)
-            os.set_inheritable(fd, False)
-            self._segments[identity] = segment
-            if self._home is None:
-                self._home = segment
-
-    def after_fork_in_child(self) -> None:
-        self._lock = threading.Lock()
-
-
-def _create_segment() -> _native.Segment:
-    """Make a segment.
-
-    Raises:
-        OSError: a limit of this process forbids it.
-        MemoryError: there is not enough memory.
-    """
-    try:
-        return _native.create_segment(0)
-    except MemoryError:
-        import resource
-
-        files = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
-        if files != resource.RLIM_INFINITY:
-            raise OSError(
-                errno.EFBIG,
-                f"it is a file, large but sparse, and this process may make files of {files:,} bytes "
-                "at most: RLIMIT_FSIZE, `ulimit -f`",
-            ) from None
-        space = resource.getrlimit(resource.RLIMIT_AS)[0]
-        if space != resource.RLIM_INFINITY:
-            raise OSError(
-                errno.ENOMEM,
-                f"it takes addresses, not only memory, and this process may have {space:,} bytes of "
-                "them at most: RLIMIT_AS, `ulimit -v`",
-            ) from None
-        raise
-
-
-_program = _Program()
-
-
-def _after_fork_in_child() -> None:
-    _native.after_fork_in_child()
-    _program.after_fork_in_child()
-
-
-at_fork(
-    Rank.RING,
-    before=_native.before_fork,
-    parent=_native.after_fork_in_parent,
-    child=_after_fork_in_child,
-)
 
 
 class RingChannel:
@@ -214,43 +99,11 @@ class RingChannel:
         self._ring.close()
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
-        reference = self._ring.reference()
-        popen = get_spawning_popen()
-        if popen is not None:
-            # The reference is the child's by the time it has opened its own; until then the popen
-            # object, which lives as long as the child, keeps it.
-            popen.__dict__.setdefault("_tines_references", []).append(reference)
-            return _open_spawned, (bytes(reference), _descriptor_for(popen, self._ring.segment))
-        if protocol >= 5:
-            return _open_received, (pickle.PickleBuffer(reference),)
-        return _open_received, (bytes(reference),)
+        return reduced(self._ring, protocol, _received)
 
 
-def _descriptor_for(popen: Any, segment: _native.Segment) -> Any:
-    """Pass the segment's descriptor to a child that is being started, once."""
-    passed = popen.__dict__.setdefault("_tines_segments", {})
-    if segment.id not in passed:
-        passed[segment.id] = DupFd(segment.fd)
-    return passed[segment.id]
-
-
-def _attach(identity: bytes, descriptor: Any) -> None:
-    """Map the segment in a started child, unless an earlier channel has brought it already."""
-    if all(segment.id != identity for segment in _program.existing()):
-        _program.attach(identity, descriptor.detach())
-
-
-def _open_spawned(handle: bytes, descriptor: Any) -> RingChannel:
-    identity, _, _ = _HANDLE.unpack(handle)
-    _attach(identity, descriptor)
-    return _open_received(handle)
-
-
-def _open_received(reference: Any) -> RingChannel:
-    if isinstance(reference, _native.Reference):
-        return RingChannel(reference.open())
-    identity, index, birth = _HANDLE.unpack(reference)
-    return RingChannel(_program.find(identity).open(index, birth))
+def _received(received: Any) -> RingChannel:
+    return RingChannel(opened(received, _native.Segment.open))
 
 
 def _as_it_is(method: Any) -> Any:
@@ -364,7 +217,7 @@ class _Opened:
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         popen = get_spawning_popen()
-        descriptor = None if popen is None else _descriptor_for(popen, self._segment)
+        descriptor = None if popen is None else descriptor_for(popen, self._segment)
         return _open_shared, (self._segment.id, self._places, descriptor)
 
 
@@ -401,8 +254,8 @@ def _open_shared(
     identity: bytes, places: list[tuple[int, bytes | None]], descriptor: Any
 ) -> _Opened:
     if descriptor is not None:
-        _attach(identity, descriptor)
-    return _Opened(_program.find(identity), places)
+        attach(identity, descriptor)
+    return _Opened(program.find(identity), places)
 
 
 class RingTransport:
@@ -415,7 +268,7 @@ class RingTransport:
 
     def __init__(self) -> None:
         try:
-            _program.home()
+            program.home()
         except OSError as error:
             raise ImportError(f"shared memory cannot be used here ({error})") from error
 
@@ -424,11 +277,11 @@ class RingTransport:
         from tines.transport.contract import check_bounds
 
         check_bounds(max_items, max_bytes, leases)
-        return RingChannel(_program.home().ring(max_items, max_bytes, leases))
+        return RingChannel(program.home().ring(max_items, max_bytes, leases))
 
     def share(self, data: Buffer, buffers: Sequence[Buffer] = ()) -> RingShared:
         """See :meth:`tines.transport.contract.Transport.share`."""
-        segment = _program.home()
+        segment = program.home()
         references = [
             owner
             for owner in (memoryview(buffer).obj for buffer in buffers)
@@ -438,11 +291,11 @@ class RingTransport:
 
     def lend(self, size: int) -> _native.Block:
         """See :meth:`tines.transport.contract.Transport.lend`."""
-        return _program.home().take(size)
+        return program.home().take(size)
 
     def reap(self, pid: int) -> None:
         """See :meth:`tines.transport.contract.Transport.reap`."""
-        for segment in _program.existing():
+        for segment in program.existing():
             segment.sweep(pid)
 
 
