@@ -23,6 +23,8 @@ QUICK = (
     "tests/executor",
     "tests/pool/test_standard.py",
     "tests/process/test_process.py",
+    "tests/process/test_waiting_for_children.py",
+    "tests/process/test_leftovers.py",
     "tests/process/test_executables.py",
     "tests/queues/test_queue.py",
 )
