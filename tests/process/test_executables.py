@@ -98,9 +98,9 @@ def test_whoever_replaces_the_command_line_is_asked_for_it(tmp_path: Path, metho
         f"#!{sys.executable}\n"
         + textwrap.dedent(
             """
-            import sys
+            import os, sys
             from multiprocessing.spawn import spawn_main
-            print("started", sys.argv[1], flush=True)
+            os.write(1, f"started {sys.argv[1]}\\n".encode())  # whole, beside the other worker's
             spawn_main(tracker_fd=int(sys.argv[2]), pipe_handle=int(sys.argv[3]))
             """
         ),
