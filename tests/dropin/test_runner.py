@@ -151,6 +151,78 @@ def test_the_packages_of_a_module_are_part_of_the_program(both: Both, module: st
     assert ended.code == 0 and ended.out.endswith("at work True\n0\n"), ended
 
 
+EARLY = """
+from {library} import Process, Queue
+from {library}.pool import Pool
+
+class Doubling(Pool):
+    def double(self, function, values):
+        return self.map(function, [2 * value for value in values])
+"""
+
+CLASSES = """
+import {library} as mp, sys
+from pack import Doubling
+
+class Point:
+    def __init__(self, x):
+        self.x = x
+
+    def __eq__(self, other):
+        return type(self) is type(other) and self.x == other.x
+
+class Refused(Exception):
+    pass
+
+def refuse(x):
+    raise Refused(x)
+
+def put(queue):
+    queue.put(Point(1))
+
+if __name__ == "__main__":
+    mp.set_start_method(sys.argv[1])
+    with Doubling(1) as pool:
+        print(pool.double(Point, [1, 2]) == [Point(2), Point(4)])
+        try:
+            pool.apply(refuse, (3,))
+        except Refused as error:
+            print(error.args)
+    queue = mp.Queue()
+    process = mp.Process(target=put, args=(queue,))
+    process.start()
+    print(queue.get(timeout=30) == Point(1))
+    process.join()
+    print(process.exitcode)
+"""
+
+
+@pytest.mark.parametrize("native", ["on", "off"])
+@pytest.mark.parametrize("library", ["multiprocessing", "tines"])
+@pytest.mark.parametrize(
+    ("module", "method"), [("pack", "fork"), *(("pack.program", method) for method in METHODS)]
+)
+def test_classes_of_the_main_module_of_a_package_that_imports_it_first(
+    both: Both,
+    monkeypatch: pytest.MonkeyPatch,
+    module: str,
+    method: str,
+    library: str,
+    native: str,
+) -> None:
+    """``__main__`` has no file yet when the package is imported, and is no interactive session for it."""
+    if method not in METHODS:
+        pytest.skip(f"there is no {method} here")
+    if native == "off":
+        monkeypatch.setenv("TINES_NATIVE", "off")
+    both.write("pack/__init__.py", EARLY.format(library=library))
+    for name in ("__main__", "program"):
+        both.write(f"pack/{name}.py", CLASSES.format(library=library))
+    run = both.run if library == "multiprocessing" else both.plain
+    ended = run("-m", module, method)
+    assert (ended.code, ended.out) == (0, "True\n(3,)\nTrue\n0\n"), ended
+
+
 @pytest.mark.parametrize("text", ["1 / 0", "import absent", "x = = 1", "import sys; sys.exit(5)"])
 def test_an_error_in_a_package_of_the_module(both: Both, text: str) -> None:
     both.write("pack/__init__.py", text)

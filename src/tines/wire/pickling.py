@@ -87,6 +87,8 @@ def _keep_out_of_band(kept: list[Buffer]) -> Callable[[pickle.PickleBuffer], boo
 
 def _encode_in_python(obj: object) -> Encoded:
     """Encode with a pickler made for this object: the twin of the native encoder."""
+    if _main_is_interactive:
+        note_main()
     if type(obj) in _RAW_KINDS and len(obj) >= OUT_OF_BAND:  # type: ignore[arg-type]
         return _RAW_KINDS[type(obj)], obj, ()
     output = io.BytesIO()
@@ -104,12 +106,13 @@ def _encode_in_python(obj: object) -> Encoded:
 
 
 # Where ``__main__`` has no file, another process cannot import it, and pickles that refer to it by
-# name would fail there; cloudpickle sends what they refer to.
+# name would fail there; cloudpickle sends what they refer to. It is looked at again as long as that is
+# so: ``python -m package`` imports the package, which may import this, before it gives ``__main__`` a file.
 _main_is_interactive = True
 
 
 def note_main() -> None:
-    """Look again whether other processes can import ``__main__``, which a child sets late."""
+    """Look again whether other processes can import ``__main__``, which may get its file late."""
     global _main_is_interactive
     file = getattr(sys.modules.get("__main__"), "__file__", None)
     _main_is_interactive = file is None or file.startswith("<")  # "<stdin>"
