@@ -306,3 +306,16 @@ def test_thread_pool_is_the_standard_library_s() -> None:
     assert issubclass(Pool, object)
     with ThreadPool(2) as pool:
         assert pool.map(square, range(3)) == [0, 1, 4]
+
+
+def test_istarmap_of_a_thread_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where a program has put its own into ``Pool``, which a ``ThreadPool`` is."""
+
+    def recipe(self: Pool, func: object, iterable: object, chunksize: int = 1) -> None:
+        raise AssertionError("for the standard library's insides")
+
+    with ThreadPool(2) as pool:
+        assert list(pool.istarmap(divmod, [(7, 2), (9, 4)])) == [(3, 1), (2, 1)]
+        assert sorted(pool.istarmap_unordered(pow, [(2, 3), (3, 2)], chunksize=2)) == [8, 9]
+        monkeypatch.setattr(Pool, "istarmap", recipe)
+        assert list(pool.istarmap(divmod, [(7, 2)])) == [(3, 1)]

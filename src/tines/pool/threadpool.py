@@ -2,11 +2,13 @@
 
 Programs ask ``isinstance(pool, Pool)`` to tell a pool from an executor, and a ``ThreadPool`` is one in the
 standard library. So it is derived from ours as well, but has nothing of it: all that it does is the
-standard library's, and what that does not have is not there either.
+standard library's, and what that does not have is not there either. Only ``istarmap`` is: a program that
+puts one of its own into ``Pool`` finds it in a ``ThreadPool`` too, so this has what ``Pool`` has.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tines._std import standard
@@ -14,7 +16,7 @@ from tines.pool.facade import Pool
 
 if TYPE_CHECKING:
     import multiprocessing.pool as _std
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 else:
     _std = standard("pool")
 
@@ -56,7 +58,31 @@ class ThreadPool(_std.ThreadPool, Pool):  # type: ignore[misc]
     ) -> None:
         _std.Pool.__init__(self, processes, initializer, initargs, context=_context())
 
+    def istarmap(  # type: ignore[override]
+        self,
+        func: Callable[..., Any],
+        iterable: Iterable[Iterable[Any]],
+        chunksize: int = 1,
+    ) -> Iterator[Any]:
+        """Iterate over ``func(*item)`` for each item in order."""
+        results: Iterator[Any] = self.imap(partial(_star, func), iterable, chunksize)
+        return results
 
-for _name in {*dir(Pool)} - {*dir(_std.ThreadPool)}:
+    def istarmap_unordered(  # type: ignore[override]
+        self,
+        func: Callable[..., Any],
+        iterable: Iterable[Iterable[Any]],
+        chunksize: int = 1,
+    ) -> Iterator[Any]:
+        """Iterate over the results as they come; otherwise as :meth:`istarmap`."""
+        results: Iterator[Any] = self.imap_unordered(partial(_star, func), iterable, chunksize)
+        return results
+
+
+def _star(func: Callable[..., Any], arguments: Iterable[Any]) -> Any:
+    return func(*arguments)
+
+
+for _name in {*dir(Pool)} - {*dir(_std.ThreadPool), *vars(ThreadPool)}:
     if not _name.startswith("__"):
         setattr(ThreadPool, _name, _Absent(_name))
