@@ -215,12 +215,6 @@ _open: weakref.WeakSet[ProcessPoolExecutor] = weakref.WeakSet()
 _STOPS = (KeyboardInterrupt, SystemExit)
 
 
-def _cancel(tasks: Iterable[AsyncResult[Any] | None]) -> None:
-    for task in tasks:
-        if task is not None:
-            task.cancel()
-
-
 @atexit.register
 def _finish_at_exit() -> None:
     ended_by = getattr(sys, "last_type", None)
@@ -454,9 +448,11 @@ class ProcessPoolExecutor(Executor):
     def _withdraw(self, futures: Iterable[Future[Any]]) -> None:
         """Have calls cancelled, also such as run, by a thread that no signal interrupts."""
         pool = self._pool
-        tasks = [each._task for each in list(futures) if isinstance(each, _TaskFuture)]
+        open_ones = [each._task for each in list(futures) if isinstance(each, _TaskFuture)]
+        tasks = [task for task in open_ones if task is not None]
         if pool is not None and tasks:
-            pool._links.collector.call_later(functools.partial(_cancel, tasks))
+            links = pool._links
+            links.collector.call_later(functools.partial(links.cancelling.cancel, tasks))
 
     # Private names of the standard library's that programs reach for, to read.
 

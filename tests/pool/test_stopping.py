@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 import time
@@ -11,9 +12,11 @@ from typing import Any
 
 import pytest
 
+import tines
 from pool_tasks import (
     HeldWhenUnpickled,
     child_and_nap,
+    fail_until,
     hold,
     leave_mark,
     nap,
@@ -23,8 +26,10 @@ from pool_tasks import (
 )
 from pool_tools import MakePool, outcomes
 from support.waiting import PATIENCE, wait_for
+from tines import aio
 from tines.engines.local import LocalWorker
 from tines.errors import TaskCancelledError, TaskTimeoutError, TinesError
+from tines.transport.contract import Transport
 
 
 def test_a_timeout_interrupts_the_task_and_keeps_the_worker(make: MakePool) -> None:
@@ -203,6 +208,67 @@ def test_cancel_a_map(make: MakePool) -> None:
     with pytest.raises(TaskCancelledError):
         result.get(timeout=20)
     assert pool.map_async(square, range(4)).get(PATIENCE) == [0, 1, 4, 9]
+
+
+@pytest.mark.parametrize("how", ["map", "executor", "aio"])
+def test_what_runs_is_stopped_when_the_rest_is_taken_back(
+    make: MakePool, monkeypatch: pytest.MonkeyPatch, transport: Transport, how: str
+) -> None:
+    """Its worker would take up the next."""
+    executor = tines.ProcessPoolExecutor(1, transport=transport)
+    assert executor.submit(square, 2).result() == 4
+    pool = executor._pool if how == "executor" else make(1)
+    assert pool is not None
+    machine = pool._core.machine
+    left: list[int] = []
+    order = machine.effects.order
+
+    def watched(instruction: Any) -> None:
+        left.append(len(machine.state.pending))
+        order(instruction)
+
+    def run() -> None:
+        wait_for(lambda: pool.statistics().running == 1 and len(machine.state.pending) > 1)
+        monkeypatch.setattr(machine.effects, "order", watched)
+
+    async def cancelled() -> None:
+        front = aio.Pool.wrap(pool)
+        calls = asyncio.gather(*(front.apply(nap, (60,)) for _ in range(20)))
+        await asyncio.to_thread(run)
+        calls.cancel()
+        await asyncio.gather(calls, return_exceptions=True)
+
+    if how == "map":
+        result = pool.map_async(nap, [60] * 20, chunksize=1)
+        run()
+        result.cancel()
+    elif how == "executor":
+        futures = [executor.submit(nap, 60) for _ in range(20)]
+        run()
+        executor._withdraw(futures)
+    else:
+        asyncio.run(cancelled())
+    wait_for(lambda: bool(left))
+    assert left[0] == 0
+    monkeypatch.undo()
+    executor.shutdown()
+
+
+def test_a_cancelled_map_tries_nothing_again(make: MakePool, tmp_path: Path) -> None:
+    pool = make(1)
+    result = pool.map_async(
+        partial(fail_until, str(tmp_path)),
+        [9] * 3,
+        chunksize=1,
+        retries=1,
+        backoff=60.0,
+        retry_on=(ConnectionError,),
+    )
+    wait_for(lambda: pool._core.machine.state.count_delayed == 3)
+    result.cancel()
+    assert pool._core.machine.state.count_delayed == 0
+    with pytest.raises(TaskCancelledError):
+        result.get(PATIENCE)
 
 
 def test_cancelling_at_random_moments(make: MakePool) -> None:

@@ -26,6 +26,9 @@ __all__ = ["Pool", "outcome"]
 
 T = TypeVar("T")
 
+ENDED = (ValueError, TransportError)
+"""What cancelling raises where the pool has ended meanwhile, and there is nothing to cancel."""
+
 
 async def outcome(result: ApplyResult[T]) -> T:
     """Wait for a result of any pool; return its value, or raise what the call raised.
@@ -42,14 +45,21 @@ async def outcome(result: ApplyResult[T]) -> T:
         try:
             await future
         except asyncio.CancelledError:
-            # Where the pool has ended meanwhile there is nothing to cancel.
-            with suppress(ValueError, TransportError):
-                result.cancel()
+            with suppress(*ENDED):
+                # Of many that are cancelled in one turn of the loop, those that run are stopped after
+                # the others were taken back: their workers would take up the next of them.
+                if not result.revoke():
+                    asyncio.get_running_loop().call_soon(_stop, result)
             raise
     try:
         return result.get(0)
     finally:
         del result  # the traceback of an error refers to this frame
+
+
+def _stop(result: ApplyResult[Any]) -> None:
+    with suppress(*ENDED):
+        result.cancel()
 
 
 class Pool:

@@ -155,7 +155,10 @@ class Cancels(Protocol):
         """Return the slot of the worker that holds a task."""
 
     def cancel(self, tasks: Iterable[Task]) -> None:
-        """Take back what is queued, stop what runs."""
+        """Take back what is queued, then stop what runs."""
+
+    def revoke(self, task: Task) -> bool:
+        """Cancel a task that no worker has yet; whether it is one."""
 
     def cancel_job(self, job: Job) -> None:
         """Cancel what a map has sent, and send no more of it."""

@@ -179,6 +179,11 @@ class ApplyResult(Task, Waitable, ResultInsides, Generic[T]):
             links.cancelling.cancel([self])
         return self.cancelled()
 
+    def revoke(self) -> bool:
+        """Cancel the call if no worker has it yet; return whether it is over, one way or the other."""
+        links = self._links
+        return links is None or self.settled or links.cancelling.revoke(self)
+
     def get_or_withdraw(self) -> T:
         """As :meth:`get`, for whoever alone knows of it: who is interrupted leaves nothing running."""
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from tines import _clock
@@ -43,12 +44,25 @@ class Cancelling:
         return None
 
     def cancel(self, tasks: Iterable[Task]) -> None:
-        """Cancel tasks: take back what is queued, stop what runs."""
-        for task in tasks:
+        """Cancel tasks: take back what is queued, stop what runs.
+
+        The newest first: those that run come last, or a worker that was stopped would take up the next
+        before it can be taken back.
+        """
+        for task in sorted(tasks, key=attrgetter("tag"), reverse=True):
             # Again, if its worker has died meanwhile and the task was sent anew.
             while not self._cancel(task):
                 pass
         self._machine.check_drained()
+
+    def revoke(self, task: Task) -> bool:
+        """Cancel a task that no worker has yet; whether it is one."""
+        tag = task.tag
+        if not self._revoked(task):
+            return False
+        self._machine.event(PoolState.cancel, task, tag, True, None, _clock.monotonic())
+        self._machine.check_drained()
+        return True
 
     def cancel_job(self, job: Job) -> None:
         """Cancel a map: what was not sent will not be, the rest as in :meth:`cancel`."""
@@ -59,9 +73,12 @@ class Cancelling:
     def _cancel(self, task: Task) -> bool:
         tag = task.tag
         try:
-            revoked = task.ticket >= 0 and self._tasks.revoke(task.ticket)
+            revoked = self._revoked(task)
         except CHANNEL_ENDED:
             return True
         slot = None if revoked else self.holder(task)
         now = _clock.monotonic()
         return self._machine.event(PoolState.cancel, task, tag, revoked, slot, now)
+
+    def _revoked(self, task: Task) -> bool:
+        return task.ticket >= 0 and self._tasks.revoke(task.ticket)

@@ -179,8 +179,8 @@ class PoolState:
         return [*list(self.pending.values()), *list(self.delayed)]
 
     def tasks_of(self, job: Job) -> list[Task]:
-        """Return the pending chunks of a job."""
-        return [task for task in list(self.pending.values()) if task.job is job]
+        """Return the chunks of a job that are pending or delayed."""
+        return [task for task in self.open_tasks() if task.job is job]
 
     def open_jobs(self) -> list[Job]:
         """Return the maps and iterators that have not yet sent all of their input."""
