@@ -32,6 +32,7 @@ from tines.pool.jobs.entries import (
     tally,
 )
 from tines.pool.jobs.stores import AsTheyCome, InOrder
+from tines.pool.jobs.window import Window
 from tines.pool.options import TaskOptions
 from tines.progress.contract import Counts
 from tines.wire import messages
@@ -84,13 +85,12 @@ class Stream:
         self._cancelling = links.cancelling
         self.pressure: Room = links.pressure
         self.item_size = 0
-        # Bytes of a result, going by the last one that was taken; 0 if that was small.
-        self._result_size = 0
         self.options = options
         self._bridge = bridge
         timed = options.timeout is not None
         self._chunksize = 1 if timed or options.retry_on else chunksize
-        self._window = buffersize or AHEAD * links.registry.target * self._chunksize
+        ahead = buffersize or AHEAD * links.registry.target * self._chunksize
+        self._window = Window(links.registry, links.pressure, self._chunksize, ahead)
         # An error for what can be iterated over in no way is due here, not in the feeder.
         self._source: Any = (
             source.__aiter__() if isinstance(source, AsyncIterable) else iter(source)
@@ -171,20 +171,18 @@ class Stream:
         finally:
             self._end_input(error)
 
+    @property
+    def _ahead(self) -> int:
+        """How many items were read that the consumer has not taken."""
+        return self._pulled - self._consumed
+
     def _may_pull(self) -> bool:
-        """Whether there is room for one more chunk, in items and in bytes."""
-        ahead = self._pulled - self._consumed
-        if ahead >= self._window:
-            return False
-        return not ahead or self.pressure.has_room(ahead * self._result_size)
+        return self._window.has_room(self._ahead)
 
     def _look_for_room(self) -> None:
         """Something came back, or was taken: have more read, if it is time for that."""
-        if self._room is not None and (
-            self.item_size
-            or self._result_size
-            or 2 * (self._pulled - self._consumed) <= self._window
-        ):
+        if self._room is not None and self._window.is_due(self._ahead):
+            self._window.move(self._consumed)
             wake(self._room)
 
     async def _send_some(self) -> None:
@@ -231,7 +229,7 @@ class Stream:
         self._wake()
 
     def _widen(self) -> None:
-        self._window = 1 << 62
+        self._window.open()
         if self._room is not None:
             wake(self._room)
 
@@ -254,7 +252,7 @@ class Stream:
         """Decode the entry that is next in line, if it is there."""
         entry = next(self._store.in_line(self._consumed), None)
         if entry is not None:
-            self._result_size = size_of(entry, self.pressure.heavy)
+            self._window.result_size = size_of(entry, self.pressure.heavy)
             self._current.extend(outcomes_of(entry, returned=self.options.return_exceptions))
 
     async def next(self) -> Outcome:

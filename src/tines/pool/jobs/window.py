@@ -1,4 +1,4 @@
-"""How far an iterator reads ahead of its consumer, in items and in bytes.
+"""How far an iterator, or a stream of asyncio, reads ahead of its consumer, in items and in bytes.
 
 In items: ``buffersize``, or as many as the consumer lately took in ``HORIZON`` seconds, so that quick
 tasks keep the workers busy and a slow consumer holds little. In bytes: what the pool may have under
@@ -25,7 +25,7 @@ SMALLEST_WINDOW = 4
 
 
 class Window:
-    """The window of one iterator. Under the iterator's lock, but for :meth:`has_room`.
+    """The window of one iterator. Under its lock, or in the loop of a stream, but for :meth:`has_room`.
 
     Attributes:
         size: How many items may be ahead of the consumer.
