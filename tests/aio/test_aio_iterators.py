@@ -182,6 +182,35 @@ def test_input_is_read_a_window_ahead(make: Make, chunksize: int) -> None:
     asyncio.run(main())
 
 
+def test_an_input_that_large_results_hold_back_is_read_on_with_each_that_is_taken(
+    make: Make,
+) -> None:
+    """Not only when half of ``buffersize`` is free: what holds it back is bytes."""
+    size = 1 << 20
+    read = 0
+
+    def source() -> Iterator[int]:
+        nonlocal read
+        while True:
+            read += 1
+            yield size
+
+    async def main() -> None:
+        async with make(buffer_bytes=4 * size + size // 2) as pool:
+            results = pool.imap(bytes, source(), buffersize=6)
+            for taken in range(1, 12):
+                assert len(await results.__anext__()) == size
+                if taken >= 3:  # it is known by then how large results are
+                    deadline = time.monotonic() + PATIENCE
+                    while read < taken + 5:
+                        assert time.monotonic() < deadline, (read, taken)
+                        await asyncio.sleep(0.005)
+                    assert read <= taken + 6
+            await results.aclose()
+
+    asyncio.run(main())
+
+
 def test_a_long_input_does_not_hold_up_the_loop(make: Make) -> None:
     async def main() -> None:
         async with make() as pool:
