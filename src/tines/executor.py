@@ -285,7 +285,9 @@ class ProcessPoolExecutor(Executor):
                 raise ValueError("max_tasks_per_child must be >= 1")
         if mp_context is None and max_tasks_per_child is not None:
             mp_context = context.default.get_context("spawn")
-        # Read by programs that ask the standard library's executor for its start method.
+        # Read by programs that ask the standard library's executor how it was made.
+        self._initializer, self._initargs = initializer, initargs
+        self._max_tasks_per_child = max_tasks_per_child
         self._mp_context = mp_context or context.default.get_context()
         # The pool is made with the first call; what it will not take is told now.
         own = {name: options[name] for name in options if name not in ("progress", "transport")}

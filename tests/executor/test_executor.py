@@ -242,6 +242,13 @@ def test_its_context_is_the_one_that_the_standard_library_takes() -> None:
     assert name == "SpawnProcess"
 
 
+def test_how_it_was_made_can_be_read() -> None:
+    executor = ProcessPoolExecutor(2, None, print, ("a",), max_tasks_per_child=3)
+    assert (executor._initializer, executor._initargs) == (print, ("a",))
+    assert (executor._max_workers, executor._max_tasks_per_child) == (2, 3)
+    executor.shutdown()
+
+
 def test_what_cannot_be_sent_is_its_futures_error(executor: ProcessPoolExecutor) -> None:
     future = executor.submit(square, (i for i in range(3)))  # type: ignore[arg-type]
     assert isinstance(future.exception(0), EncodeError)

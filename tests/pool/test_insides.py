@@ -45,6 +45,9 @@ def test_a_worker_that_is_killed_there_is_replaced(make: MakePool) -> None:
     victim.join()
     wait_for(lambda: len(pool._pool) == 2 and all(worker.is_alive() for worker in pool._pool))
     assert victim.exitcode == -9 and victim.pid not in {worker.pid for worker in pool._pool}
+    pool._repopulate_pool()
+    pool._maintain_pool()
+    assert not pool._join_exited_workers() and len(pool._pool) == 2
     pool.resize(3)
     assert pool._processes == 3
 

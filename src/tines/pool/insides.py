@@ -81,6 +81,13 @@ class PoolInsides:
     def _repopulate_pool(self) -> None:
         """Do nothing: workers that have ended are replaced at once."""
 
+    def _maintain_pool(self) -> None:
+        """Do nothing, for the same reason."""
+
+    def _join_exited_workers(self) -> bool:
+        """Return whether there were any to join: no, that has been done."""
+        return False
+
     @staticmethod
     def _get_tasks(
         func: Callable[..., Any], it: Iterable[Any], size: int
