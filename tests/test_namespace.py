@@ -113,6 +113,16 @@ def test_there_is_one_set_of_processes():
     assert process not in multiprocessing.active_children()
 
 
+@pytest.mark.parametrize("name", [name for name in SUBMODULES if "." not in name])
+def test_submodules_are_attributes_without_an_import(name: str) -> None:
+    """In ``multiprocessing`` they are as soon as something of theirs was made."""
+    look = f"import sys, tines as mp; print(mp.{name} is sys.modules['tines.{name}'])"
+    found = subprocess.run(
+        [sys.executable, "-c", look], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert found.stdout == "True\n", found.stderr
+
+
 @pytest.mark.parametrize("name", SUBMODULES)
 def test_submodules_have_the_standard_librarys_names(name):
     theirs = importlib.import_module(f"multiprocessing.{name}")

@@ -165,6 +165,21 @@ __getattr__, __dir__ = on_first_use(
         "wait": "tines.process.waiting",
         **dict.fromkeys(_ERRORS, "tines.errors"),
     },
+    # Attributes of ``multiprocessing`` that are there once something was made, if nobody imports them.
+    (
+        "connection",
+        "dummy",
+        "managers",
+        "pool",
+        "queues",
+        "reduction",
+        "resource_tracker",
+        "shared_memory",
+        "sharedctypes",
+        "spawn",
+        "synchronize",
+        "util",
+    ),
 )
 
 if "TINES_TRACE" in os.environ:

@@ -10,28 +10,31 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from typing import Any
 
 __all__ = ["on_first_use"]
 
 
 def on_first_use(
-    package: str, homes: Mapping[str, str]
+    package: str, homes: Mapping[str, str], modules: Collection[str] = ()
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Return ``__getattr__`` and ``__dir__`` of a package.
 
     Args:
         package: Its name. It has an ``__all__`` by the time that ``__dir__`` is called.
         homes: The module of each name that is not imported yet.
+        modules: Modules of the package that are attributes of it without having been imported.
     """
     namespace = vars(sys.modules[package])
 
     def __getattr__(name: str) -> Any:  # noqa: N807
-        if name not in homes:
+        if name not in homes and name not in modules:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         from importlib import import_module
 
+        if name in modules:
+            return import_module(f"{package}.{name}")
         value = namespace[name] = getattr(import_module(homes[name]), name)
         return value
 
