@@ -88,7 +88,7 @@ class TestJoblib:
                 5,
             ]
         assert squares == [n * n for n in range(500)]
-        kinds = {"fork": "ForkPool", "spawn": "SpawnPool", "forkserver": "ForkServerPool"}
+        kinds = {"fork": "ForkProcess", "spawn": "SpawnProcess", "forkserver": "ForkServerProcess"}
         assert all(name.startswith(kinds[method]) for name in names)
 
     def test_errors_come_back_and_the_backend_goes_on(self) -> None:

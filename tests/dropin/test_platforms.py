@@ -36,6 +36,11 @@ NEEDS_NATIVE = {
     "tines.synchronize.native": "is for those",
 }
 
+NEEDS_TORCH = {
+    "tines.wire.reducers.batches": "is about PyTorch's DataLoader",
+    "tines.wire.reducers.tensors": "is about PyTorch, which does not take a pretended system for one",
+}
+
 LOAD_STANDARD_LIBRARY = """
 import asyncio, concurrent.futures.process, ctypes, logging.handlers, os, signal, socket, sys
 import subprocess, tempfile, threading, types, importlib, platform, shutil, runpy
@@ -104,7 +109,7 @@ def modules() -> list[str]:
 
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_every_module_imports(system: str) -> None:
-    left_out = {**NEEDS_NATIVE, **(NOT_ON_WINDOWS if system == "windows" else {})}
+    left_out = {**NEEDS_NATIVE, **NEEDS_TORCH, **(NOT_ON_WINDOWS if system == "windows" else {})}
     assert set(left_out) <= set(modules())
     names = [name for name in modules() if name not in left_out]
     if importlib.util.find_spec("joblib") is None:
