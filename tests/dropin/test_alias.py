@@ -200,7 +200,7 @@ class TestThreadPool:
         assert "statistics" in ours
         with ThreadPool(1) as pool:
             assert isinstance(pool, multiprocessing.pool.ThreadPool)
-            for name in ours - set(vars(pool)):
+            for name in ours - set(vars(pool)) - {"istarmap", "istarmap_unordered"}:
                 assert not hasattr(pool, name)
             with pytest.raises(AttributeError, match="a ThreadPool has no attribute 'statistics'"):
                 pool.statistics()
