@@ -64,10 +64,10 @@ def _descriptors() -> int:
 
 def _segments() -> list[Any]:
     try:
-        from tines.transport.ring import _program
+        from tines.transport.segments import program
     except ImportError:
         return []
-    return _program.existing()
+    return program.existing()
 
 
 def _held() -> int:

@@ -132,6 +132,18 @@ def test_a_pickled_handle_holds_its_channel(start: Start) -> None:
     child.join()
 
 
+def test_a_channel_that_is_over_goes_whatever_holds_were_left() -> None:
+    gc.collect()
+    base = broker_channels()
+    channel = pipe.channel(leases=1)
+    left = pickle.dumps(channel)  # for a process that is killed before it opens it
+    channel.end()
+    assert broker_channels() == base
+    with pytest.raises((TransportError, ValueError)):
+        pickle.loads(left).qsize()
+    channel.end()
+
+
 def test_a_closed_share_is_an_error_for_those_who_come_late() -> None:
     shared = pipe.share(b"data", [b"buffer"])
     copy = pickle.dumps(shared)

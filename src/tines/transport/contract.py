@@ -211,6 +211,13 @@ class Channel(Protocol):
         Calls after that raise ``ValueError`` or ``OSError``.
         """
 
+    def end(self) -> None:
+        """Let go of the channel for everybody: it is over. For the maker only.
+
+        A process that was killed on its way to a channel may have left a hold behind that nobody
+        gives up.
+        """
+
 
 class Transport(Protocol):
     """A maker of channels.

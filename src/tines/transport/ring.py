@@ -98,6 +98,10 @@ class RingChannel:
         self.unwatch()
         self._ring.close()
 
+    def end(self) -> None:
+        """See the contract. A process that dies holds nothing here, however far it had come."""
+        self.close()
+
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         return reduced(self._ring, protocol, _received)
 

@@ -228,8 +228,8 @@ class Core:
         self._exit.cancel()
         _cores.discard(self)
         self.functions.constants.clear()
-        self.tasks.close()
-        self.results.close()
+        self.tasks.end()
+        self.results.end()
         if self._setup.shared is not None:
             self._setup.shared.close()
 

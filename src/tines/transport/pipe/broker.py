@@ -207,7 +207,12 @@ class Broker:
     def drop(self, state: ChannelState, holder: object) -> None:
         """Remove one holder; the channel goes with its last. Under the lock."""
         state.holders.discard(holder)
-        if not state.holders and self.channels.pop(state.number, None) is not None:
+        if not state.holders:
+            self.end(state)
+
+    def end(self, state: ChannelState) -> None:
+        """Let a channel go, whoever holds it. Under the lock."""
+        if self.channels.pop(state.number, None) is not None:
             state.vanish()
 
     def drain(self, pid: int) -> None:

@@ -208,6 +208,11 @@ class PipeChannel:
         self.unwatch()
         self._holder.give_up(self._key)
 
+    def end(self) -> None:
+        """Let go of the channel for everybody; see the contract."""
+        self._holder.end(self._key)
+        self.close()
+
     def __del__(self) -> None:
         try:
             if not self._closed:

@@ -109,6 +109,13 @@ class Registry:
         if self._broker is not None:
             self._broker.wake()
 
+    def end(self, key: Key) -> None:
+        """Let a channel that this process made go for everybody."""
+        state = self._own(key)
+        if self._broker is not None and state is not None:
+            with self._broker.lock:
+                self._broker.end(state)
+
     def sweep(self) -> None:
         """Let go of what was given up.
 
