@@ -70,6 +70,8 @@ def test_it_is_told_once(
     done = run(tmp_path, text, *runner, method, how, what)
     assert done.returncode != 0
     assert done.stderr.count(GUARD) == 1 and done.stderr.count("StartError: ") <= 2, done.stderr
+    if what == "Process":  # as in the standard library, for those who look for it
+        assert "RuntimeError" in done.stderr
     assert done.stderr.count("Traceback") == (0 if what == "Process" else 1)
     assert len(done.stderr.splitlines()) < 30
     line = {"Process": "process.start()", "Manager": "context.Manager()"}.get(what, "")

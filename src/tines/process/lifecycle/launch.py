@@ -170,7 +170,9 @@ def _leave(
     code = UNGUARDED if STARTING in os.environ else 1
     with contextlib.suppress(Exception):
         if code == 1:
-            print(_place_in_main(trace), f"StartError: {error}", file=sys.stderr, sep="")
+            # By both names: what looks for the standard library's finds it.
+            text = f"StartError: (RuntimeError) {error}"
+            print(_place_in_main(trace), text, file=sys.stderr, sep="")
         sys.stderr.flush()
     os._exit(code)
 
