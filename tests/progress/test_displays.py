@@ -57,7 +57,7 @@ def test_what_is_no_progress_is_refused_with_the_choices(
     ("option", "error", "words"),
     [
         ({"total": -1}, ValueError, "total=-1"),
-        ({"total": "many"}, TypeError, "total must be a whole number or None, not 'many'"),
+        ({"total": "many"}, TypeError, "total must be a whole number, not 'many'"),
         ({"refresh": 0}, ValueError, "refresh=0 must be above zero"),
         ({"refresh": "often"}, TypeError, "refresh must be a number of seconds, not 'often'"),
         ({"display": "curses"}, ValueError, "display='curses'.*auto, rich, tqdm, plain"),
