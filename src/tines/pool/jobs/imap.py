@@ -144,15 +144,16 @@ class IMapIterator(Waitable, IteratorInsides, Generic[T]):
             multiprocessing.TimeoutError: it is not there after ``timeout`` seconds.
         """
         deadline = _clock.deadline_after(timeout)
-        while (outcome := self._look()) is None:
-            seconds = None if deadline is None else deadline - _clock.monotonic()
-            try:
-                came = self._wait(seconds)
-            except BaseException:
-                self.withdraw()
-                raise
-            if not came:
-                raise WaitTimeout(f"the next result was not there within {timeout} s")
+        try:
+            while (outcome := self._look()) is None:
+                seconds = None if deadline is None else deadline - _clock.monotonic()
+                if not self._wait(seconds):
+                    raise WaitTimeout(f"the next result was not there within {timeout} s")
+        except (StopIteration, WaitTimeout):
+            raise
+        except BaseException:
+            self.withdraw()
+            raise
         good, value = outcome
         if good:
             return value  # type: ignore[no-any-return]
@@ -343,9 +344,15 @@ class IMapIterator(Waitable, IteratorInsides, Generic[T]):
             # One by one where items are heavy, which only their sending shows.
             heavy = self.item_size or self._window.result_size
             most = 1 if heavy else min(BATCH, self._pulled // 2 + 1)
-            self._dispatcher.send_chunks(self._pull(min(-(-room // self._chunksize), most)))
+            self._send(self._pull(min(-(-room // self._chunksize), most)))
         if self._input is None:
             self._feeding.exhausted(self)
+
+    def _send(self, chunks: list[Chunk]) -> None:
+        """Send what was read. If all was cancelled meanwhile, so is this, which came too late to be seen."""
+        self._dispatcher.send_chunks(chunks)
+        if self._abandoned is not None:
+            self._cancelling.cancel(chunks)
 
     def _read_on(self) -> None:
         """Read and send whenever there is room: the body of the reading thread."""
@@ -355,7 +362,7 @@ class IMapIterator(Waitable, IteratorInsides, Generic[T]):
             while self._input is not None:
                 while self._may_pull():
                     # What was read goes at once: the next item may be long in coming.
-                    self._dispatcher.send_chunks(self._pull(1))
+                    self._send(self._pull(1))
                 if self._input is not None:
                     room.wait()
                     room.clear()
