@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import pytest
 import tines
 from pool_tasks import nap, square
 from pool_tools import MakePool
-from support.waiting import PATIENCE
+from support.waiting import PATIENCE, wait_for
 from tines.errors import TaskCancelledError
 from tines.pool import Pool
 from tines.transport.contract import Transport
@@ -141,3 +142,35 @@ def test_ctrl_c_ends_a_program_that_has_left_calls_in_an_executor(
         child.send_signal(signal.SIGINT)
         _, errors = child.communicate(timeout=PATIENCE)
     assert child.returncode == -signal.SIGINT and errors.count(b"Traceback") == 1, errors
+
+
+def test_what_is_sent_just_after_the_rest_was_cancelled_is_cancelled_as_well(
+    make: MakePool,
+) -> None:
+    """The reading thread has read an item, and sends it when all that was sent has been cancelled."""
+    reading, about_to_send, go, sent = (threading.Event() for _ in range(4))
+
+    def items() -> Iterator[float]:
+        assert reading.wait(PATIENCE)
+        yield LONG
+
+    class Slow:
+        def send_chunks(self, chunks: Any) -> None:
+            about_to_send.set()
+            assert go.wait(PATIENCE)
+            sender.send_chunks(chunks)
+            sent.set()
+
+    pool = make(1)
+    iterator = pool.imap(nap, items())
+    sender, iterator._dispatcher = iterator._dispatcher, Slow()
+    reading.set()
+    assert about_to_send.wait(PATIENCE)
+    iterator.withdraw()
+    wait_for(lambda: iterator._abandoned is not None)
+    go.set()
+    assert sent.wait(PATIENCE)
+    pool.close()
+    began = time.monotonic()
+    pool.join()
+    assert time.monotonic() - began < LONG / 2
