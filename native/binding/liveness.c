@@ -96,9 +96,8 @@ static bool ask_for_signal(int fd, bool group) {
     sigemptyset(&bereaved);
     sigaddset(&bereaved, BEREAVED);
     return sigaction(BEREAVED, &action, NULL) == 0 &&
-           sigprocmask(SIG_UNBLOCK, &bereaved, NULL) == 0 &&
-           fcntl(fd, F_SETSIG, BEREAVED) == 0 && fcntl(fd, F_SETOWN, getpid()) == 0 &&
-           fcntl(fd, F_SETFL, O_RDONLY | O_ASYNC) == 0;
+           sigprocmask(SIG_UNBLOCK, &bereaved, NULL) == 0 && fcntl(fd, F_SETSIG, BEREAVED) == 0 &&
+           fcntl(fd, F_SETOWN, getpid()) == 0 && fcntl(fd, F_SETFL, O_RDONLY | O_ASYNC) == 0;
 }
 
 static bool at_end(int fd) {

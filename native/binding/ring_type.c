@@ -315,7 +315,8 @@ static PyMethodDef ring_methods[] = {
     {"statistics", (PyCFunction)ring_statistics, METH_NOARGS, "The fields of ChannelStatistics."},
     {"reference", (PyCFunction)ring_reference, METH_NOARGS, "reference() -> Reference"},
     {"wait", (PyCFunction)ring_wait, METH_VARARGS,
-     "wait(wanted, timeout=None, seen=2**64-1) -> bool: until there is something to take, or (False)\n"
+     "wait(wanted, timeout=None, seen=2**64-1) -> bool: until there is something to take, or "
+     "(False)\n"
      "nothing, or nothing of the first `seen` messages that were ever sent"},
     {"watch", (PyCFunction)ring_watch, METH_O,
      "watch(begins): this process has a descriptor that follows the ring, or has it no more"},

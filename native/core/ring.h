@@ -70,8 +70,9 @@ typedef struct {
     uint32_t references; /* under the arena lock; derived, see tn_rings_count_references */
     _Atomic uint32_t shut;
     _Atomic uint32_t orphans;
-    _Atomic uint32_t shown;   /* the watcher's descriptor says that there is something */
-    _Atomic uint64_t watcher; /* who has a descriptor for it, a tn_holder; 0: nobody; see watching.c */
+    _Atomic uint32_t shown; /* the watcher's descriptor says that there is something */
+    _Atomic uint64_t
+        watcher; /* who has a descriptor for it, a tn_holder; 0: nobody; see watching.c */
     /* Each end's lock, count and place fill one line (64-bit glibc): what passes from one producer, or
      * consumer, to the next is that line, and the totals while the message is copied. */
     _Alignas(2 * TN_CACHE_LINE) tn_lock put_lock;
@@ -88,7 +89,7 @@ typedef struct {
     _Alignas(TN_CACHE_LINE) tn_event space;   /* something was taken */
     _Alignas(TN_CACHE_LINE) tn_event drained; /* nothing is left */
     _Alignas(TN_CACHE_LINE) tn_event finished;
-    tn_event noticed; /* it is shown, or taken: for senders to a ring that is watched */
+    tn_event noticed;            /* it is shown, or taken: for senders to a ring that is watched */
     _Atomic uint64_t done_count; /* task_done() */
     tn_lease lease[];
 } tn_ring;

@@ -109,7 +109,8 @@ static void announce(tn_ring *ring, bool more) {
     }
     if (more) tn_event_wake_one(&ring->items);
     else tn_event_wake_all(&ring->drained);
-    if (atomic_load_explicit(&ring->watcher, memory_order_relaxed)) tn_event_wake_all(&ring->noticed);
+    if (atomic_load_explicit(&ring->watcher, memory_order_relaxed))
+        tn_event_wake_all(&ring->noticed);
 }
 
 static tn_result recv_once(tn_queue *queue, tn_incoming *message, int lease, bool wait,
