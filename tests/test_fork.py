@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
 
+from support.waiting import PATIENCE
 from tines import _fork
 from tines._fork import Rank, at_fork
 
@@ -77,7 +80,26 @@ def test_who_comes_while_a_fork_is_under_way_waits_for_the_next() -> None:
 
 
 def test_a_fork_in_the_midst_of_a_fork_has_its_own_turn() -> None:
-    """As a signal handler may."""
+    """As a signal handler may.
+
+    In a process that has imported little: other modules have locks that they take before each fork, and take
+    once only (``concurrent.futures.thread`` is one).
+    """
+    program = "import test_fork; test_fork.fork_in_the_midst_of_a_fork()"
+    path = os.pathsep.join((os.path.dirname(__file__), *sys.path))
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def fork_in_the_midst_of_a_fork() -> None:
+    assert "concurrent.futures.thread" not in sys.modules
+    _fork._table = ()
     calls: list[str] = []
     inner: list[list[str]] = []
 

@@ -30,6 +30,7 @@ typedef struct {
     _Atomic uint64_t rounds[ACTORS + CONSUMERS];
     uint64_t before;       /* rounds of those that were killed */
     _Atomic uint32_t told; /* how often somebody was told of a death */
+    _Atomic uint32_t deaf; /* consumers that will consume no more: the fault "swallow" */
 } journal;
 
 static tn_segment segment;
@@ -124,8 +125,9 @@ static void consume(chance *c) {
     take_gate();
     while (atomic_load(&notes->items) == 0 && atomic_load(&notes->stop) < 2) {
         await(draw(c, 8) ? TN_FOREVER : tn_now() + (int64_t)draw(c, 1000000));
-        bool deaf = planted("swallow", 7);
-        while (deaf && atomic_load(&notes->stop) < 2) await(TN_FOREVER);
+        if (!planted("swallow", 7)) continue;
+        atomic_fetch_add(&notes->deaf, 1);
+        while (atomic_load(&notes->stop) < 2) await(TN_FOREVER);
     }
     if (atomic_load(&notes->items) > 0) atomic_fetch_sub(&notes->items, 1);
     give_back(&primitive[GATE]);
@@ -261,13 +263,18 @@ static unsigned play_processes(chance *c, int64_t until) {
         kill(who[i].pid, SIGKILL);
         ended(&who[i], i, 0);
     }
+    atomic_store(&notes->deaf, 0);
     for (uint32_t i = 0; i < ACTORS + CONSUMERS; i++) {
         notes->before += atomic_exchange(&notes->rounds[i], 0);
         who[i] = start(i, c, false);
     }
-    /* Enough to fill what is not consumed. */
-    for (uint32_t i = 0; i < ACTORS; i++)
-        while (atomic_load(&notes->rounds[i]) < 100) usleep(1000);
+    /* A planted fault is seen once it has taken hold of each consumer ... */
+    while (planted("swallow", 7) && atomic_load(&notes->deaf) < CONSUMERS) usleep(1000);
+    /* ... and then after enough rounds to fill what is not consumed. */
+    for (uint32_t i = 0; i < ACTORS; i++) {
+        uint64_t enough = atomic_load(&notes->rounds[i]) + 100;
+        while (atomic_load(&notes->rounds[i]) < enough) usleep(1000);
+    }
     finish(who);
     return kills;
 }

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from support.descriptors import KNOWN, descriptors
 from support.processes import Start
 from support.waiting import PATIENCE, wait_for
 from tines.transport import named
@@ -97,3 +98,33 @@ def test_only_the_right_page_is_opened() -> None:
     assert page.numbers[2] == 2**63, "who is there already goes on"
     if sys.platform == "linux":
         assert opened(page.place, 3) is None
+
+
+@has_pages
+@pytest.mark.skipif(not KNOWN, reason="the system does not tell which descriptors are open")
+def test_what_is_counted_in_goes_with_its_channel(fork: Start) -> None:
+    """At once: not when the thread that lets go of it has something else to do."""
+    wait_for(lambda: not _pages())  # of channels before
+    tasks = pipe.channel(leases=1)
+    child = fork(_wait_for_ever, tasks)
+    tasks.close()
+    assert _pages()
+    child.kill()
+    child.join(PATIENCE)
+    wait_for(lambda: not _pages())
+
+
+def _wait_for_ever(tasks: Any) -> None:
+    signal.pause()
+
+
+def test_what_was_counted_can_be_read_after_the_end() -> None:
+    page = Page(3)
+    page.numbers[1] = 5
+    page.close()
+    page.close()
+    assert list(page.numbers) == [0, 5, 0]
+
+
+def _pages() -> list[str]:
+    return [each for each in descriptors().values() if "tines-progress" in each]

@@ -282,16 +282,19 @@ class Broker:
                 self.catch_up()
                 self._apply_changes()
                 timeout = self._timers.remaining()
-            events = self.selector.select(timeout)
-            with self.lock:
-                for key, mask in events:
-                    try:
-                        key.data(mask)
-                    except Exception:
-                        _log.exception("a channel's connection failed and was dropped")
-                        if isinstance(key.fileobj, socket.socket):
-                            self._drop_socket(key.fileobj)
-                self._timers.run()
+            self._handle(self.selector.select(timeout))
+
+    def _handle(self, events: list[tuple[selectors.SelectorKey, int]]) -> None:
+        # Not in the loop of ``_serve``, whose frame would keep what has ended alive through the next wait.
+        with self.lock:
+            for key, mask in events:
+                try:
+                    key.data(mask)
+                except Exception:
+                    _log.exception("a channel's connection failed and was dropped")
+                    if isinstance(key.fileobj, socket.socket):
+                        self._drop_socket(key.fileobj)
+            self._timers.run()
 
     def _drop_socket(self, sock: socket.socket) -> None:
         for peer in list(self.peers):

@@ -16,6 +16,7 @@ import os
 import secrets
 import sys
 from array import array
+from collections.abc import Iterator
 from typing import Protocol
 
 __all__ = ["Numbers", "Page", "opened"]
@@ -23,6 +24,8 @@ __all__ = ["Numbers", "Page", "opened"]
 
 class Numbers(Protocol):
     """One number for each slot, that can be read and set in one step."""
+
+    def __iter__(self) -> Iterator[int]: ...
 
     def __getitem__(self, slot: int, /) -> int: ...
 
@@ -57,7 +60,7 @@ class Page:
         elif sys.platform == "linux":
             self._descriptor = os.memfd_create("tines-progress", os.MFD_CLOEXEC)
             os.ftruncate(self._descriptor, size)
-            pages = mmap.mmap(self._descriptor, size)
+            pages = _mapped(self._descriptor, size)
             name = f"/proc/{os.getpid()}/fd/{self._descriptor}"
         else:
             return
@@ -66,14 +69,23 @@ class Page:
         self.place = token + name.encode()
 
     def close(self) -> None:
-        """Nobody else can find it any more; the numbers stay. Safe to call twice."""
+        """Nobody else can find it any more, and the numbers stay as they are. Safe to call twice."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
+            # A copy: the mapping goes, and with it the descriptor that it may have of its own.
+            self.numbers = array("Q", self.numbers)
             os.close(descriptor)
 
     def __del__(self) -> None:
         with contextlib.suppress(Exception):  # the interpreter may be ending
             self.close()
+
+
+def _mapped(descriptor: int, size: int) -> mmap.mmap:
+    """Map a file without keeping a second descriptor of it, which ``mmap`` did until Python 3.13."""
+    if sys.version_info >= (3, 13) and sys.platform != "win32":
+        return mmap.mmap(descriptor, size, trackfd=False)
+    return mmap.mmap(descriptor, size)
 
 
 def opened(place: bytes, slots: int) -> Numbers | None:
@@ -90,7 +102,7 @@ def opened(place: bytes, slots: int) -> Numbers | None:
             try:
                 if os.fstat(descriptor).st_size != size:
                     return None
-                pages = mmap.mmap(descriptor, size)
+                pages = _mapped(descriptor, size)
             finally:
                 os.close(descriptor)
     except (OSError, ValueError):
