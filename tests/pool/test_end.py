@@ -249,7 +249,11 @@ def test_a_wake_up_that_could_not_be_written_holds_up_nobody(make: MakePool) -> 
             writer.close()
 
     supervisor._writer = Failing()
-    supervisor.wake()
-    assert failures
+
+    def failed() -> bool:
+        supervisor.wake()  # writes nothing while the thread is awake anyway
+        return bool(failures)
+
+    wait_for(failed)
     pool.close()
     pool.join()

@@ -101,12 +101,13 @@ class Arena:
 def main(seed: str, seconds: str, fault: str = "") -> None:
     faulthandler.dump_traceback_later(float(seconds) + 20, exit=True)
     arena = Arena(int(seed))
-    planted = plant(arena.segment, arena.ring, arena.journal, fault)
     end = time.monotonic() + float(seconds)
     try:
         while time.monotonic() < end:
             time.sleep(arena.chance.random() * 0.02)  # the moment of a kill is random on purpose
             arena.kill_one()
+        # Now that nobody is killed any more: a consumer that dies while it looks at a fault has not told.
+        planted = plant(arena.segment, arena.ring, arena.journal, fault)
         tally = arena.finish()
     except AssertionError as error:
         arena.abandon()
