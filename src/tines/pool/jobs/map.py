@@ -89,7 +89,7 @@ class MapResult(MapInsides, ApplyResult[list[T]]):
         if options.timeout is not None or options.retry_on:
             chunksize = 1
         self._guide = Guide(links.registry.target, chunksize)
-        self._ahead = max(AHEAD, self._guide.ahead) if chunksize else self._guide.ahead
+        self._least_ahead = AHEAD if chunksize else 0
         self._reference, self._shared = links.functions.refer_many(func)
         self._returned = options.return_exceptions
         if self._returned:  # a chunk goes on behind an exception
@@ -129,6 +129,11 @@ class MapResult(MapInsides, ApplyResult[list[T]]):
         if over:
             self._finish()
         return over
+
+    @property
+    def _ahead(self) -> int:
+        """How many chunks are to be on their way at once."""
+        return max(self._least_ahead, self._guide.ahead)
 
     @property
     def _on_the_way(self) -> int:

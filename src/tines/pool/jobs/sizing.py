@@ -4,7 +4,10 @@ Nothing is known of the items at first, so the first chunks are single items. Fr
 many items as take about ``TARGET`` seconds by what was measured: short tasks share a message, which
 costs some ten microseconds, and long ones travel alone. Towards the end chunks shrink to a fraction
 of what is left (guided self-scheduling, Polychronopoulos and Kuck 1987), so that all workers finish
-together although some items take far longer than the mean.
+together although some items take far longer than the mean. They do not shrink below what a message is
+worth, ``FLOOR`` seconds, as nobody gains by waiting for shorter ones: when all that is left would take
+the workers no longer than that, each gets its equal share. So a map of 100 items that take nothing is
+four chunks: one item for each of two workers, then half of the rest for each.
 """
 
 from __future__ import annotations
@@ -12,8 +15,12 @@ from __future__ import annotations
 __all__ = ["Guide"]
 
 TARGET = 2e-3
-GROWTH = 32
+FLOOR = 100e-6
+GROWTH = 64
 SHARES = 3
+
+MEASURING = 1e-6
+"""What the measurement itself adds to the time of a chunk; without it single items would tell little."""
 
 
 class Guide:
@@ -32,29 +39,42 @@ class Guide:
         self._items = 0
         self._seconds = 0.0
         self._largest = 1
+        # The equal share of what is left, once that is all that a message is worth.
+        self._share = 0
 
     def measured(self, items: int, seconds: float) -> None:
         """Note how long a worker took for so many items."""
         self._items += items
-        self._seconds += seconds
+        self._seconds += max(0.0, seconds - MEASURING)
 
     def size(self, remaining: int) -> int:
         """Return how many of the remaining items the next chunk has; at least 1."""
         if self._fixed:
             return min(self._fixed, remaining)
-        fair = max(1, remaining // (SHARES * self._workers))
         if not self._items:
             return 1
         mean = max(self._seconds / self._items, 1e-9)
-        wanted = min(int(TARGET / mean), self._largest * GROWTH, fair)
-        size = max(1, wanted)
+        fair = min(int(TARGET / mean), remaining // (SHARES * self._workers))
+        size = max(1, fair, self._least(remaining, int(FLOOR / mean)))
+        size = min(size, self._largest * GROWTH, remaining)
         self._largest = max(self._largest, size)
         return size
 
+    def _least(self, remaining: int, worth: int) -> int:
+        """Return how many items a chunk has at least if ``worth`` of them are worth a message."""
+        share = max(self._share, -(-remaining // self._workers))
+        # Kept for the chunks that follow, or each would be an equal share of ever less.
+        self._share = share if worth >= share else 0
+        return min(worth, share)
+
     @property
     def ahead(self) -> int:
-        """How many chunks are to be on their way at once: one running, one waiting each."""
-        return 2 * self._workers
+        """How many chunks are to be on their way at once: one running, one waiting each.
+
+        Before anything was measured one each: single items that wait would be all overhead if they are
+        short, and if they are long nobody misses them.
+        """
+        return 2 * self._workers if self._items or self._fixed else self._workers
 
     @property
     def measures(self) -> bool:
