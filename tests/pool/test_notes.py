@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
+import re
+import signal
+import sys
 import time
 from typing import Any
 
@@ -48,11 +53,47 @@ def test_calls_maps_and_iterators_say_which_item_it_was(make: MakePool) -> None:
     starmap = notes(lambda: pool.starmap(fetch, items, chunksize=5))
     assert starmap == f"while running {NAME}(17), item 16, worker {worker}, attempt 1"
     chunked = notes(lambda: list(pool.imap(fetch, range(1, 30), chunksize=5)))
-    assert chunked == f"while running {NAME}(17), worker {worker}"
+    assert chunked == f"while running {NAME}(17), item 16, worker {worker}, attempt 1"
+    chunked = notes(lambda: list(pool.imap_unordered(fetch, range(1, 30), chunksize=5)))
+    assert chunked == f"while running {NAME}(17), item 16, worker {worker}, attempt 1"
+    returned = pool.map(fetch, range(1, 30), chunksize=5, return_exceptions=True)[16]
+    assert returned.__notes__ == [  # type: ignore[attr-defined]
+        f"while running {NAME}(17), item 16, worker {worker}, attempt 1"
+    ]
     call = notes(lambda: pool.apply(fetch, (17,), {"key": "k" * 500}))
     assert call.startswith(f"while running {NAME}(17, key='kkk") and len(call) < 200
     again = notes(lambda: pool.apply(fetch, (17,), retries=2, retry_on=ValueError))
     assert again == f"while running {NAME}(17), worker {worker}, attempt 3"
+
+
+def die(x: int) -> int:
+    if x == 17:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return x
+
+
+def hang(x: int) -> int:
+    """Not end by being interrupted."""
+    while x == 17:
+        with contextlib.suppress(BaseException):
+            time.sleep(PATIENCE)
+    return x
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kills by SIGKILL")
+def test_dead_workers_and_hard_timeouts_say_which_item_it_was(make: MakePool) -> None:
+    pool = make(1, grace=0.05)
+    for function, name, call in (
+        (die, "die", lambda f: pool.map(f, range(1, 30), chunksize=4)),
+        (die, "die", lambda f: list(pool.imap(f, range(1, 30), chunksize=4))),
+        (hang, "hang", lambda f: pool.map(f, range(1, 30), timeout=0.05)),
+    ):
+        with pytest.raises((tines.WorkerLostError, TaskTimeoutError)) as caught:
+            call(function)
+        pid = getattr(caught.value, "pid", None) or r"\d+"
+        (note,) = caught.value.__notes__  # type: ignore[attr-defined]
+        expected = rf"while running {__name__}\.{name}\(17\), item 16, worker {pid}, attempt 1"
+        assert re.fullmatch(expected, note), note
 
 
 def test_executors_name_the_users_function(transport: Transport) -> None:

@@ -18,7 +18,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["Place", "RemoteError", "RemoteException", "RemoteTraceback", "add_note"]
+__all__ = [
+    "Place",
+    "RemoteError",
+    "RemoteException",
+    "RemoteTraceback",
+    "add_note",
+    "whereabouts",
+]
 
 
 class RemoteTraceback(Exception):
@@ -54,7 +61,18 @@ class RemoteError(TinesError):
 
 
 Place = tuple[str, int, int]
-"""What was running: the call, its index in its chunk (-1: not known), the worker's pid."""
+"""What was running: the call, its index in its chunk or message, the worker's pid."""
+
+
+def whereabouts(call: str, item: int | None, pid: int | None, attempt: int | None) -> str:
+    """Return the note on an exception that says what was running, as far as that is known."""
+    parts = (
+        f"while running {call}",
+        f", item {item}" if item is not None else "",
+        f", worker {pid}" if pid is not None else "",
+        f", attempt {attempt}" if attempt is not None else "",
+    )
+    return "".join(parts)
 
 
 def add_note(error: BaseException, note: str) -> None:
@@ -164,9 +182,8 @@ class RemoteException:
         error.__cause__ = RemoteTraceback(self.traceback)
         if self.place is not None:
             call, index, pid = self.place
-            item = "" if first is None or index < 0 else f", item {first + index}"
-            tried = "" if attempt is None else f", attempt {attempt}"
-            add_note(error, f"while running {call}{item}, worker {pid}{tried}")
+            item = None if first is None else first + index
+            add_note(error, whereabouts(call, item, pid, attempt))
         return error  # type: ignore[no-any-return]
 
 

@@ -45,6 +45,16 @@ Outcome = tuple[bool | None, Any]
 """Whether it is good, and the value or exception; ``None``: it is no task's exception."""
 
 
+class Located(tuple[int, int, Any, Any]):
+    """The entry of a message with several items, any of which may be an exception.
+
+    Attributes:
+        origin: Which item of the input is its first, and which attempt of the chunk it was.
+    """
+
+    origin: tuple[int, int]
+
+
 def entry_of(chunk: Chunk, kind: int, data: Buffer, buffers: Sequence[Buffer]) -> Entry:
     """Return the entry for a message about a chunk, from its first unreported item on.
 
@@ -56,12 +66,16 @@ def entry_of(chunk: Chunk, kind: int, data: Buffer, buffers: Sequence[Buffer]) -
         kind == messages.ERROR
     ):  # decoded now, as it is the chunk that knows which item and attempt it was
         return left, LOCAL, outcome_of(kind, data, buffers, chunk)[1], ()
-    if kind != messages.PART:
+    if kind <= messages.LAST_PLAIN:
         return left, kind, data, buffers
-    try:
-        return len(pickling.decode(pickling.PICKLED, data, buffers)[1]), kind, data, buffers
-    except BaseException as error:
-        return left, LOCAL, error, ()
+    if kind == messages.PART:
+        try:
+            left = len(pickling.decode(pickling.PICKLED, data, buffers)[1])
+        except BaseException as error:
+            return left, LOCAL, error, ()
+    entry = Located((left, kind, data, buffers))
+    entry.origin = chunk.start + chunk.reported, chunk.attempt
+    return entry
 
 
 def note(chunk: Chunk, entry: Entry) -> None:
@@ -112,7 +126,8 @@ def _outcomes(entry: Entry) -> list[Outcome]:
         return [(False, error)] * count
     outcomes: list[Outcome] = [(True, value) for value in values]
     for index, remote in (errors or {}).items():
-        outcomes[index] = (False, remote.revive())
+        origin = entry.origin if isinstance(entry, Located) else ()
+        outcomes[index] = (False, remote.revive(*origin))
     return outcomes
 
 

@@ -19,6 +19,7 @@ from tines.pool.scheduler.commands import Broken, Cancelled, Failure, Lost, Term
 from tines.pool.scheduler.task import Task
 from tines.pool.worker.functions import describe_call, name_of, read_trailer
 from tines.wire import messages, pickling
+from tines.wire.tracebacks import add_note, whereabouts
 
 if TYPE_CHECKING:
     import logging
@@ -121,17 +122,32 @@ def described(task: Task) -> Task:
     return task
 
 
-def exception_for(task: Task, failure: Failure, functions: Functions) -> BaseException:
-    """Return the exception for a failure."""
+def exception_for(
+    task: Task, failure: Failure, functions: Functions, item: int | None = None
+) -> BaseException:
+    """Return the exception for a failure, with a note on what was running.
+
+    Args:
+        task: What failed.
+        failure: How.
+        functions: What knows their names.
+        item: Which one of a map it was.
+    """
     if isinstance(failure, Lost):
-        return _lost(describe_task(task, functions), failure)
+        call = describe_task(task, functions)
+        error: Exception = _lost(call, failure)
+        add_note(error, whereabouts(call, item, failure.exit.pid, failure.attempt))
+        return error
     if isinstance(failure, TimedOut):
-        return TaskTimeoutError(
-            f"{describe_task(task, functions)} ran longer than timeout={failure.timeout:g} s, did "
+        call = describe_task(task, functions)
+        error = TaskTimeoutError(
+            f"{call} ran longer than timeout={failure.timeout:g} s, did "
             "not end when it was interrupted, and its worker was stopped",
             timeout=failure.timeout,
             attempt=failure.attempt,
         )
+        add_note(error, whereabouts(call, item, failure.pid, failure.attempt))
+        return error
     if isinstance(failure, Cancelled):
         how = "while it was running" if failure.started else "before it started"
         return TaskCancelledError(f"the task was cancelled {how}", started=failure.started)

@@ -97,7 +97,8 @@ class Effects:
     def _fail(self, instruction: Fail) -> None:
         self._tally.failed += 1
         task = instruction.task
-        error = exception_for(described(task), instruction.failure, self._functions)
+        item = None if task.job is None else task.start
+        error = exception_for(described(task), instruction.failure, self._functions, item)
         task.settle_error(error)
 
     def end_jobs(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tines.engines.contract import Exit
 from tines.pool.scheduler.task import Task
@@ -44,6 +44,8 @@ class TimedOut:
 
     timeout: float
     attempt: int
+    pid: int | None = field(default=None, compare=False)
+    """Its worker, for people."""
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ def verdict(item: Task, exit: Exit, exceeded: float | None) -> Lost | TimedOut |
     """
     spent = item.attempt > item.options.retries
     if exceeded is not None and (spent or not issubclass(TaskTimeoutError, item.options.retry_on)):
-        return TimedOut(exceeded, item.attempt)
+        return TimedOut(exceeded, item.attempt, exit.pid)
     if spent:
         return Lost(exit, item.attempt, (*item.history, death_of(item, exit)))
     return None

@@ -351,7 +351,8 @@ class _Guarded:
         except Exception as error:
             self._errors[self._index] = remote = RemoteException.capture(error)
             arguments = item if self._star else (item,)
-            remote.place = describe_call(name_of(self._called), arguments, {}), -1, os.getpid()
+            call = describe_call(name_of(self._called), arguments, {})
+            remote.place = call, self._index, os.getpid()
             return None
         finally:
             self._index += 1
