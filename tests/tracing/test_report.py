@@ -26,6 +26,10 @@ def report_of(path):
     return analysis.analyse(analysis.read(path))
 
 
+def runs_of(path):
+    return [each for each in analysis.read(path)["traceEvents"] if each.get("cat") == "run"]
+
+
 def codes(report):
     return [each.code for each in report.advice]
 
@@ -47,7 +51,8 @@ def test_where_the_time_went(balanced):
     assert pool.tasks == pool.items == 60 == sum(worker.tasks for worker in report.workers)
     assert 0.3 <= sum(worker.busy for worker in report.workers) <= 2 * report.seconds
     assert 0.15 <= pool.ideal <= pool.active <= report.seconds
-    assert pool.throughput == pytest.approx(60 / pool.active)
+    assert pool.active <= pool.elapsed <= report.seconds
+    assert pool.throughput == pytest.approx(60 / pool.elapsed)
     check_accounts(analysis.read(balanced))
     (function,) = report.functions
     assert function.name == "traced_tasks.nap" and function.items == 60
@@ -55,13 +60,52 @@ def test_where_the_time_went(balanced):
     assert not report.deaths and not report.retries and not report.dropped
 
 
-@pytest.mark.slow
-def test_dropped_tasks_still_count(run):
-    with tines.trace(run, max_bytes=SMALLEST), pool_of(1) as pool:
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_dropped_tasks_still_count(run, method):
+    with tines.trace(run, max_bytes=SMALLEST), pool_of(1, method=method) as pool:
+        name = pool._pool[0].name
         pool.map(traced_tasks.square, range(5000), chunksize=1)
+    content = analysis.read(run)
+    assert not [each for each in content["traceEvents"] if each.get("cat") == "start"]  # dropped
     report = report_of(run)
-    assert report.workers[0].tasks == report.pools[0].items == 5000
+    (worker,), (pool,) = report.workers, report.pools
+    assert worker.tasks == pool.items == 5000 and worker.name == name
     assert report.dropped > 0 and "dropped" in codes(report)
+    # The rate is one by the wall: all that the worker did took that time at least.
+    assert worker.busy + worker.pickling <= pool.elapsed <= report.seconds
+    assert pool.throughput == 5000 / pool.elapsed
+
+
+def test_items_a_second_are_those_of_the_wall(run):
+    with tines.trace(run, max_bytes=8 << 20), pool_of(1) as pool:
+        pool.map(abs, range(3000), chunksize=1)
+    report = report_of(run)
+    (worker,), (pool,) = report.workers, report.pools
+    assert pool.active <= worker.busy + worker.pickling <= pool.elapsed <= report.seconds
+    assert pool.throughput == 3000 / pool.elapsed
+
+
+def test_tasks_that_only_wait_are_told_from_those_that_compute(run):
+    with tines.trace(run), pool_of(1) as pool:
+        pool.map(traced_tasks.nap, [0.02] * 10, chunksize=1)
+    report = report_of(run)
+    assert codes(report) == ["tasks-wait"] and "ThreadPool" in report.advice[0].text
+    with tines.trace(run), pool_of(1) as pool:
+        pool.map(traced_tasks.compute, [0.02] * 10, chunksize=1)
+    report = report_of(run)
+    (worker,) = report.workers
+    assert worker.cpu >= 10 * 0.02 * 0.9
+    assert all(each["args"]["cpu_us"] > 0 for each in runs_of(run))
+
+
+def test_what_is_done_already_is_not_advised(run, tmp_path):
+    with tines.trace(run), pool_of(1, retries=1, max_memory=1 << 40) as pool:
+        pool.apply(traced_tasks.die_once, (str(tmp_path / "done"),))
+        pool.map(traced_tasks.square, range(10))
+    report = report_of(run)
+    assert report.pools[0].uses == ("max_memory", "measured", "retries")
+    (deaths,) = (each.text for each in report.advice if each.code == "deaths")
+    assert "retries=" not in deaths and "max_memory=" not in deaths
 
 
 def test_deaths_retries_and_timeouts_are_counted(run, tmp_path):
@@ -111,6 +155,7 @@ WORKER = WorkerShare(
     pickling=0.1,
     waiting=0.1,
     end="exited with code 0",
+    cpu=9.7,
 )
 POOL = PoolShare(
     pool=1,
@@ -128,6 +173,7 @@ POOL = PoolShare(
     sent_bytes=1000,
     received_bytes=1000,
     queued=0.01,
+    elapsed=10.5,
 )
 GOOD = Report(
     seconds=11.0,
@@ -182,6 +228,7 @@ def test_a_good_run_needs_no_advice():
         (changed(worker={"startup": 3.0}), "start-up", "keep one pool"),
         (changed(deaths=(ProcessEnd(2, "w", "was killed by SIGKILL", 1.0),)), "deaths", "memory"),
         (changed(deaths=(ProcessEnd(2, "w", "exited with code 3", 1.0),)), "deaths", "code 3"),
+        (changed(worker={"cpu": 0.5}), "tasks-wait", "more than 2 workers"),
         (changed(retries=2), "retries", "2 tasks were"),
         (changed(dropped=7), "dropped", "max_bytes="),
     ],
@@ -218,6 +265,22 @@ def test_a_run_that_was_over_at_once_says_little(run, capsys):
         pool.apply(abs, (1,))
     assert cli.main(["report", str(run)]) == 0
     assert "which says little" in capsys.readouterr().out
+
+
+def test_no_advice_to_do_what_was_done():
+    short = {"items": 100_000, "tasks": 25_000, "uses": ("measured",)}
+    (given,) = advice.give(changed(worker={"busy": 0.05}, pool=short))
+    assert "chunksize" not in given.text and "into one" in given.text
+    (given,) = advice.give(changed(worker={"busy": 0.05}, pool={**short, "items": 25_000 * 4000}))
+    assert "chunksize=" not in given.text
+    single = changed(pool={"ideal": 6.0, "tail": 4.0})
+    (given,) = advice.give(single)
+    assert "smaller chunks" not in given.text  # each item travels alone already
+    (given,) = advice.give(changed(worker={"busy": 3, "waiting": 6.8}, pool={"processes": 1}))
+    assert "fewer" not in given.text
+    busy = changed(worker={"cpu": 1.9}, pool={"processes": 16, "active": 4.0})
+    assert [each.code for each in advice.give(dataclasses.replace(busy, cores=8))] == ["tasks-wait"]
+    assert not list(advice.give(dataclasses.replace(busy, cores=1)))  # they wait for a core
 
 
 # The command.

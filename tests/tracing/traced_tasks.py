@@ -21,6 +21,13 @@ def nap(seconds: float) -> float:
     return seconds
 
 
+def compute(seconds: float) -> None:
+    """Spend this much time on a processor."""
+    until = time.process_time() + seconds
+    while time.process_time() < until:
+        pass
+
+
 def hold(gate: str) -> None:
     """Return when a file is there."""
     while not os.path.exists(gate):

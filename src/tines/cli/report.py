@@ -152,7 +152,17 @@ def _tables(report: Report, top: int) -> list[Table]:
 
 
 def _pools(report: Report) -> Table:
-    columns = ("pool", "transport", "workers", "items", "items/s", "active", "ideal", "imbalance")
+    columns = (
+        "pool",
+        "transport",
+        "workers",
+        "items",
+        "items/s",
+        "took",
+        "active",
+        "ideal",
+        "imbalance",
+    )
     rows = [
         (
             str(pool.pool),
@@ -160,6 +170,7 @@ def _pools(report: Report) -> Table:
             f"{pool.processes}",
             f"{pool.items:,}",
             f"{pool.throughput:,.0f}",
+            _time(pool.elapsed),
             _time(pool.active),
             _time(pool.ideal),
             f"{pool.imbalance:.2f}",
@@ -170,7 +181,18 @@ def _pools(report: Report) -> Table:
 
 
 def _workers(report: Report) -> Table:
-    columns = ("worker", "end", "pid", "tasks", "items", "busy", "pickling", "waiting", "start-up")
+    columns = (
+        "worker",
+        "end",
+        "pid",
+        "tasks",
+        "items",
+        "busy",
+        "on CPU",
+        "pickling",
+        "waiting",
+        "start-up",
+    )
     rows = [
         (
             worker.name,
@@ -179,6 +201,7 @@ def _workers(report: Report) -> Table:
             f"{worker.tasks:,}",
             f"{worker.items:,}",
             _share(worker.busy, worker.ready),
+            _share(worker.cpu, worker.ready),
             _share(worker.pickling, worker.ready),
             _share(worker.waiting, worker.ready),
             _time(worker.startup),

@@ -26,6 +26,10 @@ TAIL = 0.15
 WAITING = 0.4
 FEEDING = 0.6
 """The share of the time that a pool was active from which its feeder is the bottleneck."""
+IDLING = 0.2
+"""The share of processor time in what tasks took below which they only wait."""
+SATURATED = 0.5
+"""The share of all cores that workers had at which tasks wait for a core rather than for something else."""
 STARTUP = 0.2
 ENOUGH = 0.05
 """Seconds that a pool must have been active, or at pickling, before its shares mean something."""
@@ -55,7 +59,7 @@ def _about_pool(report: Report, pool: PoolShare, workers: list[WorkerShare]) -> 
     pickling = sum(worker.pickling for worker in workers)
     ready = sum(worker.ready for worker in workers)
     waiting = sum(worker.waiting for worker in workers)
-    alone = pool.tasks and pool.items == pool.tasks
+    cpu = sum(worker.cpu for worker in workers)
     too_short = pool.tasks >= MANY and busy < SHORT_TASK * pool.tasks
     if too_short:
         yield _about_short_tasks(which, pool, busy, pickling)
@@ -70,15 +74,17 @@ def _about_pool(report: Report, pool: PoolShare, workers: list[WorkerShare]) -> 
     if pool.active < ENOUGH:
         return
     if pool.processes > 1 and pool.imbalance > IMBALANCE and pool.tail > TAIL * pool.active:
-        how = "one long task at the end" if alone else "the last chunks"
-        yield Advice(
-            "imbalance",
-            f"{which}the work took {pool.imbalance:.2f} times as long as if it had been shared out "
-            f"evenly, and some workers had nothing to do for the last {pool.tail:.3g} s ({how}): use "
-            "smaller chunks, and put the longest tasks first.",
-        )
+        yield _about_imbalance(which, pool)
     elif waiting > WAITING * ready > 0:
         yield _about_waiting(which, pool, waiting / ready)
+    # Where workers have most of the cores, it is these that tasks wait for.
+    elif (
+        not too_short
+        and pool.items > pool.processes
+        and busy > ENOUGH
+        and cpu < min(IDLING * busy, SATURATED * report.cores * pool.active)
+    ):
+        yield _about_idling(which, pool, 1 - cpu / busy)
     startup = max(worker.startup for worker in workers)
     if startup > STARTUP * pool.active:
         yield Advice(
@@ -102,12 +108,41 @@ def _about_short_tasks(which: str, pool: PoolShare, busy: float, pickling: float
     else:
         text = (
             f"{pool.tasks:,} chunks of {pool.items / pool.tasks:.0f} items took {_micro(busy / pool.tasks)} "
-            f"each, less than their way to a worker and back: use map() without chunksize=, which "
-            f"measures what is right, or chunksize={size}."
+            "each, less than their way to a worker and back: "
         )
+        if "measured" in pool.uses:
+            text += "put what is now several maps into one."
+        elif size > pool.items / pool.tasks:
+            text += (
+                f"use map() without chunksize=, which measures what is right, or chunksize={size}."
+            )
+        else:
+            text += "use map() without chunksize=, which measures what is right."
     if item < TRIVIAL:
         text += f" And {_micro(item)} of work is done sooner where it is asked for: have each task do more."
     return Advice("short-tasks", which + text)
+
+
+def _about_imbalance(which: str, pool: PoolShare) -> Advice:
+    how, what = "the last chunks", "use smaller chunks, and put the longest tasks first"
+    if pool.items == pool.tasks:
+        how, what = "one long task at the end", "put the longest tasks first, or divide them"
+    elif "measured" in pool.uses:
+        what = "put the longest tasks first, or use chunksize=1"
+    return Advice(
+        "imbalance",
+        f"{which}the work took {pool.imbalance:.2f} times as long as if it had been shared out "
+        f"evenly, and some workers had nothing to do for the last {pool.tail:.3g} s ({how}): {what}.",
+    )
+
+
+def _about_idling(which: str, pool: PoolShare, share: float) -> Advice:
+    return Advice(
+        "tasks-wait",
+        f"{which}tasks spent {share:.0%} of their time waiting (for a network, a disk, a lock, or "
+        f"asleep), and hardly used a processor: use more than {pool.processes} workers, which may be "
+        "many more than there are cores, or threads (ThreadPool), or asyncio.",
+    )
 
 
 def _rounded(number: float) -> int:
@@ -132,8 +167,8 @@ def _about_waiting(which: str, pool: PoolShare, share: float) -> Advice:
     return Advice(
         "waiting",
         f"{which}workers waited {share:.0%} of the time: there was not enough to do at once. Submit "
-        "tasks before you wait for earlier ones (apply_async, imap_unordered), or use fewer than "
-        f"{pool.processes} workers.",
+        "tasks before you wait for earlier ones (apply_async, imap_unordered)"
+        + (f", or use fewer than {pool.processes} workers." if pool.processes > 1 else "."),
     )
 
 
@@ -141,12 +176,12 @@ def _about_deaths(report: Report) -> Iterator[Advice]:
     if not report.deaths:
         return
     hows = sorted({death.how for death in report.deaths})
-    hint = "look at what they were running; retries= tries such tasks again."
+    uses = {fact for pool in report.pools for fact in pool.uses}
+    hint = "look at what they were running"
     if any("SIGKILL" in how for how in hows):
-        hint = (
-            "SIGKILL that nobody sent is the kernel's when memory runs out: use fewer workers or "
-            "max_memory=; retries= tries such tasks again."
-        )
+        hint = "SIGKILL that nobody sent is the kernel's when memory runs out: use fewer workers"
+        hint += "" if "max_memory" in uses else " or max_memory="
+    hint += "." if "retries" in uses else "; retries= tries such tasks again."
     count = len(report.deaths)
     what = "1 process" if count == 1 else f"{count} processes"
     yield Advice("deaths", f"{what} {' or '.join(hows)}: {hint}")

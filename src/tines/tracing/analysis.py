@@ -108,6 +108,7 @@ class _Analysis:
             cancelled=orders.count("cancel"),
             raised=sum(_total(each, "raised") for each in processes),
             dropped=sum(each["dropped"]["records"] for each in processes),
+            cores=self._other["cores"],
             notes=tuple(self._notes()),
         )
         return replace(report, advice=tuple(advice.give(report)))
@@ -135,6 +136,7 @@ class _Analysis:
             pickling=pickling * 1e-9,
             waiting=_total(process, "wait") * 1e-9 + last_wait * MICRO,
             end=process["how"],
+            cpu=_total(process, "cpu") * 1e-9 + self._open[pid][0],
         )
 
     def _pool(self, pool: dict[str, Any]) -> PoolShare:
@@ -152,7 +154,7 @@ class _Analysis:
             workers=len(workers),
             tasks=sum(map(self._tasks, workers)),
             items=sum(map(self._items, workers)),
-            active=_covered(runs) * MICRO,
+            active=_covered(_times(runs)) * MICRO,
             ideal=sum(map(_duration, runs)) * MICRO / pool["processes"],
             tail=_tail(runs) * MICRO,
             pickling=_total(owner, "pickling") * 1e-9,
@@ -160,7 +162,31 @@ class _Analysis:
             sent_bytes=_total(owner, "sent_bytes"),
             received_bytes=_total(owner, "received_bytes"),
             queued=sum(queued) / len(queued) * MICRO if queued else 0.0,
+            elapsed=_covered(list(self._pending(pool["pool"], workers, runs))) * MICRO,
+            uses=tuple(pool["uses"]),
         )
+
+    def _pending(
+        self, pool: int, workers: list[dict[str, Any]], runs: list[dict[str, Any]]
+    ) -> Iterable[tuple[float, float]]:
+        """Yield from when until when there was something to do for a pool."""
+        earliest = float("inf")
+        sent: dict[int, float] = {}
+        for event in self._by_category["submit"]:
+            if event["args"].get("pool") == pool:
+                sent[event["args"]["task"]] = event["ts"]
+        for event in self._by_category["result"]:
+            begun = sent.get(event["args"]["task"]) if event["args"].get("pool") == pool else None
+            if begun is not None:
+                earliest = min(earliest, begun)
+                yield begun, event["ts"] + event["dur"]
+        for begun, ended in _times(runs):
+            earliest = min(earliest, begun)
+            yield begun, ended
+        # What came before was dropped, but not when that began.
+        firsts = [each["first_us"] for each in workers if each["first_us"] is not None]
+        if firsts and any(each["dropped"]["tasks"] for each in workers):
+            yield min(firsts), earliest
 
     def _tasks(self, process: dict[str, Any]) -> int:
         return _total(process, "tasks") + int(self._open[process["pid"]][1])
@@ -222,11 +248,15 @@ def _slow_task(event: dict[str, Any]) -> SlowTask:
     )
 
 
-def _covered(runs: list[dict[str, Any]]) -> float:
-    """Return for how long at least one of them was running."""
+def _times(events: list[dict[str, Any]]) -> list[tuple[float, float]]:
+    return [(event["ts"], event["ts"] + event["dur"]) for event in events]
+
+
+def _covered(times: list[tuple[float, float]]) -> float:
+    """Return how much time lies in at least one of these spans."""
     covered = 0.0
     until = float("-inf")
-    for begin, end in sorted((event["ts"], event["ts"] + event["dur"]) for event in runs):
+    for begin, end in sorted(times):
         covered += max(0.0, end - max(begin, until))
         until = max(until, end)
     return covered

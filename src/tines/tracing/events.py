@@ -19,6 +19,7 @@ from tines.tracing.records import (
     Kind,
     Order,
     Record,
+    cpu_of,
     flags_of,
     items_of,
     kind_of,
@@ -144,6 +145,8 @@ class EventMaker:
             # Its worker was killed: in it, or right after it had sent the outcome.
             args["open"] = True
             end = self._sources.delivered.get(process.key_of(record), process.life.end)
+        elif record[5] > record[4]:
+            args["cpu_us"] = micro(cpu_of(record))
         args["outcome"] = self._outcome_of(process, record)
         name = process.text(name_number(record)) or "task"
         return self._slice_event(process.track(), name, "run", record[4], end, **args)

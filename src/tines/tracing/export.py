@@ -16,13 +16,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
+from tines._config import available_cpus
 from tines.tracing.events import EventMaker, Part, micro, outcome_of
 from tines.tracing.merge import Process, Sources, load
 from tines.tracing.records import Kind, Record, Totals, flags_of, kind_of, ran_since
 
 __all__ = ["FORMAT", "write"]
 
-FORMAT = 1
+FORMAT = 2
 """The version of what stands in ``otherData``."""
 
 _PART_BITS = 4
@@ -158,6 +159,7 @@ class _Writer:
             "started": sources.wall_of(self._origin),
             "duration_us": micro(self._end - self._origin),
             "whole": sources.whole,
+            "cores": available_cpus(),
             "unreadable": sources.unreadable,
             "untraced": sources.untraced,
             "pools": [
@@ -166,6 +168,7 @@ class _Writer:
                     "pid": pool.process.trace_pid,
                     "transport": pool.transport,
                     "processes": pool.processes,
+                    "uses": sorted(pool.uses),
                 }
                 for pool in sources.pools.values()
             ],
@@ -179,6 +182,7 @@ class _Writer:
             kept.add(record)
         # Of a part of what was recorded it is not known how much was dropped.
         dropped = process.reader.dropped if self._sources.whole else Totals()
+        firsts = [each.first for each in (kept, dropped) if each.first]
         return {
             "pid": process.trace_pid,
             "name": process.name,
@@ -189,6 +193,13 @@ class _Writer:
             "ended_us": self._events.at(process.life.end),
             **outcome_of(process.life),
             "torn": process.reader.torn,
-            "kept": asdict(kept),
-            "dropped": asdict(dropped),
+            "first_us": self._events.at(min(firsts)) if firsts else None,
+            "kept": _sums(kept),
+            "dropped": _sums(dropped),
         }
+
+
+def _sums(totals: Totals) -> dict[str, int]:
+    sums = asdict(totals)
+    del sums["first"]  # a time
+    return sums

@@ -128,6 +128,8 @@ class Pool:
     process: Process
     transport: str
     processes: int
+    uses: set[str] = field(default_factory=set)
+    """What its user does already: ``retries``, ``max_memory``, ``measured`` (sizes of chunks)."""
 
 
 @dataclass
@@ -296,6 +298,8 @@ def _read_texts(sources: Sources, process: Process) -> None:
             number = len(sources.pools) + 1
             pool = Pool(number, process, rest[1], int(rest[2]))
             sources.pools[process.identity, int(rest[0])] = pool
+        elif what == "uses" and len(rest) == 2:
+            sources.pools[process.identity, int(rest[0])].uses.add(rest[1])
         elif what == "untraced":
             sources.untraced.extend(rest)
 

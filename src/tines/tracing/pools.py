@@ -17,6 +17,7 @@ from tines.tracing.records import FLAGS_SHIFT, ITEMS_SHIFT, POOL_SHIFT, Kind, Or
 from tines.wire import messages
 
 if TYPE_CHECKING:
+    from tines.pool.options import TaskOptions
     from tines.pool.scheduler.task import Task
     from tines.pool.worker.main import WorkerSpec
     from tines.tracing.recorder import Recorder
@@ -40,6 +41,8 @@ class TracedPool(Observer):
         self._pool = self._number << POOL_SHIFT
         # When the messages that are being dealt with came in. Only the seat's thread uses it.
         self._since = 0
+        self._options: TaskOptions | None = None
+        self._measured = False
 
     def submitting(self) -> None:
         """Note when pickling begins."""
@@ -61,6 +64,13 @@ class TracedPool(Observer):
         word = _SUBMIT | attempt | (task.stop - task.start) << ITEMS_SHIFT
         size = _size(data, buffers)
         recorder.spool.write(self._pool | tag, began, state.sending, word, state.tid, size, 0, end)
+        if task.options is not self._options:
+            self._options = task.options
+            if task.options.retries:
+                self._note("retries")
+        if not self._measured and getattr(task.job, "measures", False):
+            self._measured = True
+            self._note("measured")
 
     def received(self) -> None:
         """Note when messages come in."""
@@ -81,6 +91,8 @@ class TracedPool(Observer):
 
     def starting(self, spec: WorkerSpec) -> None:
         """Have a worker record what it does."""
+        if spec.setup.most_memory is not None:
+            self._note("max_memory")
         join = self._recorder.join("PoolWorker")
         if join is not None:
             spec.witness = workers.Badge(join, self._recorder.spool.identity, self._number)
@@ -89,6 +101,10 @@ class TracedPool(Observer):
         """Record what a worker is ordered."""
         order = _ORDERS[step]
         self._recorder.ordered(pid or 0, Order.TIMEOUT if timed_out else order)
+
+    def _note(self, fact: str) -> None:
+        """Have the trace know what this pool's user does already, so that nobody advises it."""
+        self._recorder.spool.name(f"uses\0{self._number}\0{fact}")
 
 
 _ORDERS = {

@@ -28,6 +28,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 __all__ = [
+    "CPU_SHIFT",
     "FLAGS_SHIFT",
     "ITEMS_SHIFT",
     "NAME_SHIFT",
@@ -39,6 +40,8 @@ __all__ = [
     "Order",
     "Record",
     "Totals",
+    "cpu_bits",
+    "cpu_of",
     "flags_of",
     "items_of",
     "kind_of",
@@ -55,6 +58,9 @@ POOL_SHIFT = 48
 FLAGS_SHIFT = 8
 NAME_SHIFT = 16
 ITEMS_SHIFT = 32
+CPU_SHIFT = FLAGS_SHIFT + 1
+_CPU_STEPS = 126
+"""How finely a task's share of processor time is kept, in the seven bits beside the flag that it raised."""
 TAG_MASK = (1 << POOL_SHIFT) - 1
 
 Record = Sequence[int]
@@ -64,7 +70,7 @@ class Kind(enum.IntEnum):
     """What a record is about."""
 
     TASK = 1
-    """A worker's task, or chunk of tasks. Flag 1: it raised."""
+    """A worker's task, or chunk of tasks. Flag 1: it raised. The other flags: :func:`cpu_bits`."""
     PART = 2
     """A worker sent what it had done so far of a chunk."""
     BOOT = 3
@@ -117,6 +123,19 @@ def items_of(record: Record) -> int:
     return record[3] >> ITEMS_SHIFT
 
 
+def cpu_bits(cpu: int, took: int) -> int:
+    """Return, in place within word 3, how much of what a task took was processor time."""
+    share = _CPU_STEPS * cpu // took if took > 0 else _CPU_STEPS
+    return min(max(share, 0), _CPU_STEPS) + 1 << CPU_SHIFT  # zero: not known
+
+
+def cpu_of(record: Record) -> int:
+    """Return how long a task was on a processor, at most as long as it ran; unknown counts as all."""
+    share = (record[3] >> CPU_SHIFT & 0x7F) - 1
+    took = record[5] - record[4]
+    return took if share < 0 else took * share // _CPU_STEPS
+
+
 def latest(record: Record) -> int:
     """Return the latest time in a record."""
     times = (1, 2, 4, 5, 6, 7) if kind_of(record) == Kind.TASK else (1, 7)
@@ -153,6 +172,8 @@ class Totals:
         results: Outcomes received.
         sent_bytes: Bytes of the tasks.
         received_bytes: Bytes of the outcomes.
+        cpu: Of ``run`` and ``parts``, what was spent on a processor.
+        first: When the first task was received, as a time; 0: none was.
     """
 
     records: int = 0
@@ -170,6 +191,8 @@ class Totals:
     results: int = 0
     sent_bytes: int = 0
     received_bytes: int = 0
+    cpu: int = 0
+    first: int = 0
 
     def add(self, record: Record) -> None:
         """Count one record; unfinished ones do not count."""
@@ -186,6 +209,8 @@ class Totals:
             self.deserialise += begun - received
             self.run += ended - begun
             self.serialise += done - ended
+            self.cpu += cpu_of(record)
+            self.first = min(self.first or received, received)
         elif kind == _PART:
             self.parts += record[7] - record[1]
             self.run -= record[7] - record[1]

@@ -33,6 +33,7 @@ class WorkerShare:
         tasks: Messages (calls or chunks) that it finished.
         items: Items in them.
         busy: Running tasks.
+        cpu: Of that, what was spent on a processor; the rest was waiting for something else.
         pickling: Unpickling tasks, pickling and sending results.
         waiting: Waiting for tasks.
         end: How it ended.
@@ -50,6 +51,7 @@ class WorkerShare:
     pickling: float
     waiting: float
     end: str
+    cpu: float
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class PoolShare:
         workers: How many were started in all.
         tasks: Messages that its workers finished.
         items: Items in them.
+        elapsed: For how long tasks were pending: sent, and their outcomes not yet there.
         active: For how long at least one task was running.
         ideal: The same if all workers had been running tasks all the time.
         tail: From when the first worker had no more to do until the last was done.
@@ -72,6 +75,8 @@ class PoolShare:
         sent_bytes: What was sent to workers, in bytes.
         received_bytes: What came back.
         queued: How long a task waited for a worker, on average.
+        uses: What its user does already: ``retries``, ``max_memory``, and ``measured`` where maps
+            size their chunks themselves.
     """
 
     pool: int
@@ -89,6 +94,8 @@ class PoolShare:
     sent_bytes: int
     received_bytes: int
     queued: float
+    elapsed: float
+    uses: tuple[str, ...] = ()
 
     @property
     def imbalance(self) -> float:
@@ -97,8 +104,8 @@ class PoolShare:
 
     @property
     def throughput(self) -> float:
-        """Items a second, while something was running."""
-        return self.items / self.active if self.active else 0.0
+        """Items a second, by the clock on the wall, while something was to be done."""
+        return self.items / self.elapsed if self.elapsed else 0.0
 
 
 @dataclass(frozen=True)
@@ -165,6 +172,7 @@ class Report:
         cancelled: How many were stopped as they were cancelled.
         raised: How many ended with an exception.
         dropped: Records that did not fit; the oldest ones.
+        cores: How many the program could use.
         notes: What is missing in the trace.
         advice: What to change.
     """
@@ -181,5 +189,6 @@ class Report:
     cancelled: int
     raised: int
     dropped: int
+    cores: int = 1
     notes: tuple[str, ...] = ()
     advice: tuple[Advice, ...] = ()

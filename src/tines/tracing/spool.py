@@ -63,6 +63,7 @@ class _Word(enum.IntEnum):
     POOL = 12
     SLOT = 13
     PARENT = 14
+    NAME = 15
     # Two sets: how many segments were folded into them, then the totals themselves.
     FIRST = 32
     SECOND = 64
@@ -149,6 +150,10 @@ class Spool:
         self.words[_Word.POOL] = pool
         self.words[_Word.SLOT] = slot
         self.words[_Word.ROLE] = Role.WORKER
+
+    def rename(self, name: str) -> None:
+        """The process is called otherwise than was known when the spool was made."""
+        self.words[_Word.NAME] = self.name(name)
 
     def close(self) -> None:
         """Let go of the file; what is still written goes nowhere. Once is enough."""
@@ -286,7 +291,8 @@ class SpoolReader:
         count = len(fields(Totals))
         self.dropped = Totals(*words[totals + 1 : totals + 1 + count])
         self.texts = ["", *self._texts(words[_Word.NAMES_END])]
-        self.name = self.texts[1] if len(self.texts) > 1 else ""
+        number = words[_Word.NAME] or 1
+        self.name = self.texts[number] if number < len(self.texts) else ""
         self.torn = 0
         words.release()
 

@@ -8,15 +8,25 @@ from __future__ import annotations
 
 import itertools
 import struct
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing import current_process
 from typing import TYPE_CHECKING, Any
 
 from tines import _clock
 from tines.pool.worker import main as worker
 from tines.pool.worker.functions import FunctionCache, name_of
 from tines.tracing import recorder as _recorder
-from tines.tracing.records import FLAGS_SHIFT, ITEMS_SHIFT, NAME_SHIFT, TAG_MASK, Kind, meta
+from tines.tracing.records import (
+    FLAGS_SHIFT,
+    ITEMS_SHIFT,
+    NAME_SHIFT,
+    TAG_MASK,
+    Kind,
+    cpu_bits,
+    meta,
+)
 from tines.wire import messages
 
 if TYPE_CHECKING:
@@ -28,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["Badge"]
 
 _now = _clock.monotonic_ns
+_cpu = time.process_time_ns
 
 # The two ends of a record: see ``records.py``. The last word of each says that it is whole.
 _OPENING = struct.Struct("=4Q")
@@ -65,6 +76,8 @@ class Badge:
             worker.run(worker.Worker(control, spec))
             return
         recorder.spool.join_pool(self.owner, self.pool, spec.slot)
+        # Here it is known, also to a forked process; the parent's record of the start may be dropped.
+        recorder.spool.rename(current_process().name)
         log = _TaskLog(recorder)
         tasks: Any = _Tasks(spec.tasks, log)
         results: Any = _Results(spec.results, log)
@@ -90,6 +103,7 @@ class _TaskLog:
         self._items = 1
         self._begun = 0
         self._ended = 0
+        self._cpu_begun = self._cpu_bits = 0
 
     def received(self, tag: int, waited: int, received: int) -> None:
         """A task was taken."""
@@ -100,7 +114,7 @@ class _TaskLog:
         self._number = number = spool.take()
         self._at = at = spool.place(number)
         self._opening = opening = (tag & TAG_MASK, waited, received)
-        self._begun = self._ended = 0
+        self._begun = self._ended = self._cpu_bits = 0
         self._items = 1
         self.name = 0
         _OPENING.pack_into(self._memory, at, *opening, _TASK)
@@ -111,12 +125,15 @@ class _TaskLog:
             self._items = items
             word = self._at >> 3
             self._words[word + 3] = _TASK | self.name << NAME_SHIFT | items << ITEMS_SHIFT
+            self._cpu_begun = _cpu()
             self._words[word + 4] = self._begun = _now()
 
     def ended(self) -> None:
         """It has run; what follows is pickling."""
         if not self._ended:
             self._ended = _now()
+            if self._begun:
+                self._cpu_bits = cpu_bits(_cpu() - self._cpu_begun, self._ended - self._begun)
 
     def done(self, raised: bool, sending: int, done: int) -> None:
         """Its outcome was sent."""
@@ -124,7 +141,8 @@ class _TaskLog:
         if number < 0:
             return
         spool = self.spool
-        word = _TASK | raised << FLAGS_SHIFT | self.name << NAME_SHIFT | self._items << ITEMS_SHIFT
+        flags = raised << FLAGS_SHIFT | self._cpu_bits
+        word = _TASK | flags | self.name << NAME_SHIFT | self._items << ITEMS_SHIFT
         begun = self._begun or self._ended or sending
         closing = (word, begun, self._ended or sending, sending, done)
         if spool.holds(number):

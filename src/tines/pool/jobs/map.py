@@ -90,6 +90,7 @@ class MapResult(MapInsides, ApplyResult[list[T]]):
             chunksize = 1
         self._guide = Guide(links.registry.target, chunksize)
         self._least_ahead = AHEAD if chunksize else 0
+        self.measures = self._guide.measures
         self._reference, self._shared = links.functions.refer_many(func)
         self._returned = options.return_exceptions
         if self._returned:  # a chunk goes on behind an exception
@@ -204,7 +205,7 @@ class MapResult(MapInsides, ApplyResult[list[T]]):
         count = len(values)
         self._guide.measured(count, seconds)
         for index, remote in (errors or {}).items():
-            values[index] = remote.revive()
+            values[index] = remote.revive(first, chunk.attempt)
             self._bad += 1
         self._values[first : first + count] = values
         self._done += count
