@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import threading
 import time
 from functools import partial
@@ -269,6 +270,38 @@ def test_a_cancelled_map_tries_nothing_again(make: MakePool, tmp_path: Path) -> 
     assert pool._core.machine.state.count_delayed == 0
     with pytest.raises(TaskCancelledError):
         result.get(PATIENCE)
+
+
+def test_cancelling_a_map_looks_at_nothing_of_the_others(
+    make: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = make(1)
+    hold_up = pool.apply_async(nap, (100,))
+    maps = [pool.map_async(square, range(3)) for _ in range(500)]
+    state = pool._core.state
+    looked: list[int] = []
+    find = state.find
+    monkeypatch.setattr(state, "find", lambda tag: (looked.append(tag), find(tag))[1])
+    monkeypatch.setattr(
+        state, "open_tasks", lambda: pytest.fail("it went through all that is open")
+    )
+    for cancelled in (maps[3], maps[250]):
+        assert cancelled.cancel()
+    assert len(looked) < 20
+    hold_up.cancel()
+    assert maps[2].get(PATIENCE) == maps[499].get(PATIENCE) == [0, 1, 4]
+
+
+def test_chunks_that_were_sent_again_are_cancelled_with_their_map(make: MakePool) -> None:
+    pool = make(1)
+    worker = pool.apply(pid)
+    job = pool.map_async(nap, [1000.0] * 2, chunksize=1, retries=1)
+    others = [pool.apply_async(square, (n,)) for n in range(50)]
+    wait_for(lambda: pool.statistics().running == 1)
+    os.kill(worker, signal.SIGKILL)
+    wait_for(lambda: job.retried == 1 and pool.statistics().running == 1)
+    assert job.cancel()
+    assert [other.get(PATIENCE) for other in others] == [n * n for n in range(50)]
 
 
 def test_cancelling_at_random_moments(make: MakePool) -> None:

@@ -62,7 +62,7 @@ class _Part(Chunk):
 class Stream:
     """See the module. All methods run in the loop's thread, but for those that say otherwise."""
 
-    retried = 0
+    retried = earliest = latest = 0
     bar: Bar | None = None
 
     def __init__(

@@ -68,7 +68,7 @@ class IMapIterator(Waitable, IteratorInsides, Generic[T]):
     under a second one, below it, as the input may be abandoned from anywhere and at any time.
     """
 
-    retried = 0
+    retried = earliest = latest = 0
 
     def __init__(
         self,

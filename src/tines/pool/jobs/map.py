@@ -48,7 +48,7 @@ class MapResult(MapInsides, ApplyResult[list[T]]):
     Its lock orders the collector thread with whoever cancels, fails or first feeds the map.
     """
 
-    retried = 0
+    retried = earliest = latest = 0
 
     def __init__(
         self,

@@ -115,7 +115,7 @@ class Dispatcher:
             buffers = [_kept(buffer) for buffer in buffers]
         task.data = data
         task.buffers = buffers
-        self._send(task, task.kind, data, buffers)
+        self._send(task, self._state.submit(task), task.kind, data, buffers)
 
     def send_again(self, task: Task) -> None:
         """Send a task for another attempt, or what a dead worker had not begun."""
@@ -128,13 +128,17 @@ class Dispatcher:
         else:
             if task.job is not None:
                 self._pressure.sent(task, data, buffers)
-            self._send(task, kind, data, buffers)
+            tag = self._state.submit(task)
+            if task.job is not None:
+                self._machine.numbered(task.job, tag, tag)
+            self._send(task, tag, kind, data, buffers)
             self._collector.expect(False)
 
-    def _send(self, task: Task, kind: int, data: Buffer, buffers: Sequence[Buffer]) -> None:
-        """Register a task and send its message; where the pool has ended, let it fail."""
+    def _send(
+        self, task: Task, tag: int, kind: int, data: Buffer, buffers: Sequence[Buffer]
+    ) -> None:
+        """Send the message of a dispatch; where the pool has ended, let it fail."""
         state = self._state
-        tag = state.submit(task)
         try:
             if state.has_ended:
                 raise QueueShutDown
@@ -210,6 +214,8 @@ class Dispatcher:
                 self._pressure.sent(chunk, data, buffers)
             if buffers or size > BURST_BYTES:
                 break
+        if burst:
+            self._machine.numbered(burst[0].job, burst[0].tag, burst[-1].tag)
         if self._observer is not None:  # one by one, so that each has its times
             for chunk, (kind, tag, data, buffers) in zip(burst, outgoing):
                 self._send_observed(self._observer, chunk, kind, tag, data, buffers)

@@ -114,6 +114,11 @@ class Machine:
             self.exhausted(job)
             raise
 
+    def numbered(self, job: Job, first: int, last: int) -> None:
+        """Chunks of a job are pending under these numbers, and any in between; not sent yet."""
+        with self.lock:
+            self.state.numbered(job, first, last)
+
     def exhausted(self, job: Job) -> None:
         """A job has sent all of its input."""
         self.state.input_ended(job)

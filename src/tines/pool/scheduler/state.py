@@ -179,8 +179,18 @@ class PoolState:
         return [*list(self.pending.values()), *list(self.delayed)]
 
     def tasks_of(self, job: Job) -> list[Task]:
-        """Return the chunks of a job that are pending or delayed."""
-        return [task for task in self.open_tasks() if task.job is job]
+        """Return the chunks of a job that are pending or delayed.
+
+        Among many jobs it looks at the numbers of this one alone: they are close together, as most
+        jobs send in one go, or have few others beside them.
+        """
+        numbers = range(job.earliest, job.latest + 1)
+        if len(numbers) < len(self.pending):
+            pending: list[Task | None] = list(map(self.find, numbers))
+        else:
+            pending = list(self.pending.values())
+        delayed = list(self.delayed) if job.retried else []
+        return [task for task in (*pending, *delayed) if task is not None and task.job is job]
 
     def open_jobs(self) -> list[Job]:
         """Return the maps and iterators that have not yet sent all of their input."""
@@ -198,6 +208,11 @@ class PoolState:
             return None
         self.jobs.add(job)
         return NOTHING
+
+    def numbered(self, job: Job, first: int, last: int) -> None:
+        """Note that chunks of a job are pending from one number to another."""
+        job.earliest = min(job.earliest or first, first)
+        job.latest = max(job.latest, last)
 
     def stopped(self, tag: int) -> None:
         """Note that a worker is through with a dispatch, so nothing has to be stopped there."""

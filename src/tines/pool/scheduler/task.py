@@ -22,6 +22,9 @@ class Job(Protocol):
     """Bytes of an item, going by the last chunk that was heavy; 0 before one was."""
     retried: int
     """How many further attempts its items had; the state machine counts them."""
+    earliest: int
+    latest: int
+    """Between which numbers its dispatches are, both included; the state machine keeps them."""
 
     def encode(self, chunk: Any) -> Encoded:
         """Return ``(kind, data, buffers)`` of the message for a chunk."""
