@@ -29,10 +29,10 @@ CC ?= cc
 ARGS ?=
 
 bin := $(VENV)/bin
-native := $(wildcard native/core/*.[ch] native/binding/*.[ch])
-c_files := $(wildcard native/*/*.[ch] benchmarks/*.c chaos/*.c)
-strict_cc = $(CC) -std=c11 -O2 -Wall -Wextra -Werror -pthread -c -o /dev/null \
-    -Inative/core -Inative/binding -I$(shell $(bin)/python -c '$(include_dir)')
+native := $(wildcard native/platform/*.h native/platform/*/*.[ch] native/core/*.[ch] native/binding/*.[ch])
+c_files := $(native) $(wildcard native/tests/*.[ch] native/fuzz/*.c benchmarks/*.c chaos/*.c)
+strict_cc = $(CC) -std=c11 -O2 -Wall -Wextra -Werror -D_GNU_SOURCE -pthread \
+    -c -o /dev/null -I$(shell $(bin)/python -c '$(include_dir)')
 include_dir = import sysconfig; print(sysconfig.get_path("include"))
 # What the whole suite does with both transports by name is not done again.
 without_native = -m "not slow" -k "not ring" \

@@ -19,7 +19,13 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 
-WARNINGS = ["-std=c11", "-Wall", "-Wextra", "-fvisibility=hidden", "-pthread"]
+# What a system's headers show is chosen here, as it has to be said before the first of them.
+SYSTEM = ["-D_GNU_SOURCE", "-pthread"]
+WARNINGS = ["-std=c11", "-Wall", "-Wextra", "-fvisibility=hidden"]
+
+# The folders of the C sources: the floor for the one system that the extension is built on, what is
+# the same on all, and what knows Python.
+SOURCES = ["native/platform/linux", "native/core", "native/binding"]
 
 # Appended after the interpreter's own flags, so the last of two -O wins. CPython builds with
 # -DNDEBUG, which would switch assert() off; -U brings it back.
@@ -54,15 +60,14 @@ def native_core() -> list[Extension]:
     build = switch("TINES_BUILD", "release", *COMPILE_FLAGS)
     if native == "off" or (native == "auto" and not sys.platform.startswith("linux")):
         return []
-    sources = [*Path("native/core").glob("*.c"), *Path("native/binding").glob("*.c")]
+    sources = [source for folder in SOURCES for source in Path(folder).glob("*.c")]
     headers = Path("native").rglob("*.h")
     return [
         Extension(
             "tines._native",
             sources=sorted(map(str, sources)),
             depends=sorted(map(str, headers)),
-            include_dirs=["native/core", "native/binding"],
-            extra_compile_args=WARNINGS + COMPILE_FLAGS[build],
+            extra_compile_args=[*WARNINGS, *SYSTEM, *COMPILE_FLAGS[build]],
             extra_link_args=["-pthread", *LINK_FLAGS.get(build, [])],
             optional=native != "require",
         )

@@ -18,8 +18,8 @@
 #include <Python.h>
 #include <structmember.h>
 
-#include "../core/chain.h"
 #include "../core/primitives.h"
+#include "../core/ring.h"
 
 typedef struct segment_object segment_object;
 typedef struct ring_object ring_object;

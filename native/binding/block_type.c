@@ -1,6 +1,10 @@
 /* Block and Reference: what a message carries beside its bytes. */
 #include "binding.h"
 
+#include "../core/janitor.h"
+#include "../core/slots.h"
+#include "../core/views.h"
+
 static block_object *allocate(module_state *state, segment_object *segment, uint32_t index) {
     block_object *self = PyObject_New(block_object, state->block_type);
     if (self == NULL) return NULL;

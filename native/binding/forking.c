@@ -19,6 +19,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "../core/janitor.h"
+
 static _Thread_local module_state *about_to_fork, *forking;
 static _Thread_local bool refused;
 static bool has_failed; /* in this process, or a forebear */

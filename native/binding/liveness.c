@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -116,5 +117,14 @@ PyObject *end_with_parent(PyObject *module, PyObject *args) {
     if (!ask_for_signal(fd, group)) return PyErr_SetFromErrno(PyExc_OSError);
     /* Looked at afterwards, so that an end in between is seen. Nothing of the user's runs yet. */
     if (at_end(fd)) kill(group ? 0 : getpid(), SIGKILL);
+    Py_RETURN_NONE;
+}
+
+PyObject *set_parent_death_signal(PyObject *module, PyObject *arg) {
+    (void)module;
+    int signum = (int)PyLong_AsLong(arg);
+    if (PyErr_Occurred()) return NULL;
+    if (prctl(PR_SET_PDEATHSIG, (unsigned long)signum) != 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
     Py_RETURN_NONE;
 }

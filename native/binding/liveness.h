@@ -5,5 +5,6 @@
 #include "binding.h"
 
 PyObject *end_with_parent(PyObject *module, PyObject *args);
+PyObject *set_parent_death_signal(PyObject *module, PyObject *arg);
 
 #endif

@@ -3,9 +3,6 @@
 #include "forking.h"
 #include "liveness.h"
 
-#include <signal.h>
-#include <sys/prctl.h>
-
 #ifdef TINES_DEBUG
 #define BUILD "debug"
 #else
@@ -72,15 +69,6 @@ static PyObject *attach_segment(PyObject *module, PyObject *arg) {
     int fd = (int)PyLong_AsLong(arg);
     if (PyErr_Occurred()) return NULL;
     return segment_attach(PyModule_GetState(module), fd);
-}
-
-static PyObject *set_parent_death_signal(PyObject *module, PyObject *arg) {
-    (void)module;
-    int signum = (int)PyLong_AsLong(arg);
-    if (PyErr_Occurred()) return NULL;
-    if (prctl(PR_SET_PDEATHSIG, (unsigned long)signum) != 0)
-        return PyErr_SetFromErrno(PyExc_OSError);
-    Py_RETURN_NONE;
 }
 
 #ifdef TINES_DEBUG

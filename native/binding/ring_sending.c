@@ -1,6 +1,8 @@
 /* Ring: sending one message, or several. */
 #include "ring_type.h"
 
+#include "../core/views.h"
+
 static bool parse_kind_and_tag(PyObject *kind, PyObject *tag, tn_outgoing *message) {
     if (kind != NULL) {
         long value = PyLong_AsLong(kind);

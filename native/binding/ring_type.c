@@ -2,6 +2,8 @@
  * Fast paths keep the GIL, as they take nanoseconds; whatever may sleep lets go of it. */
 #include "ring_type.h"
 
+#include "../core/janitor.h"
+
 /* ---- lives ---- */
 
 PyObject *ring_wrap(module_state *state, segment_object *segment, tn_queue queue,

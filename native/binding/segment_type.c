@@ -2,9 +2,11 @@
 #include "binding.h"
 #include "forking.h"
 
-#include <unistd.h>
-
+#include "../core/janitor.h"
+#include "../core/slots.h"
+#include "../core/sweep.h"
 #include "../core/waiters.h"
+#include "../platform/memory_file.h"
 
 static segment_object *allocate(module_state *state) {
     forks_watch_audit(state);
@@ -47,7 +49,7 @@ static void segment_dealloc(segment_object *self) {
     else state_of(type)->segments = self->next;
     tn_janitor_stop(); /* it may be looking at this very segment */
     tn_segment_unmap(&self->segment);
-    if (self->segment.fd >= 0) close(self->segment.fd);
+    if (self->segment.fd >= 0) tn_memory_file_close(self->segment.fd);
     PyObject_Free(self);
     Py_DECREF(type);
 }

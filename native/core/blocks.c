@@ -1,17 +1,10 @@
 /* See blocks.h for the states and who answers for a block in each of them. */
-#define _GNU_SOURCE
 #include "blocks.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <string.h>
-#include <sys/mman.h>
-
+#include "../platform/free_memory.h"
+#include "../platform/pages.h"
 #include "ring.h"
-
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23
-#endif
+#include "sweep.h"
 
 enum { REFERENCES = 0 }; /* their place in hot and cold */
 /* Bytes between two looks at what is left. Near the end it is less: see enough_left. */
@@ -162,17 +155,6 @@ static bool enough_left(const tn_segment *segment, uint64_t fresh) {
     return true;
 }
 
-/* For Linux before 5.14. In pieces, as a signal undoes all that one call has done so far. */
-static tn_result allocate_pages(const tn_segment *segment, uint64_t offset, uint64_t length) {
-    const uint64_t piece = UINT64_C(4) << 20;
-    for (uint64_t done = 0; done < length;) {
-        uint64_t size = length - done < piece ? length - done : piece;
-        if (fallocate(segment->fd, 0, (off_t)(offset + done), (off_t)size) == 0) done += size;
-        else if (errno != EINTR) return TN_NO_MEMORY;
-    }
-    return TN_OK;
-}
-
 /* Have the pages before anybody writes: running out of memory is an answer here, and a SIGBUS there. */
 static tn_result populate(tn_segment *segment, tn_block *block, uint64_t length) {
     uint64_t present = block->touched & ~(tn_page_size() - 1);
@@ -180,9 +162,9 @@ static tn_result populate(tn_segment *segment, tn_block *block, uint64_t length)
     uint8_t *data = tn_block_data(segment, block);
     if (data == NULL) return TN_CORRUPT;
     if (!enough_left(segment, length - present)) return TN_NO_MEMORY;
-    if (madvise(data + present, length - present, MADV_POPULATE_WRITE) == 0) return TN_OK;
-    return errno == EINVAL ? allocate_pages(segment, block->offset + present, length - present)
-                           : TN_NO_MEMORY;
+    bool taken =
+        tn_pages_take(data + present, length - present, segment->fd, block->offset + present);
+    return taken ? TN_OK : TN_NO_MEMORY;
 }
 
 /* Give the pages of a block of ours back: `length` bytes, or as many as it is known to have. */
@@ -190,10 +172,7 @@ static void punch(const tn_segment *segment, tn_block *block, uint64_t length) {
     if (!tn_block_sound(segment, block)) return;
     if (length < block->touched) length = block->touched;
     if (length == 0) return;
-    if (fallocate(segment->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)block->offset,
-                  (off_t)tn_pages(length)) == 0) {
-        block->touched = 0;
-    }
+    if (tn_pages_give_back(segment->fd, block->offset, length)) block->touched = 0;
 }
 
 static uint32_t order_for(uint64_t length) {

@@ -105,43 +105,4 @@ void tn_arena_unlock(tn_segment *segment);
 #define TN_KEEP (UINT64_C(4) << 20)
 uint64_t tn_arena_trim(tn_segment *segment, uint64_t keep, int64_t before);
 
-/* Have the pages of this process's free blocks given back once they have been idle for a moment: a thread
- * that lives only while there are any. It touches nothing but the segment. Stop it before a fork. */
-void tn_janitor_call(tn_segment *segment);
-void tn_janitor_stop(void);
-void tn_janitor_forked(void); /* in the child */
-
-/* Views: a block's bytes as a program sees them, in a mapping apart from the one that the core uses.
- *
- * Memory of the segment stays shared across fork, but what a program received is its own: a child must
- * not see the parent's later changes, nor the parent the child's. So before a fork the block becomes
- * SHARED, with a reference for the child, and its view is *parted*: mapped copy-on-write, so that each
- * writes pages of its own. The block is used again when the last of them has let go of it. */
-uint8_t *tn_view_at(const tn_segment *segment, const tn_block *block);
-/* The same for a block that this process has just received. */
-uint8_t *tn_view_open(tn_segment *segment, const tn_block *block);
-/* The view of a block, which is still held, is gone. `offset` is the block's. */
-void tn_view_close(tn_segment *segment, uint64_t offset, uint64_t length);
-typedef struct {
-    uint64_t offset, length;
-} tn_stretch;
-/* Have what is written in these stretches stay with this process, from now on and across forks. False,
- * with errno: the system would not. What has failed is as it was. */
-bool tn_views_part(tn_segment *segment, const tn_stretch *stretches, uint32_t count);
-void tn_views_spare(tn_segment *segment, bool wanted);
-bool tn_view_is_apart(const tn_segment *segment, uint64_t offset, uint64_t length);
-/* A mapping of its own, copy on write, to be unmapped by the caller. */
-uint8_t *tn_view_map(const tn_segment *segment, const tn_block *block);
-/* Whether all that is written there goes to the block. */
-bool tn_view_is_shared(const tn_segment *segment, uint64_t offset, uint64_t length);
-/* All of it is about to be written. */
-void tn_view_expect(uint8_t *view, uint64_t length);
-void tn_view_unmap(uint8_t *view, uint64_t length);
-
-/* Bytes of memory that this process may still take, under its containers' limits and the system's
- * own, with something left over. */
-uint64_t tn_memory_left(void);
-/* Bytes of private memory that RLIMIT_DATA still allows. */
-uint64_t tn_private_left(void);
-
 #endif

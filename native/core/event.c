@@ -22,7 +22,7 @@ uint32_t tn_event_prepare(tn_event *event) {
 
 tn_result tn_event_sleep(tn_event *event, uint32_t prepared, int64_t deadline) {
     atomic_fetch_add_explicit(&event->waiting, 1, memory_order_relaxed);
-    tn_result result = tn_futex_wait(&event->word, prepared, deadline);
+    tn_result result = tn_wait_on(&event->word, prepared, deadline);
     atomic_fetch_sub_explicit(&event->waiting, 1, memory_order_relaxed);
     return result;
 }
@@ -44,7 +44,7 @@ void tn_event_wake_one(tn_event *event) {
     if (atomic_load(&event->spinning_until) > tn_now()) return;
     TN_STEP(before_wake);
     uint32_t bumped = atomic_fetch_add(&event->word, CHANGE) + CHANGE;
-    if (tn_futex_wake(&event->word, 1) == 0) {
+    if (tn_word_wake(&event->word, 1) == 0) {
         atomic_compare_exchange_strong(&event->word, &bumped, bumped & ~(uint32_t)ASLEEP);
     }
 }
@@ -56,5 +56,5 @@ void tn_event_wake_all(tn_event *event) {
     while (
         !atomic_compare_exchange_weak(&event->word, &word, (word + CHANGE) & ~(uint32_t)ASLEEP)) {
     }
-    tn_futex_wake(&event->word, INT_MAX);
+    tn_word_wake(&event->word, INT_MAX);
 }

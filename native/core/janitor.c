@@ -1,9 +1,8 @@
-/* Gives idle pages back (see blocks.h). A burst leaves free blocks full of pages, kept hot for the next
+/* Gives idle pages back (see janitor.h). A burst leaves free blocks full of pages, kept hot for the next
  * message; if none comes within a moment they are of no use. The thread ends when little is left. */
-#define _GNU_SOURCE
-#include <pthread.h>
-#include <signal.h>
+#include "janitor.h"
 
+#include "../platform/thread.h"
 #include "blocks.h"
 
 static const int64_t IDLE = TN_SECOND / 2;
@@ -12,11 +11,11 @@ enum { NONE, RUNNING, STOPPING };
 
 /* Per process: threads are not inherited, so a forked child starts without one. */
 static struct {
-    pthread_mutex_t lock;
-    pthread_t thread;
+    tn_guard lock;
+    tn_thread thread;
     _Atomic uint32_t state;
     tn_segment *segment;
-} janitor = {.lock = PTHREAD_MUTEX_INITIALIZER};
+} janitor = {.lock = TN_GUARD_INIT};
 
 static void *run(void *unused) {
     (void)unused;
@@ -24,7 +23,7 @@ static void *run(void *unused) {
     while (atomic_load(&janitor.state) == RUNNING) {
         int64_t next = tn_now() + IDLE / 2;
         while (atomic_load(&janitor.state) == RUNNING && tn_now() < next) {
-            tn_futex_wait(&janitor.state, RUNNING, next);
+            tn_wait_on(&janitor.state, RUNNING, next);
         }
         uint64_t left = tn_arena_trim(segment, TN_KEEP, tn_now() - IDLE);
         if (left <= TN_KEEP) break;
@@ -35,41 +34,34 @@ static void *run(void *unused) {
 static void finish_locked(void) {
     if (atomic_load(&janitor.state) == NONE) return;
     atomic_store(&janitor.state, STOPPING);
-    tn_futex_wake(&janitor.state, 1);
-    pthread_join(janitor.thread, NULL);
+    tn_word_wake(&janitor.state, 1);
+    tn_thread_join(janitor.thread);
     atomic_store(&janitor.state, NONE);
 }
 
 static bool has_ended(void) {
-    void *unused;
-    return atomic_load(&janitor.state) == RUNNING &&
-           pthread_tryjoin_np(janitor.thread, &unused) == 0;
+    return atomic_load(&janitor.state) == RUNNING && tn_thread_has_ended(janitor.thread);
 }
 
 void tn_janitor_call(tn_segment *segment) {
     if (atomic_load(&segment->header->cached) <= TN_KEEP) return;
-    if (pthread_mutex_trylock(&janitor.lock) != 0) return;
+    if (!tn_guard_try(&janitor.lock)) return;
     if (has_ended()) atomic_store(&janitor.state, NONE);
     if (atomic_load(&janitor.state) == NONE) {
-        sigset_t all, before;
-        sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are for the program's own threads */
         janitor.segment = segment;
         atomic_store(&janitor.state, RUNNING);
-        if (pthread_create(&janitor.thread, NULL, run, NULL) != 0)
-            atomic_store(&janitor.state, NONE);
-        pthread_sigmask(SIG_SETMASK, &before, NULL);
+        if (!tn_thread_start(&janitor.thread, run, NULL)) atomic_store(&janitor.state, NONE);
     }
-    pthread_mutex_unlock(&janitor.lock);
+    tn_guard_release(&janitor.lock);
 }
 
 void tn_janitor_stop(void) {
-    pthread_mutex_lock(&janitor.lock);
+    tn_guard_take(&janitor.lock);
     finish_locked();
-    pthread_mutex_unlock(&janitor.lock);
+    tn_guard_release(&janitor.lock);
 }
 
 void tn_janitor_forked(void) {
-    pthread_mutex_init(&janitor.lock, NULL); /* another thread of the parent may have held it */
+    tn_guard_renew(&janitor.lock); /* another thread of the parent may have held it */
     atomic_store(&janitor.state, NONE);
 }

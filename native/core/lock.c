@@ -1,55 +1,28 @@
-/* See lock.h. The kernel walks a dying thread's robust list and marks its locks; glibc reports that
- * as EOWNERDEAD. No condition variables: glibc's can hang for ever when a waiter is killed. */
-#define _GNU_SOURCE
+/* See lock.h. */
 #include "lock.h"
-
-#include <errno.h>
-#include <time.h>
 
 /* A critical section is some tens of nanoseconds; this many looks outlast most of them. */
 enum { TRIES_BEFORE_SLEEP = 60 };
 
 tn_result tn_lock_init(tn_lock *lock) {
-    pthread_mutexattr_t attributes;
-    if (pthread_mutexattr_init(&attributes) != 0) return TN_NO_MEMORY;
-    int failed = pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED) ||
-                 pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST) ||
-                 pthread_mutex_init(&lock->mutex, &attributes);
-    pthread_mutexattr_destroy(&attributes);
-    return failed ? TN_SYSTEM_ERROR : TN_OK;
+    return tn_mutex_init(&lock->mutex) ? TN_OK : TN_SYSTEM_ERROR;
 }
 
-static tn_acquired outcome(tn_lock *lock, int error) {
-    switch (error) {
-    case 0:
+static tn_acquired acquired(tn_mutex_outcome outcome) {
+    switch (outcome) {
+    case TN_MUTEX_TAKEN:
         return (tn_acquired){TN_OK, false};
-    case EOWNERDEAD:
-        pthread_mutex_consistent(&lock->mutex);
+    case TN_MUTEX_INHERITED:
         return (tn_acquired){TN_OK, true};
-    case EBUSY:
-    case ETIMEDOUT:
+    case TN_MUTEX_BUSY:
         return (tn_acquired){TN_TIMED_OUT, false};
     default:
         return (tn_acquired){TN_CORRUPT, false};
     }
 }
 
-static int lock_until(pthread_mutex_t *mutex, int64_t until) {
-    clockid_t clock = CLOCK_MONOTONIC;
-#ifdef TN_THREAD_SANITIZER
-    /* It knows pthread_mutex_timedlock, but not every version knows pthread_mutex_clocklock. */
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    until += (int64_t)now.tv_sec * TN_SECOND + now.tv_nsec - tn_now();
-    clock = CLOCK_REALTIME;
-#endif
-    struct timespec t = {.tv_sec = until / TN_SECOND, .tv_nsec = until % TN_SECOND};
-    return clock == CLOCK_MONOTONIC ? pthread_mutex_clocklock(mutex, clock, &t)
-                                    : pthread_mutex_timedlock(mutex, &t);
-}
-
 tn_acquired tn_lock_try(tn_lock *lock) {
-    return outcome(lock, pthread_mutex_trylock(&lock->mutex));
+    return acquired(tn_mutex_try(&lock->mutex));
 }
 
 tn_acquired tn_lock_acquire(tn_lock *lock, int64_t deadline) {
@@ -62,7 +35,7 @@ tn_acquired tn_lock_acquire(tn_lock *lock, int64_t deadline) {
     int64_t until = tn_now() + TN_LONGEST_SLEEP;
     bool last = deadline <= until;
     if (last) until = deadline;
-    tn_acquired got = outcome(lock, lock_until(&lock->mutex, until));
+    tn_acquired got = acquired(tn_mutex_take(&lock->mutex, until));
     if (got.result == TN_TIMED_OUT && !last) got.result = TN_INTERRUPTED;
     return got;
 }
@@ -75,5 +48,5 @@ tn_acquired tn_lock_always(tn_lock *lock) {
 }
 
 void tn_lock_release(tn_lock *lock) {
-    pthread_mutex_unlock(&lock->mutex);
+    tn_mutex_release(&lock->mutex);
 }

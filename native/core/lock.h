@@ -10,12 +10,11 @@
 #ifndef TINES_LOCK_H
 #define TINES_LOCK_H
 
-#include <pthread.h>
-
+#include "../platform/mutex.h"
 #include "base.h"
 
 typedef struct {
-    pthread_mutex_t mutex; /* PTHREAD_PROCESS_SHARED, PTHREAD_MUTEX_ROBUST */
+    tn_mutex mutex;
 } tn_lock;
 
 typedef struct {

@@ -1,11 +1,10 @@
 /* See primitives.h for what a word says, and for why taking over from the dead is one step. */
-#define _GNU_SOURCE
 #include "primitives.h"
 
 #include <string.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
+#include "../platform/thread.h"
+#include "slots.h"
 #include "waiters.h"
 
 enum { FLAG_SET = 1, FLAG_CHANGE = 2 };
@@ -83,7 +82,7 @@ static uint64_t this_thread(tn_holder me) {
     } known;
     __typeof__(known) *mine = &known;
     if (mine->process != me) { /* the first time in this thread, or it was forked since */
-        mine->id = (me & ~UINT64_C(0xffffffff)) | (uint32_t)syscall(SYS_gettid);
+        mine->id = (me & ~UINT64_C(0xffffffff)) | tn_thread_self();
         mine->process = me;
     }
     return mine->id;

@@ -1,6 +1,5 @@
 /* What dead processes leave behind, and the lives of rings. See ring.h and blocks.h for why the states
  * of the blocks are enough to tell. */
-#define _GNU_SOURCE
 #include <stdlib.h>
 #include <string.h>
 

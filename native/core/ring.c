@@ -1,12 +1,11 @@
 /* See ring.h for the structure, the commit rule and the lock order. Here: the lives of rings, how full one
  * is, waiting. Sending is in sending.c, taking in taking.c, what happens after a death in recovery.c. */
-#define _GNU_SOURCE
 #include "ring.h"
 
-#include <sched.h>
 #include <string.h>
 
 #include "ends.h"
+#include "sweep.h"
 
 enum { MOST_PAUSES = 64 }; /* about a microsecond */
 
@@ -158,7 +157,7 @@ static void spin(tn_event *event, tn_condition condition, const tn_queue *queue,
         if (condition(queue, argument)) break;
         for (int i = 0; i < pauses; i++) tn_relax();
         if (pauses < MOST_PAUSES) pauses *= 2;
-        if (now - start > TN_SPIN / 10) sched_yield();
+        if (now - start > TN_SPIN / 10) tn_yield();
     }
     tn_event_spin_end(event);
 }

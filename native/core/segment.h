@@ -5,8 +5,8 @@
  *   descriptors  one per block, 64 bytes each
  *   data         blocks: ring headers, ring chunks, payloads
  *
- * The file is a memfd: it has no name, so a crash leaves nothing behind, and it reaches children by
- * fork or as a file descriptor. Its size is address space only; pages are taken on first touch and
+ * The file is one of platform/memory_file.h: it has no name, so a crash leaves nothing behind, and it
+ * reaches children by fork or as a file descriptor. Its size is address space only; pages are taken on first touch and
  * given back (a hole is punched) when what they held has been idle for a moment.
  *
  * Where the parts lie follows from the size of the file alone. Each process works it out for itself and
@@ -84,51 +84,11 @@ tn_result tn_segment_create(tn_segment *segment, uint64_t size);
 /* Map the segment behind a descriptor, which stays the caller's. */
 tn_result tn_segment_attach(tn_segment *segment, int fd);
 void tn_segment_unmap(tn_segment *segment); /* the descriptor stays open */
-/* Take a slot for this process, once; again after fork, in the child. */
-tn_result tn_segment_register(tn_segment *segment);
-/* Before a fork: set a slot aside for the child, so that things can be held in its name for as long as it
- * lives, registered or not. Where descriptors are short, for ten seconds. */
-void tn_segment_expect_child(tn_segment *segment);
-void tn_segment_forked(tn_segment *segment); /* in the parent, after it: also if it failed */
-/* False in a child that was forked and has not registered yet: what its parent held is not its own. */
-bool tn_segment_registered(const tn_segment *segment);
 
 /* A checked place: NULL if [offset, offset + length) is not inside the segment. */
 static inline void *tn_at(const tn_segment *segment, uint64_t offset, uint64_t length) {
     if (offset > segment->size || length > segment->size - offset) return NULL;
     return segment->base + offset;
 }
-
-/* A holder: a process, in one word that a compare-and-swap writes together with the claim, so that there
- * is no moment at which something is held and nobody knows by whom. It is the slot and the serial of
- * the registration, so neither a reused pid nor a reused slot is taken for a holder that died. */
-typedef uint64_t tn_holder;
-#define TN_HOLDER_SLOT UINT64_C(0x3fff)
-#define TN_HOLDER_HELD (UINT64_C(1) << 14) /* always set: no holder is 0 */
-#define TN_HOLDER_HEIR (UINT64_C(1) << 15) /* for the user of the word; no part of the identity */
-#define TN_HOLDER_NONE UINT64_C(0xffff0000)
-
-_Static_assert(TN_SLOTS == TN_HOLDER_SLOT + 1, "a slot fits into a holder");
-
-static inline bool tn_holder_same(tn_holder one, tn_holder other) {
-    return (one | TN_HOLDER_HEIR) == (other | TN_HOLDER_HEIR);
-}
-/* This process. Registers it first in a child that was forked a moment ago; 0: there is no slot left. */
-tn_holder tn_holder_self(tn_segment *segment);
-/* False for what no process can have written. */
-static inline bool tn_holder_sound(tn_holder holder) {
-    return holder & TN_HOLDER_HELD && !(holder & TN_HOLDER_NONE);
-}
-/* Whether the process is known to be gone: at the price of two loads if somebody has swept it, and else
- * (`thorough`) of some system calls. Never true of one that lives, also if it is stopped. */
-bool tn_holder_died(const tn_segment *segment, tn_holder holder, bool thorough);
-/* Its pid, or 0 where that is no longer known. */
-uint32_t tn_holder_pid(const tn_segment *segment, tn_holder holder);
-
-/* Reclaim all that dead processes held; returns how many had died. Looks at `pid` alone if not 0.
- * `pid` need not exist any more; it is taken for dead if its process cannot be found. */
-int tn_segment_sweep(tn_segment *segment, uint32_t pid);
-/* The same, but at most about once a second over all processes. */
-void tn_segment_sweep_sometimes(tn_segment *segment);
 
 #endif

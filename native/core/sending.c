@@ -1,5 +1,4 @@
 /* The producers' end of a ring: see ring.h for the commit rule. */
-#define _GNU_SOURCE
 #include <string.h>
 
 #include "ends.h"

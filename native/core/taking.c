@@ -1,8 +1,8 @@
 /* The consumers' end of a ring: see ring.h for the commit rule and leases. */
-#define _GNU_SOURCE
 #include <string.h>
 
 #include "ends.h"
+#include "janitor.h"
 
 enum { GATHERING_PAUSES = 128 }; /* about two microseconds */
 static const int64_t NO_TIME = TN_SPIN / 10;

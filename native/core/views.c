@@ -1,4 +1,4 @@
-/* See blocks.h: what a program sees of its blocks, and how that stays its own across fork.
+/* See views.h: what a program sees of its blocks, and how that stays its own across fork.
  *
  * All views of a process lie in one mapping of the whole file. A place in it is either *shared*, as at
  * first, or *apart*: mapped privately, so that a page is copied when it is written. `apart` has a bit for
@@ -8,16 +8,13 @@
  * To part is one mapping operation for a run of neighbours. It needs no memory and no addresses, and where
  * too many mappings would come of it, whole stretches are parted at once, up to all there are: that takes
  * none. */
-#define _GNU_SOURCE
+#include "views.h"
+
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 
-#include "blocks.h"
-
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23
-#endif
+#include "../platform/free_memory.h"
+#include "../platform/pages.h"
 
 /* Runs of places that are apart: each may cost two mappings, of which Linux gives a process 65,530. */
 enum { MOST_RUNS = 4096 };
@@ -71,26 +68,20 @@ static void mark(tn_segment *segment, span s, bool apart) {
 
 /* Map a span of the file anew in its place. With all granules goes the rest of the mapping, so that none
  * is split. */
-static bool map(const tn_segment *segment, span s, int kind) {
+static bool map(const tn_segment *segment, span s, tn_sharing sharing) {
     uint64_t offset = s.first == 0 ? 0 : segment->data_at + s.first * TN_GRANULE;
     uint64_t end =
         s.end == granules(segment) ? segment->size : segment->data_at + s.end * TN_GRANULE;
-    void *place = segment->views + offset;
-    if (mmap(place, end - offset, PROT_READ | PROT_WRITE, kind | MAP_NORESERVE | MAP_FIXED,
-             segment->fd, (off_t)offset) == MAP_FAILED)
-        return false;
-    madvise(place, end - offset, MADV_DONTDUMP);
-    return true;
+    return tn_map_over(segment->views + offset, segment->fd, offset, end - offset, sharing);
 }
 
 /* Linux lets a process have one mapping more than it then lets it replace: this one can be done without. */
 void tn_views_spare(tn_segment *segment, bool wanted) {
     uint64_t size = TN_GRANULE;
     if (wanted && segment->spare == NULL) {
-        void *spare = mmap(NULL, size, PROT_NONE, MAP_SHARED | MAP_NORESERVE, segment->fd, 0);
-        if (spare != MAP_FAILED) segment->spare = spare;
+        segment->spare = tn_map_spare(segment->fd, size);
     } else if (!wanted && segment->spare != NULL) {
-        munmap(segment->spare, size);
+        tn_unmap(segment->spare, size);
         segment->spare = NULL;
     }
 }
@@ -109,10 +100,10 @@ static bool part(tn_segment *segment, span s, uint64_t *room) {
             errno = ENOMEM;
             return false;
         }
-        if (!map(segment, run, MAP_PRIVATE)) {
+        if (!map(segment, run, TN_PRIVATE_PAGES)) {
             /* Linux before 6.12 may have taken the old mapping away before it refused. */
             int error = errno;
-            map(segment, run, MAP_SHARED);
+            map(segment, run, TN_SHARED_PAGES);
             errno = error;
             return false;
         }
@@ -179,14 +170,14 @@ bool tn_view_is_shared(const tn_segment *segment, uint64_t offset, uint64_t leng
 }
 
 void tn_view_expect(uint8_t *view, uint64_t length) {
-    (void)madvise(view, tn_pages(length), MADV_POPULATE_WRITE);
+    tn_pages_expect(view, length);
 }
 
 /* Have a place shared again, if it is apart and there are mappings left for it. */
 static bool share(tn_segment *segment, span s) {
     tn_views_spare(segment, true); /* the last mapping is not for this */
     if (segment->spare == NULL || segment->apart_runs >= MOST_RUNS) return false;
-    if (!map(segment, s, MAP_SHARED)) return false;
+    if (!map(segment, s, TN_SHARED_PAGES)) return false;
     mark(segment, s, false);
     return true;
 }
@@ -209,16 +200,14 @@ void tn_view_close(tn_segment *segment, uint64_t offset, uint64_t length) {
     s.first = next_of(segment, s.first, s.end, true);
     if (s.first == s.end || share(segment, s)) return;
     /* What the program wrote there must not hide the next message. */
-    madvise(segment->views + offset, length, MADV_DONTNEED);
+    tn_pages_forget(segment->views + offset, length);
 }
 
 uint8_t *tn_view_map(const tn_segment *segment, const tn_block *block) {
     if (tn_block_data(segment, block) == NULL) return NULL;
-    void *view = mmap(NULL, tn_pages(tn_block_length(segment, block)), PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_NORESERVE, segment->fd, (off_t)block->offset);
-    return view == MAP_FAILED ? NULL : view;
+    return tn_map_privately(segment->fd, block->offset, tn_pages(tn_block_length(segment, block)));
 }
 
 void tn_view_unmap(uint8_t *view, uint64_t length) {
-    munmap(view, tn_pages(length));
+    tn_unmap(view, tn_pages(length));
 }

@@ -1,6 +1,8 @@
 /* See waiters.h for what a place says and for what happens to those of the dead. */
 #include "waiters.h"
 
+#include "slots.h"
+
 enum { STATE = 3, TIME_SHIFT = 2 };
 
 static tn_verdict state_of(uint32_t word) {
@@ -45,7 +47,7 @@ static tn_waiter *oldest(const tn_sync *sync, uint32_t now, uint32_t *word) {
 static bool give(tn_waiter *waiter, uint32_t word, uint32_t verdict) {
     if (!atomic_compare_exchange_strong(&waiter->word, &word, verdict)) return false;
     TN_STEP(notified);
-    tn_futex_wake(&waiter->word, 1);
+    tn_word_wake(&waiter->word, 1);
     return true;
 }
 
@@ -84,7 +86,7 @@ static void wake_all(const tn_sync *sync) {
     uint32_t used = used_of(sync);
     for (uint32_t i = 0; i < used; i++) {
         if (state_of(atomic_load(&list->waiter[i].word)) == TN_WAITING)
-            tn_futex_wake(&list->waiter[i].word, 1);
+            tn_word_wake(&list->waiter[i].word, 1);
     }
 }
 
@@ -178,7 +180,7 @@ tn_result tn_waiters_wait(const tn_sync *sync, uint32_t place, const uint32_t *l
         if (*verdict != TN_WAITING) return TN_OK;
         if (lost != NULL && atomic_load(&list->lost) != *lost) return TN_OK;
         if (tn_sync_look_is_due(sync)) look(sync, true);
-        tn_result slept = tn_futex_wait(word, here, deadline);
+        tn_result slept = tn_wait_on(word, here, deadline);
         if (slept == TN_INTERRUPTED) return slept;
         if (slept == TN_OK) continue;
         if (tn_now() < deadline) return TN_INTERRUPTED;

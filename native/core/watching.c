@@ -13,6 +13,7 @@
  * until it has looked, and a dead one is forgotten.
  */
 #include "ends.h"
+#include "slots.h"
 
 static const int64_t PATIENCE = TN_SECOND / 10;
 

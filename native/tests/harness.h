@@ -10,6 +10,8 @@
 #include <unistd.h>
 
 #include "../core/chain.h"
+#include "../core/janitor.h"
+#include "../core/sweep.h"
 
 #define CHECK(condition, ...)                                                                      \
     do {                                                                                           \

@@ -8,10 +8,10 @@
  * What is not written over are the locks themselves, and what would lead to writing over one: a lock
  * that says it is held cannot be told from one that is (docs/design/ring.md).
  */
-#define _GNU_SOURCE
 #include <signal.h>
 #include <sys/mman.h>
 
+#include "../core/views.h"
 #include "../core/waiters.h"
 #include "harness.h"
 

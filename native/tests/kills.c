@@ -5,7 +5,6 @@
  * Every message that was sent is received exactly once, or lies under the lease of a dead consumer;
  * one that was being sent may exist or not; nothing is torn or leaked.
  */
-#define _GNU_SOURCE
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/wait.h>

@@ -9,7 +9,6 @@
  *
  * PLANT=unlocked|untold|swallow|token   a fault that has to be found
  */
-#define _GNU_SOURCE
 #include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>

@@ -2,7 +2,6 @@
  *
  *   stress SEED SECONDS
  */
-#define _GNU_SOURCE
 #include <pthread.h>
 
 #include "harness.h"

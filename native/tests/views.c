@@ -12,13 +12,14 @@
  *
  * PLANT=shared|stale   views that are not parted, pages that are not dropped: both have to be noticed
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 
+#include "../core/views.h"
+#include "../platform/pages.h"
 #include "harness.h"
 
 enum { MOST = 500, LENGTH = 40000 };

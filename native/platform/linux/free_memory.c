@@ -1,21 +1,15 @@
-/* How much memory may still be taken. Asked before the segment grows by a lot: past a container's
- * limit the kernel kills instead of refusing, so the refusal has to be ours.
- *
- * Looked at are the system's own figure and every control group from this process's up to the root, in
- * both versions of the interface; the tightest counts. Inside a container the group that /proc names
- * may not be visible under its path: its files are then those at the root. */
-#define _GNU_SOURCE
+/* See platform/free_memory.h. Looked at are the system's own figure and every control group from this
+ * process's up to the root, in both versions of the interface; the tightest counts. Inside a container the
+ * group that /proc names may not be visible under its path: its files are then those at the root. */
+#include "../free_memory.h"
+
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
-
-#include "blocks.h"
-
-/* Left to everybody else: an eighth of a small limit, this much of a large one. */
-static const uint64_t RESERVE = UINT64_C(64) << 20;
 
 typedef struct {
     const char *base, *limit, *usage;
@@ -59,11 +53,6 @@ static uint64_t number_behind(const char *text, const char *word) {
     return 0;
 }
 
-static uint64_t without_reserve(uint64_t left, uint64_t limit) {
-    uint64_t reserve = limit / 8 < RESERVE ? limit / 8 : RESERVE;
-    return left > reserve ? left - reserve : 0;
-}
-
 static uint64_t left_in(const interface *version, const char *directory) {
     uint64_t limit, usage;
     char text[8192];
@@ -74,7 +63,7 @@ static uint64_t left_in(const interface *version, const char *directory) {
             number_behind(text, version->active_file) + number_behind(text, version->inactive_file);
         usage = cache < usage ? usage - cache : 0;
     }
-    return without_reserve(usage < limit ? limit - usage : 0, limit);
+    return tn_without_reserve(usage < limit ? limit - usage : 0, limit);
 }
 
 /* The group with this path, and every one above it. */
@@ -120,7 +109,7 @@ uint64_t tn_memory_left(void) {
     if (read_file("/proc", "meminfo", text, sizeof text)) {
         uint64_t available = number_behind(text, "MemAvailable:") * 1024;
         uint64_t total = number_behind(text, "MemTotal:") * 1024;
-        if (available > 0) left = without_reserve(available, total);
+        if (available > 0) left = tn_without_reserve(available, total);
     }
     uint64_t group = left_in_cgroups();
     return group < left ? group : left;
