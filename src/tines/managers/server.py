@@ -1,4 +1,4 @@
-"""Managers: the standard library's own, with servers that are processes of ours.
+"""The managers, and their servers.
 
 A manager's server lives as long as anybody of the family that had the manager (:mod:`tines.process.family`):
 the process that started it, what that has forked or started since then, and so on. ``Manager().Pool()`` is
@@ -15,16 +15,15 @@ from typing import TYPE_CHECKING, Any
 from tines import _clock, process
 from tines._std import standard
 from tines.errors import StartError, describe_exit
+from tines.managers.proxies import AutoProxy, ours
 from tines.process import ManagedProcess, current_process
 
 if TYPE_CHECKING:
     import multiprocessing.managers as _std
-    from multiprocessing.managers import BaseProxy, Namespace, Token
 else:
     _std = standard("managers")
-    BaseProxy, Namespace, Token = _std.BaseProxy, _std.Namespace, _std.Token
 
-__all__ = ["BaseManager", "BaseProxy", "Namespace", "SharedMemoryManager", "SyncManager", "Token"]
+__all__ = ["BaseManager", "SharedMemoryManager", "SyncManager"]
 
 
 class BaseManager(_std.BaseManager):
@@ -87,6 +86,11 @@ class BaseManager(_std.BaseManager):
         _ctx: Any
         _process: Any
     else:
+
+        @classmethod
+        def register(cls, typeid, callable=None, proxytype=None, *args, **kwargs):
+            """Have managers of this class make objects of a type; see ``multiprocessing.managers``."""
+            super().register(typeid, callable, proxytype or AutoProxy, *args, **kwargs)
 
         @staticmethod
         def _finalize_manager(process, *args, **kwargs):
@@ -171,10 +175,16 @@ def _make_pool(*args: Any, **kwargs: Any) -> Any:
     return Pool(*args, **kwargs)
 
 
-# ``register`` copies the inherited registry, so the standard library's managers keep theirs.
-_register: Callable[..., None] = SyncManager.register
-_register("Pool", _make_pool, _std.PoolProxy)  # type: ignore[attr-defined]
+def _register_types() -> None:
+    """Have the types of the standard library's ``SyncManager``, with proxies and a pool of ours."""
+    register: Callable[..., None] = SyncManager.register
+    source: Any = _std
+    theirs = source.SyncManager
+    # ``register`` copies the inherited registry, so the standard library's managers keep theirs.
+    for name, (make, exposed, types, proxy) in theirs._registry.items():
+        make = _make_pool if name == "Pool" else make
+        proxy = None if proxy is source.AutoProxy else ours(proxy)
+        register(name, make, proxy, exposed, types, hasattr(theirs, name))
 
 
-def __getattr__(name: str) -> Any:
-    return getattr(_std, name)
+_register_types()
