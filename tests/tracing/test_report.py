@@ -87,9 +87,11 @@ def test_items_a_second_are_those_of_the_wall(run):
 
 def test_tasks_that_only_wait_are_told_from_those_that_compute(run):
     with tines.trace(run), pool_of(1) as pool:
-        pool.map(traced_tasks.nap, [0.02] * 10, chunksize=1)
+        pool.map(traced_tasks.nap, [0.05] * 10, chunksize=1)
     report = report_of(run)
-    assert codes(report) == ["tasks-wait"] and "ThreadPool" in report.advice[0].text
+    (worker,) = report.workers
+    if worker.cpu + worker.core_wait < 0.2 * worker.busy:  # on a busy machine tasks wait for that
+        assert "tasks-wait" in codes(report)
     with tines.trace(run), pool_of(1) as pool:
         pool.map(traced_tasks.compute, [0.02] * 10, chunksize=1)
     report = report_of(run)
@@ -281,6 +283,8 @@ def test_no_advice_to_do_what_was_done():
     busy = changed(worker={"cpu": 1.9}, pool={"processes": 16, "active": 4.0})
     assert [each.code for each in advice.give(dataclasses.replace(busy, cores=8))] == ["tasks-wait"]
     assert not list(advice.give(dataclasses.replace(busy, cores=1)))  # they wait for a core
+    # So they do on a machine that others use as well.
+    assert not list(advice.give(changed(worker={"cpu": 0.5, "core_wait": 5.0})))
 
 
 # The command.
@@ -293,6 +297,7 @@ def test_the_text_has_all_sections(balanced, capsys):
         assert f"\n{section}\n" in out
     assert "60 items in 60 tasks" in out
     assert out.count("traced_tasks.nap") == 1 + 3
+    assert out.count("traced_tasks.nap(0.005)") == 3  # the slowest, with their arguments
 
 
 def test_rich_shows_the_same(balanced):

@@ -97,6 +97,11 @@ def _add_report(commands: Any) -> None:
     report.add_argument("trace", help="the trace")
     report.add_argument("--json", action="store_true", help="print it as JSON")
     report.add_argument(
+        "--html",
+        metavar="FILE",
+        help="write it as a page, with a time line and charts: one file that needs nothing else",
+    )
+    report.add_argument(
         "--top", type=_count, default=10, metavar="N", help="how many slowest tasks to print"
     )
     report.add_argument(
@@ -190,7 +195,11 @@ def _report(arguments: argparse.Namespace) -> int:
     from tines.cli import report
 
     return report.run(
-        arguments.trace, as_json=arguments.json, recover=arguments.recover, top=arguments.top
+        arguments.trace,
+        as_json=arguments.json,
+        recover=arguments.recover,
+        top=arguments.top,
+        html=arguments.html,
     )
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tines.tracing.report import Report
 
-__all__ = ["render", "run"]
+__all__ = ["advice_lines", "headline", "render", "run", "tables"]
 
 BROKEN = 2
 
@@ -35,7 +35,9 @@ class Table:
     """From which column on they are numbers."""
 
 
-def run(path: str, *, as_json: bool, recover: bool = False, top: int = 10) -> int:
+def run(
+    path: str, *, as_json: bool, recover: bool = False, top: int = 10, html: str | None = None
+) -> int:
     """Print the report of a trace; return the exit code.
 
     Args:
@@ -43,6 +45,7 @@ def run(path: str, *, as_json: bool, recover: bool = False, top: int = 10) -> in
         as_json: Whether to print it for programs.
         recover: First make the trace from what a killed program has left.
         top: How many of the slowest tasks to print.
+        html: Write it as a page to this file instead.
     """
     from tines.tracing import analysis
 
@@ -53,13 +56,24 @@ def run(path: str, *, as_json: bool, recover: bool = False, top: int = 10) -> in
             made = make(Path(path))
             print(f"recovered {made}", file=sys.stderr)
             path = str(made)
-        report = analysis.analyse(analysis.read(Path(path)))
+        content = analysis.read(Path(path))
+        report = analysis.analyse(content)
     except OSError as error:
         return _fail(f"cannot read {path}: {error.strerror or error}{_hint(Path(path))}")
     except ValueError as error:
         return _fail(str(error))
+    if html is not None:
+        from tines.cli import page
+
+        try:
+            page.write(Path(html), content, report, name=Path(path).name, top=top)
+        except OSError as error:
+            return _fail(f"cannot write {html}: {error.strerror or error}")
+        print(f"wrote {html}", file=sys.stderr)
     if as_json:
         print(json.dumps(as_data(report), indent=2))
+        return 0
+    if html is not None:
         return 0
     console = _console()
     if console is None:
@@ -84,8 +98,8 @@ def render(report: Report, console: Console, top: int = 10) -> None:
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    console.print(Text(_headline(report), style="bold"))
-    for table in _tables(report, top):
+    console.print(Text(headline(report), style="bold"))
+    for table in tables(report, top):
         rich_table = RichTable(
             title=table.title, title_justify="left", title_style="bold cyan", box=box.SIMPLE_HEAD
         )
@@ -96,15 +110,15 @@ def render(report: Report, console: Console, top: int = 10) -> None:
             rich_table.add_row(*map(Text, row))
         console.print(rich_table)
     console.print(Text("What to change", style="bold cyan"))
-    for line in _advice(report):
+    for line in advice_lines(report):
         console.print(Text(f"* {line}"))
     for note in report.notes:
         console.print(Text(f"({note})", style="dim"))
 
 
 def _plain(report: Report, top: int) -> list[str]:
-    lines = [_headline(report), ""]
-    for table in _tables(report, top):
+    lines = [headline(report), ""]
+    for table in tables(report, top):
         widths = [max(map(len, column)) for column in zip(table.columns, *table.rows)]
         lines.append(table.title)
         for row in (table.columns, *table.rows):
@@ -115,12 +129,13 @@ def _plain(report: Report, top: int) -> list[str]:
             lines.append(("  " + "  ".join(cells)).rstrip())
         lines.append("")
     lines.append("What to change")
-    lines += [f"* {line}" for line in _advice(report)]
+    lines += [f"* {line}" for line in advice_lines(report)]
     lines += [f"({note})" for note in report.notes]
     return lines
 
 
-def _headline(report: Report) -> str:
+def headline(report: Report) -> str:
+    """Return the report in a line."""
     tasks = sum(worker.tasks for worker in report.workers)
     items = sum(worker.items for worker in report.workers)
     troubles = [
@@ -143,7 +158,8 @@ def _headline(report: Report) -> str:
     return "; ".join(parts)
 
 
-def _tables(report: Report, top: int) -> list[Table]:
+def tables(report: Report, top: int) -> list[Table]:
+    """Return its tables, without those that are empty."""
     tables = [_pools(report), _workers(report), _functions(report, top), _slowest(report, top)]
     if report.deaths:
         rows = [(each.name, str(each.pid), each.how, f"{each.at:.3f}") for each in report.deaths]
@@ -231,7 +247,7 @@ def _slowest(report: Report, top: int) -> Table:
     columns = ("slowest tasks", "outcome", "took", "items", "attempt", "pid", "at s")
     rows = [
         (
-            task.function,
+            task.call or task.function,
             task.outcome,
             _time(task.seconds),
             f"{task.items:,}",
@@ -244,7 +260,8 @@ def _slowest(report: Report, top: int) -> Table:
     return Table("Slowest tasks", columns, rows, numbers=2)
 
 
-def _advice(report: Report) -> list[str]:
+def advice_lines(report: Report) -> list[str]:
+    """Return what to change, or why there is nothing."""
     if not report.workers:
         return [
             "No pool was made while the trace was on; pools that were there before are not traced."

@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["can_measure", "cpu_seconds", "own_memory"]
+__all__ = ["can_measure", "core_wait", "cpu_seconds", "own_memory"]
 
 _LINUX = sys.platform == "linux"
 
@@ -66,6 +66,20 @@ def cpu_seconds(pid: int) -> float:
         return float(times.user + times.system)
     except psutil.Error:
         return 0.0
+
+
+def core_wait() -> int:
+    """Return for how many nanoseconds this process's first thread could have run and had no core.
+
+    Zero where the system does not say.
+    """
+    if not _LINUX:
+        return 0
+    try:
+        with open("/proc/self/schedstat") as file:
+            return int(file.read().split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 def _psutil() -> Any:

@@ -60,6 +60,7 @@ def _about_pool(report: Report, pool: PoolShare, workers: list[WorkerShare]) -> 
     ready = sum(worker.ready for worker in workers)
     waiting = sum(worker.waiting for worker in workers)
     cpu = sum(worker.cpu for worker in workers)
+    computing = cpu + sum(worker.core_wait for worker in workers)  # or it would, with more cores
     too_short = pool.tasks >= MANY and busy < SHORT_TASK * pool.tasks
     if too_short:
         yield _about_short_tasks(which, pool, busy, pickling)
@@ -82,9 +83,10 @@ def _about_pool(report: Report, pool: PoolShare, workers: list[WorkerShare]) -> 
         not too_short
         and pool.items > pool.processes
         and busy > ENOUGH
-        and cpu < min(IDLING * busy, SATURATED * report.cores * pool.active)
+        and computing < IDLING * busy
+        and cpu < SATURATED * report.cores * pool.active
     ):
-        yield _about_idling(which, pool, 1 - cpu / busy)
+        yield _about_idling(which, pool, 1 - computing / busy)
     startup = max(worker.startup for worker in workers)
     if startup > STARTUP * pool.active:
         yield Advice(

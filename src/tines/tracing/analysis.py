@@ -16,6 +16,7 @@ from typing import Any
 from tines.tracing import advice
 from tines.tracing.export import FORMAT
 from tines.tracing.report import (
+    Failure,
     FunctionShare,
     PoolShare,
     ProcessEnd,
@@ -109,6 +110,10 @@ class _Analysis:
             raised=sum(_total(each, "raised") for each in processes),
             dropped=sum(each["dropped"]["records"] for each in processes),
             cores=self._other["cores"],
+            failures=tuple(
+                Failure(each["call"], each["error"], each["traceback"], each["pid"])
+                for each in self._other["failures"]
+            ),
             notes=tuple(self._notes()),
         )
         return replace(report, advice=tuple(advice.give(report)))
@@ -137,6 +142,7 @@ class _Analysis:
             waiting=_total(process, "wait") * 1e-9 + last_wait * MICRO,
             end=process["how"],
             cpu=_total(process, "cpu") * 1e-9 + self._open[pid][0],
+            core_wait=process["core_wait_us"] * MICRO,
         )
 
     def _pool(self, pool: dict[str, Any]) -> PoolShare:
@@ -245,6 +251,7 @@ def _slow_task(event: dict[str, Any]) -> SlowTask:
         at=event["ts"] * MICRO,
         attempt=args.get("attempt", 1),
         outcome=args["outcome"],
+        call=args.get("call", ""),
     )
 
 

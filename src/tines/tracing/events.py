@@ -148,6 +148,8 @@ class EventMaker:
         elif record[5] > record[4]:
             args["cpu_us"] = micro(cpu_of(record))
         args["outcome"] = self._outcome_of(process, record)
+        if call := process.details.calls.get(record[0]):
+            args["call"] = call
         name = process.text(name_number(record)) or "task"
         return self._slice_event(process.track(), name, "run", record[4], end, **args)
 
@@ -282,6 +284,9 @@ class EventMaker:
             name = Order(flags_of(record)).name.lower()
             track = (worker or process).track()
             return self._instant_event(name, "order", record[1], track, {"pid": record[0]})
+        if kind == Kind.MEMORY:
+            event = {"name": "memory", "cat": "memory", "ph": "C", "ts": self.at(record[1])}
+            return {**event, **process.track(), "args": {"bytes": record[5]}}
         args = {"pid": process.pid, "name": process.name, **outcome_of(process.life)}
         return self._instant_event("died", "death", process.life.end, process.track(), args)
 

@@ -125,7 +125,7 @@ class _Writer:
                     yield record[1], Part.START
             elif kind == Kind.BOOT and process.started_in_trace:
                 yield record[1], Part.FINISH
-        elif kind == Kind.ORDER:
+        elif kind in (Kind.ORDER, Kind.MEMORY):
             yield record[1], Part.INSTANT
 
     def _task_parts(self, process: Process, record: Record) -> Iterator[tuple[int, int]]:
@@ -173,7 +173,13 @@ class _Writer:
                 for pool in sources.pools.values()
             ],
             "processes": [self._describe(process) for process in sources.processes],
+            "failures": list(self._failures()),
         }
+
+    def _failures(self) -> Iterator[dict[str, Any]]:
+        for process in self._sources.processes:
+            for failed in process.details.failures:
+                yield {"pid": process.trace_pid, **asdict(failed)}
 
     def _describe(self, process: Process) -> dict[str, Any]:
         pool = self._sources.pool_of(process)
@@ -192,6 +198,7 @@ class _Writer:
             "began_us": self._events.at(process.opened),
             "ended_us": self._events.at(process.life.end),
             **outcome_of(process.life),
+            "core_wait_us": micro(process.reader.core_wait),
             "torn": process.reader.torn,
             "first_us": self._events.at(min(firsts)) if firsts else None,
             "kept": _sums(kept),

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tines.tracing import details
 from tines.tracing.recorder import SUFFIX
 from tines.tracing.records import (
     POOL_SHIFT,
@@ -75,6 +76,7 @@ class Process:
         idle_since: When it finished its last task, or was ready for its first; 0: not known.
         unfinished: The task it was at when it ended, or at the end of the trace.
         threads: The names of its threads.
+        details: Its slowest tasks and its failures.
     """
 
     reader: SpoolReader
@@ -86,6 +88,7 @@ class Process:
     idle_since: int = 0
     unfinished: Record | None = None
     threads: dict[int, str] = field(default_factory=dict)
+    details: details.Details = field(default_factory=details.Details)
 
     def __post_init__(self) -> None:
         self.pid = self.reader.pid
@@ -223,6 +226,7 @@ def _arrange(sources: Sources, readers: list[SpoolReader]) -> None:
         pid = reader.pid if reader.pid not in used else _STRANGE_PID + number
         used.add(pid)
         process = Process(reader, pid, Life(sources.window[1]), is_main=reader.role is Role.MAIN)
+        process.details = details.read(reader.path.with_suffix(details.SUFFIX))
         sources.processes.append(process)
         sources._by_pid.setdefault(reader.pid, []).append(process)
         _read_texts(sources, process)

@@ -88,6 +88,7 @@ class TracedPool(Observer):
         number = self._pool | tag & messages.TAG_MASK
         slot = tag >> messages.SLOT_SHIFT
         recorder.spool.write(number, began, slot, word, state.tid, _size(data, buffers), 0, end)
+        recorder.look_at_memory(end)
 
     def starting(self, spec: WorkerSpec) -> None:
         """Have a worker record what it does."""

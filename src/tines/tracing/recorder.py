@@ -21,8 +21,11 @@ from typing import Any
 
 from tines import _clock, _tracing
 from tines._fork import Rank, at_fork
+from tines.engines.resources import core_wait, own_memory
 from tines.pool import events
 from tines.process.base import at_start
+from tines.tracing.details import SUFFIX as DETAILS
+from tines.tracing.details import DetailsWriter
 from tines.tracing.records import Kind, meta
 from tines.tracing.spool import Role, Spool
 
@@ -31,6 +34,11 @@ __all__ = ["SUFFIX", "Join", "Recorder", "ThreadState", "current", "install", "u
 SUFFIX = ".spool"
 MOST_PROCESSES = 1024
 """How many spools a process gives to its children; those beyond are started without one."""
+
+MEMORY_PAUSE = 50_000_000
+"""Nanoseconds between two looks at the memory of a process, at least: a look takes ten microseconds."""
+
+_MEMORY = meta(Kind.MEMORY, items=0)
 
 Observe = Callable[["Recorder", str, int], events.Observer]
 """Makes what observes a pool. Travels with children, so it is found by its name."""
@@ -68,16 +76,19 @@ class Recorder:
         observe: Makes what observes a pool.
     """
 
-    def __init__(self, spool: Spool, directory: Path, max_bytes: int, observe: Observe) -> None:
+    def __init__(self, spool: Spool, path: Path, max_bytes: int, observe: Observe) -> None:
         self.spool = spool
+        self._path = path
         self.active = True
         self.observe = observe
-        self._directory = directory
+        self._directory = path.parent
         self.child_bytes = max_bytes
         self._local = threading.local()
         self._pools = itertools.count(1)
         self._children = itertools.count(1)
         self._refused = 0
+        self._memory_seen = self._memory_due = spool.opened
+        self._waited_before = -1
 
     def here(self) -> ThreadState:
         """Return the state of this thread."""
@@ -87,6 +98,10 @@ class Recorder:
             state = self._local.state = ThreadState()
             self.spool.name(f"thread\0{state.tid}\0{threading.current_thread().name}")
             return state
+
+    def details(self) -> DetailsWriter:
+        """Return what writes this process's details."""
+        return DetailsWriter(self._path.with_suffix(DETAILS))
 
     def new_pool(self, transport: str, processes: int) -> int:
         """Return a number for a new pool."""
@@ -104,6 +119,18 @@ class Recorder:
             self._refused += 1
             return None
         return Join(str(self._directory), self.child_bytes, name, self.spool.identity, self.observe)
+
+    def look_at_memory(self, now: int) -> None:
+        """Note the memory of this process, and what it waited for a core, unless that was just done."""
+        if now >= self._memory_due:
+            began = self._memory_seen
+            # The longer it goes on, the rarer: the spool is for tasks.
+            self._memory_due = now + max(MEMORY_PAUSE, (now - began) // 100)
+            self.spool.write(0, now, 0, _MEMORY, 0, own_memory(), 0, now)
+            waited = core_wait()
+            if self._waited_before < 0:  # while it started
+                self._waited_before = waited
+            self.spool.note_core_wait(waited - self._waited_before)
 
     # The observer of processes.
 
@@ -194,7 +221,7 @@ def create(
         with contextlib.suppress(OSError):
             path.unlink()
         raise
-    return Recorder(spool, directory, max_bytes, observe)
+    return Recorder(spool, path, max_bytes, observe)
 
 
 _current: Recorder | None = None

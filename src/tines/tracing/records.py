@@ -87,6 +87,8 @@ class Kind(enum.IntEnum):
     """A worker was told to stop what it does. The flags are an :class:`Order`."""
     EXIT = 9
     """This process is about to end by itself."""
+    MEMORY = 10
+    """A process looked at its own memory. Word 5 is how many bytes it had."""
 
 
 class Order(enum.IntEnum):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 __all__ = [
     "Advice",
+    "Failure",
     "FunctionShare",
     "PoolShare",
     "ProcessEnd",
@@ -34,6 +35,7 @@ class WorkerShare:
         items: Items in them.
         busy: Running tasks.
         cpu: Of that, what was spent on a processor; the rest was waiting for something else.
+        core_wait: For how long it could have run and had no core, all in all.
         pickling: Unpickling tasks, pickling and sending results.
         waiting: Waiting for tasks.
         end: How it ended.
@@ -52,6 +54,7 @@ class WorkerShare:
     waiting: float
     end: str
     cpu: float
+    core_wait: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,10 @@ class FunctionShare:
 
 @dataclass(frozen=True)
 class SlowTask:
-    """One of the longest tasks. Times are seconds."""
+    """One of the longest tasks. Times are seconds.
+
+    Its call, with the arguments of its first item, is known of a worker's slowest, if they took long.
+    """
 
     function: str
     seconds: float
@@ -130,6 +136,17 @@ class SlowTask:
     at: float
     attempt: int
     outcome: str
+    call: str = ""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A call that raised; the first of each worker are known."""
+
+    call: str
+    error: str
+    traceback: str
+    pid: int
 
 
 @dataclass(frozen=True)
@@ -173,6 +190,7 @@ class Report:
         raised: How many ended with an exception.
         dropped: Records that did not fit; the oldest ones.
         cores: How many the program could use.
+        failures: Calls that raised, with their tracebacks.
         notes: What is missing in the trace.
         advice: What to change.
     """
@@ -190,5 +208,6 @@ class Report:
     raised: int
     dropped: int
     cores: int = 1
+    failures: tuple[Failure, ...] = ()
     notes: tuple[str, ...] = ()
     advice: tuple[Advice, ...] = ()

@@ -64,6 +64,7 @@ class _Word(enum.IntEnum):
     SLOT = 13
     PARENT = 14
     NAME = 15
+    CORE_WAIT = 16
     # Two sets: how many segments were folded into them, then the totals themselves.
     FIRST = 32
     SECOND = 64
@@ -154,6 +155,10 @@ class Spool:
     def rename(self, name: str) -> None:
         """The process is called otherwise than was known when the spool was made."""
         self.words[_Word.NAME] = self.name(name)
+
+    def note_core_wait(self, nanoseconds: int) -> None:
+        """The process has waited for a core for so long, all in all."""
+        self.words[_Word.CORE_WAIT] = nanoseconds
 
     def close(self) -> None:
         """Let go of the file; what is still written goes nowhere. Once is enough."""
@@ -247,6 +252,7 @@ class SpoolReader:
     """The reader's side: of a process that may be running, dead, or killed in the middle of a store.
 
     Attributes:
+        path: The file.
         pid: The process.
         identity: See :class:`Spool`.
         name: The name of the process.
@@ -255,6 +261,7 @@ class SpoolReader:
         wall: The same as time of day, in nanoseconds since 1970.
         pool: For a worker, the identity of the spool of the pool's process, and the pool's number.
         slot: For a worker, its slot.
+        core_wait: For how many nanoseconds the process waited for a core.
         parent: The identity of the spool of the process that started this one, or 0.
         texts: What :meth:`Spool.name` stored; ``texts[0]`` is empty.
         dropped: Totals of the records that were overwritten.
@@ -267,6 +274,7 @@ class SpoolReader:
             ValueError: it is no spool, or its writer was killed before it was one.
             OSError: it cannot be read.
         """
+        self.path = path
         with open(path, "rb") as file:
             if os.fstat(file.fileno()).st_size < _START:
                 raise ValueError(f"{path} is no spool")
@@ -283,6 +291,7 @@ class SpoolReader:
         self.wall = words[_Word.WALL]
         self.pool = words[_Word.POOL_OWNER], words[_Word.POOL]
         self.slot = words[_Word.SLOT]
+        self.core_wait = words[_Word.CORE_WAIT]
         self.parent = words[_Word.PARENT]
         self._segments = words[_Word.SEGMENTS]
         self._reached = words[_Word.REACHED]

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from tines.engines.contract import Control
     from tines.tracing.recorder import Join, Recorder
     from tines.transport.contract import Buffer, Channel, Message
-    from tines.wire.tracebacks import Place
+    from tines.wire.tracebacks import Place, RemoteException
 
 __all__ = ["Badge"]
 
@@ -90,13 +90,19 @@ class _TaskLog:
 
     Attributes:
         name: The number of the name of the function that was looked up last.
+        called: That name.
+        details: Where what is too long for records goes.
     """
 
     def __init__(self, recorder: Recorder) -> None:
         self.spool = recorder.spool
+        self.details = recorder.details()
+        self._recorder = recorder
+        self._message: Message | None = None
         self._memory = self.spool.memory
         self._words = self.spool.words
         self.name = 0
+        self.called = ""
         self._number = -1
         self._at = 0
         self._opening = (0, 0, 0)
@@ -105,14 +111,22 @@ class _TaskLog:
         self._ended = 0
         self._cpu_begun = self._cpu_bits = 0
 
-    def received(self, tag: int, waited: int, received: int) -> None:
+    def ready(self) -> None:
+        """The worker is ready for its first task."""
+        now = _now()
+        self.spool.write(0, self.spool.opened, 0, meta(Kind.BOOT), 0, 0, 0, now)
+        self._recorder.look_at_memory(now)
+
+    def received(self, message: Message, waited: int, received: int) -> None:
         """A task was taken."""
+        tag = message[1]
         spool = self.spool
         if spool.stopped:
             self._number = -1
             return
         self._number = number = spool.take()
         self._at = at = spool.place(number)
+        self._message = message
         self._opening = opening = (tag & TAG_MASK, waited, received)
         self._begun = self._ended = self._cpu_bits = 0
         self._items = 1
@@ -138,6 +152,7 @@ class _TaskLog:
     def done(self, raised: bool, sending: int, done: int) -> None:
         """Its outcome was sent."""
         number, self._number = self._number, -1
+        self._message = None
         if number < 0:
             return
         spool = self.spool
@@ -149,6 +164,19 @@ class _TaskLog:
             _CLOSING.pack_into(self._memory, self._at + _CLOSING_AT, *closing)
         else:  # threads of the task have filled the spool since
             spool.write(*self._opening, *closing)
+        self._recorder.look_at_memory(done)
+
+    def finishing(self) -> None:
+        """It was well, and its outcome is about to be sent; whoever has that may end the trace."""
+        message, self._message = self._message, None
+        if message is not None and self.details.is_slow(self._ended - self._begun):
+            kind, tag, data, buffers = message
+            self.details.slow(tag & TAG_MASK, self.called, kind, data, buffers)
+
+    def failed(self, tag: int, error: RemoteException) -> None:
+        """A call raised."""
+        if not self.spool.stopped:
+            self.details.failed(tag & TAG_MASK, error)
 
 
 class _Tasks:
@@ -169,7 +197,7 @@ class _Tasks:
         waited = _now()
         message = self._recv(timeout, lease)
         if message is not None and message[0] != messages.RETIRE:
-            self._log.received(message[1], waited, _now())
+            self._log.received(message, waited, _now())
         return message
 
     def ticking(self, iterable: Sequence[Any], index: int) -> Iterator[Any]:
@@ -202,13 +230,15 @@ class _Results:
         timeout: float | None = None,
     ) -> int:
         """Send a message; an outcome ends the record of its task."""
+        ends = kind <= messages.LAST_PLAIN or kind == messages.VALUES
+        if ends and kind != messages.ERROR:
+            self._log.finishing()
         sending = _now()
         ticket = self._send(data, buffers, kind, tag, timeout)
-        if kind <= messages.LAST_PLAIN or kind == messages.VALUES:
+        if ends:
             self._log.done(kind == messages.ERROR, sending, _now())
         elif kind == messages.READY:
-            spool = self._log.spool
-            spool.write(0, spool.opened, 0, meta(Kind.BOOT), 0, 0, 0, _now())
+            self._log.ready()
         return ticket
 
 
@@ -218,7 +248,7 @@ class _Functions(FunctionCache):
     def __init__(self, log: _TaskLog) -> None:
         super().__init__()
         self._log = log
-        self._names: dict[bytes, int] = {}
+        self._names: dict[bytes, tuple[int, str]] = {}
         self.trailer = _NO_TRAILER
 
     def find(self, data: Buffer) -> Any:
@@ -230,14 +260,16 @@ class _Functions(FunctionCache):
             if name is None:
                 if len(self._names) >= _MOST_NAMES:  # trailers of closures carry their pickles
                     self._names.clear()
-                name = self._names[trailer] = self._log.spool.name(_name(function))
-            self._log.name = name
+                called = _name(function)
+                name = self._names[trailer] = self._log.spool.name(called), called
+            self._log.name, self._log.called = name
         return function
 
     def carried(self, body: Any) -> tuple[Any, Any]:
         """Return a function that comes with its task."""
         function, inner = super().carried(body)
-        self._log.name = self._log.spool.name(_name(function))
+        self._log.called = _name(function)
+        self._log.name = self._log.spool.name(self._log.called)
         return function, inner
 
 
@@ -258,6 +290,8 @@ class _TracedWorker(worker.Worker):
         self, kind: int, tag: int, seconds: float, values: list[Any], function: Any
     ) -> None:
         log = self._log
+        for error in getattr(function, "errors", {}).values():
+            log.failed(tag, error)
         if kind != messages.PART:
             log.ended()
             super()._report(kind, tag, seconds, values, function)
@@ -270,3 +304,7 @@ class _TracedWorker(worker.Worker):
     def _fail(self, tag: int, error: BaseException, place: Place | None) -> None:
         self._log.ended()
         super()._fail(tag, error, place)
+
+    def _tell(self, tag: int, remote: RemoteException) -> None:
+        self._log.failed(tag, remote)  # first, as whoever has the outcome may end the trace
+        super()._tell(tag, remote)

@@ -23,13 +23,15 @@ from tines.wire.tracebacks import add_note, whereabouts
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from tines.pool.worker.functions import Functions
+    from tines.transport.contract import Buffer
 
 __all__ = [
     "Unfetched",
     "broken_error",
+    "describe_message",
     "describe_task",
     "described",
     "ended_error",
@@ -96,16 +98,36 @@ def describe_task(task: Task, functions: Functions) -> str:
     """Return the function and a short form of the arguments: ``mod.f(1, 'abc', key=None)``."""
     if task.data is None:
         return "a task"
+    return describe_message(task.kind, task.data, task.buffers, functions.name)
+
+
+def describe_message(
+    kind: int, data: Buffer, buffers: Sequence[Buffer], name: str | Callable[[int], str]
+) -> str:
+    """Return the function and a short form of the arguments in a message; of a chunk, the first's.
+
+    Args:
+        kind: The kind of the message.
+        data: The encoded call or chunk.
+        buffers: The large buffers that belong to it.
+        name: What the function is called, or what says that of its number.
+    """
     try:
-        body = _Sketch(io.BytesIO(task.data), buffers=task.buffers).load()
-        number, _ = read_trailer(task.data)
+        body = _Sketch(io.BytesIO(data), buffers=buffers).load()
+        number, _ = read_trailer(data)
         if number == 0:
             function, body = body
-        name = functions.name(number) if number else name_of(function)
-        args, kwds = body if task.kind & messages.KEYWORDS else (body, {})
-        if task.kind in (messages.STAR, messages.STAR_EACH) and len(args) == 1:
-            (args,) = args
-        return describe_call(name, args, kwds)
+            called = name_of(function)
+        else:
+            called = name if isinstance(name, str) else name(number)
+        kind &= ~messages.TIMED
+        if kind & messages.KEYWORDS:
+            return describe_call(called, *body)
+        if kind == messages.CALL:
+            return describe_call(called, body, {})
+        first = body[0] if kind in (messages.STAR, messages.STAR_EACH) else (body[0],)
+        more = f" and {len(body) - 1:,} more" if len(body) > 1 else ""
+        return describe_call(called, first, {}) + more
     except Exception:
         return "a task whose arguments do not unpickle here"
 

@@ -295,6 +295,9 @@ class Worker:
             error = error.with_traceback(error.__traceback__.tb_next)  # without our own frame
         remote = RemoteException.capture(error)
         remote.place = place
+        self._tell(tag, remote)
+
+    def _tell(self, tag: int, remote: RemoteException) -> None:
         _, data, buffers = pickling.encode(remote)
         self._results.send(data, buffers, messages.ERROR, self._mark | tag)
 
@@ -336,20 +339,24 @@ def _starred(function: Callable[..., Any]) -> Callable[[Any], Any]:
 
 
 class _Guarded:
-    """A function whose exceptions are put aside, so that the chunk goes on."""
+    """A function whose exceptions are put aside, so that the chunk goes on.
+
+    Attributes:
+        errors: The exceptions since they were last taken, by index among the values since then.
+    """
 
     def __init__(self, function: Callable[[Any], Any], called: object, star: bool) -> None:
         self._function = function
         self._called = called
         self._star = star
         self._index = 0
-        self._errors: dict[int, RemoteException] = {}
+        self.errors: dict[int, RemoteException] = {}
 
     def __call__(self, item: Any) -> Any:
         try:
             return self._function(item)
         except Exception as error:
-            self._errors[self._index] = remote = RemoteException.capture(error)
+            self.errors[self._index] = remote = RemoteException.capture(error)
             arguments = item if self._star else (item,)
             call = describe_call(name_of(self._called), arguments, {})
             remote.place = call, self._index, os.getpid()
@@ -359,7 +366,7 @@ class _Guarded:
 
     def take_errors(self) -> dict[int, RemoteException] | None:
         """Return the errors since the last time, by index among the values since then."""
-        errors, self._errors = self._errors, {}
+        errors, self.errors = self.errors, {}
         self._index = 0
         return errors or None
 
