@@ -102,7 +102,7 @@ def draw(name: str, title: str, rows: list[top_rows.Row]) -> None:
     """Write one picture."""
     with open(os.devnull, "w") as nowhere:
         screen = Console(record=True, width=WIDTH, file=nowhere)
-        screen.print(top_display.rendered(title, rows, FOOT))
+        screen.print(top_display.rendered(title, rows, FOOT, screen.width))
         path = OUTPUT / f"{name}.svg"
         screen.save_svg(str(path), title="tines top", unique_id=f"tines-{name}")
     print(f"{path} written", file=sys.stderr)

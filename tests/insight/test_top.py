@@ -105,6 +105,14 @@ class TestScripts:
         done = top("--once", "--pid", "1")
         assert done.returncode == 1 and "process 1 is no running tines program" in done.stdout
 
+    def test_a_filter(self, programs):
+        pids = [programs.start(body).pid for body in (POOL, QUEUE)]
+        done = top("--once", "--json", "--interval", "0.1", "--filter", "POOL 1")
+        (found,) = json.loads(done.stdout)["programs"]
+        assert found["pid"] == pids[0] and len(found["pools"]) == 1
+        done = top("--once", "--filter", "no such name")
+        assert done.returncode == 1 and "has 'no such name' in its names" in done.stdout
+
     def test_a_place_that_is_not_to_be_trusted(self, place):
         place.mkdir()
         place.chmod(0o777)
@@ -168,7 +176,7 @@ class TestMistakes:
 class Terminal:
     """A pseudo-terminal with ``tines top`` in it."""
 
-    def __init__(self, *options, rich=True):
+    def __init__(self, *options, rich=True, term="xterm"):
         self.master, self.slave = os.openpty()
         fcntl.ioctl(self.slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
         self.before = termios.tcgetattr(self.slave)
@@ -182,7 +190,7 @@ class Terminal:
             stdout=self.slave,
             stderr=self.slave,
             start_new_session=True,
-            env={**os.environ, "TERM": "xterm", "COLUMNS": "120", "LINES": "40"},
+            env={**os.environ, "TERM": term, "COLUMNS": "120", "LINES": "40"},
         )
         self.seen = ""
         self._decoder = codecs.getincrementaldecoder("utf-8")()  # a read may end within a character
@@ -252,6 +260,24 @@ class TestTerminal:
         assert terminal.end() == (130 if number == signal.SIGINT else 128 + number)
         assert terminal.seen.rindex("\x1b[?1049l") > 0  # the other screen has been left
         assert "Traceback" not in terminal.seen
+
+    @pytest.mark.parametrize("term", ["dumb", "unknown", ""])
+    def test_a_terminal_that_cannot_move_its_cursor(self, programs, term):
+        programs.start(POOL)
+        terminal = Terminal(term=term)
+        try:
+            for _ in range(2):  # one picture below the other
+                terminal.until("1 program, 1 pool")
+                shown = terminal.seen
+                terminal.until("q quit")
+                assert "\x1b" not in shown
+            terminal.press(b"q")
+        except BaseException:
+            terminal.process.kill()
+            raise
+        finally:
+            code = terminal.end()
+        assert code == 0 and "\x1b" not in terminal.seen
 
     def test_programs_that_end_are_taken_off_the_screen(self, programs):
         program = programs.start(QUEUE)
@@ -374,11 +400,62 @@ class TestModel:
             assert part in text
         assert "None" not in text and "nan" not in text
 
+    def busy_view(self):
+        tracker = top_model.Tracker(lambda pid: (3.0, 123_400_000))
+        members = [worker(n, task=f"work({n}, 'abc')", seconds=75.0, done=12_345) for n in range(3)]
+        told = {"queued": 1, "queued_bytes": 2500, "done": 37_035, "raised": 2, "lost": 1}
+        queue = Thing(2, "Queue", {"depth": 5, "bytes": 4096, "sent": 7, "received": 2})
+        for taken in (100.0, 102.0):
+            view = self.view(tracker, program(pool(members, **told), queue, taken=taken))
+        return view
+
+    @pytest.mark.parametrize("width", [10, 20, 40, 60, 80, 100, 200])
+    def test_narrow_terminals(self, width):
+        rich = pytest.importorskip("rich.console")
+        rows = top_rows.overview(self.busy_view())
+        title = "tines top  1 program, 1 pool"
+        text = top_display.text(title, rows, width)
+        console = rich.Console(width=width, file=io.StringIO(), highlight=False)
+        console.print(top_display.rendered(title, rows, "", width))
+        for shown in (text, console.file.getvalue()):
+            lines = shown.splitlines()
+            assert max(map(len, lines)) <= width
+            assert "work(" in shown or width < 20  # what is run is the last to be given up
+            assert ("BUSY" in shown) == (width >= 40) and ("DONE" in shown) == (width >= 100)
+        assert "..." in text or width >= 80
+
+    def test_every_number_has_its_unit(self):
+        view = self.busy_view()
+        text = top_display.text("", top_rows.overview(view), 200)
+        for part in ("3 tasks", "1 task", "37k tasks", "123 MB", "0/s", "0%", "1m15s", "5 msgs"):
+            assert f" {part}" in text, part
+        assert "FAILED" in text and "4096 B" in text
+        (found,) = view.programs
+        said = " ".join(row.cells[1] for row in top_rows.detail(found, found.pools[0]))
+        assert "queued_bytes 2500 B" in said
+
+    def test_the_column_of_failures_is_there_only_if_something_failed(self):
+        view = self.view(top_model.Tracker(), program(pool([worker(0)], raised=0, lost=0)))
+        assert "FAILED" not in top_display.text("", top_rows.overview(view), 200)
+
+    def test_what_a_filter_leaves(self):
+        mine = program(pool([worker(0, task="fetch('a')")]), Thing(2, "Queue", {}), pid=1)
+        other = program(pool([worker(0)]), pid=2, name="python other.py")
+        view = self.view(top_model.Tracker(), mine, other)
+        (found,) = top_model.filtered(view, "FETCH").programs
+        assert (found.pid, len(found.pools), len(found.queues)) == (1, 1, 0)
+        (found,) = top_model.filtered(view, "other.py").programs
+        assert (found.pid, len(found.pools)) == (2, 1)
+        (found,) = top_model.filtered(view, "queue 2").programs
+        assert (found.pid, len(found.pools), len(found.queues)) == (1, 0, 1)
+        assert not top_model.filtered(view, "nothing").programs
+
     def test_markup_in_a_name_is_shown_as_it_is(self):
         rich = pytest.importorskip("rich.console")
         sample = program(pool([worker(0, task="f('[red]x[/]')")]), name="python [bold]job[bold]")
         view = self.view(top_model.Tracker(), sample)
         console = rich.Console(width=120, file=io.StringIO())
-        console.print(top_display.rendered("title", top_rows.overview(view), "foot"))
+        rows = top_rows.overview(view)
+        console.print(top_display.rendered("title", rows, "foot", console.width))
         text = console.file.getvalue()
         assert "[bold]job[bold]" in text and "[red]x[/]" in text

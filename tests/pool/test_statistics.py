@@ -153,3 +153,22 @@ def test_an_ended_pool_still_has_its_totals(make: MakePool) -> None:
     pool.join()
     picture: Any = pool.statistics()
     assert (picture.done, picture.queued, picture.running, picture.workers) == (10, 0, 0, ())
+
+
+def test_what_a_notebook_shows(make: MakePool, tmp_path: Path) -> None:
+    pool = make(2)
+    gate = str(tmp_path / "<b>gate")
+    held = pool.apply_async(hold, (gate,))
+    with pytest.raises(LookupError):
+        pool.apply(fail, (1,))
+    wait_for(lambda: pool.statistics().running == 1)
+    shown = pool._repr_html_()
+    assert shown is not None and shown.startswith("<div><b>Pool, ")
+    assert "2 workers, 0 queued (0 B), 1 running, " in shown and "1 failed" in shown
+    assert "&lt;b&gt;gate" in shown and "<b>gate" not in shown
+    Path(gate).touch()
+    held.get()
+    statistics = pool.statistics()
+    assert statistics._repr_html_().startswith("<div><b>Pool</b>: 2 workers")
+    many = dataclasses.replace(statistics, workers=statistics.workers * 100)
+    assert many._repr_html_().count("<tr>") == 1 + 32

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import subprocess
 import sys
 from typing import Any
 
@@ -260,3 +261,50 @@ def test_clock(value: float | None, text: str) -> None:
 )
 def test_speed(rate: float, text: str) -> None:
     assert speed(rate) == text
+
+
+NOTEBOOK = """
+import builtins, sys, types, warnings
+class ZMQInteractiveShell:
+    config = {"IPKernelApp": {}}
+sys.modules["IPython"] = types.ModuleType("IPython")
+sys.modules["ipykernel.zmqshell"] = types.ModuleType("ipykernel.zmqshell")
+sys.modules["IPython"].get_ipython = builtins.get_ipython = lambda: ZMQInteractiveShell()
+for name in ("ipywidgets", "IPython.display", *sys.argv[2:]):
+    sys.modules[name] = None
+import importlib.util
+find = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *more: None if sys.modules.get(name, 0) is None else find(name, *more)
+warnings.simplefilter("always")
+from tines.progress import ProgressOptions
+from tines.progress.contract import Line
+from tines.progress.displays import make_display
+display = make_display(ProgressOptions(display=sys.argv[1]))
+for done in (10, 100):
+    display.draw([Line(1, "work", done, 0, 0, 100, 1.0, 10.0, 9.0, done == 100)])
+display.close()
+print(type(display).__name__)
+"""
+
+
+@pytest.mark.parametrize(
+    ("style", "missing", "made"),
+    [
+        ("auto", [], "TqdmDisplay"),
+        ("auto", ["tqdm"], "PlainDisplay"),
+        ("tqdm", [], "TqdmDisplay"),
+        ("rich", [], "RichDisplay"),
+    ],
+)
+def test_a_notebook_without_ipywidgets_is_not_warned(
+    style: str, missing: list[str], made: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", NOTEBOOK, style, *missing],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [made]
+    assert "Warning" not in done.stderr and "ipywidgets" not in done.stderr

@@ -168,6 +168,12 @@ def _add_top(commands: Any) -> None:
         help="between two looks (default: 1)",
     )
     top.add_argument("--pid", type=int, help="only the program with this process id")
+    top.add_argument(
+        "--filter",
+        default="",
+        metavar="WORDS",
+        help="only programs, pools and queues with these words in their names, or in running tasks",
+    )
     top.set_defaults(run=_top)
 
 
@@ -181,6 +187,7 @@ def _top(arguments: argparse.Namespace) -> int:
             sort=arguments.sort,
             interval=arguments.interval,
             pid=arguments.pid,
+            words=arguments.filter,
         )
     )
 

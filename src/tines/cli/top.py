@@ -18,13 +18,24 @@ from typing import Any
 from tines import _clock
 from tines.cli import top_display, top_rows
 from tines.cli.top_keys import Keys
-from tines.cli.top_model import SORTS, PoolView, ProgramView, Tracker, View, arranged
+from tines.cli.top_model import (
+    SORTS,
+    PoolView,
+    ProgramView,
+    Tracker,
+    View,
+    arranged,
+    filtered,
+)
 from tines.insight.reader import Reader, Untrusted
 
 __all__ = ["Options", "processes", "run"]
 
 FORMAT = 1
 """The version of what ``--json`` prints. It grows when a name goes or changes its meaning."""
+
+_PAPER = 200
+"""How wide the text is that goes to no terminal."""
 
 _NOTHING = "no tines program of yours is running (or it has made no pool and no queue)"
 
@@ -38,6 +49,8 @@ class Options:
     sort: str = "time"
     interval: float = 1.0
     pid: int | None = None
+    words: str = ""
+    """Only what has these in the name of its program, pool, queue or running task."""
 
 
 def run(options: Options) -> int:
@@ -105,7 +118,10 @@ class _Top:
 
     def _look(self) -> View:
         sample = self._reader.sample()
-        return arranged(self._tracker.view(sample, self._options.pid), self._sort)
+        view = self._tracker.view(sample, self._options.pid)
+        if self._options.words:
+            view = filtered(view, self._options.words)
+        return arranged(view, self._sort)
 
     def _nothing(self, view: View) -> int:
         if self._options.json:
@@ -114,6 +130,10 @@ class _Top:
             text = _NOTHING
             if self._options.pid is not None:
                 text = f"process {self._options.pid} is no running tines program of yours"
+            elif self._options.words:
+                text = (
+                    f"no tines program of yours that runs has {self._options.words!r} in its names"
+                )
             print(text)
             for why in view.unreadable:
                 print(f"unreadable: {why}")
@@ -127,7 +147,7 @@ class _Top:
             if self._options.json:
                 _print_json(view)
             else:
-                print(top_display.text(top_rows.headline(view), top_rows.overview(view), 200))
+                print(top_display.text(top_rows.headline(view), top_rows.overview(view), _PAPER))
             if self._options.once:
                 return 0 if view.programs else 1
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tines.cli.top_rows import COLUMNS, RIGHT, WIDE, Kind, Row
+from tines.cli.top_rows import COLUMNS, RIGHT, WIDE, Kind, Row, columns
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -47,7 +49,8 @@ class Display(Protocol):
 
 def best() -> Display:
     """Return what suits this terminal and installation."""
-    if not sys.stdout.isatty():
+    # One that cannot move its cursor shows one picture below the other; rich would show none.
+    if not sys.stdout.isatty() or os.environ.get("TERM", "").lower() in ("", "dumb", "unknown"):
         return _Plain(in_place=False)
     try:
         return _Rich()
@@ -56,49 +59,52 @@ def best() -> Display:
 
 
 def text(title: str, rows: Sequence[Row], width: int) -> str:
-    """Return a picture as plain text, no line longer than ``width`` where that is possible."""
-    table = [COLUMNS, *(row.cells for row in rows)]
-    # A note stands alone in its line, and may be as wide as it is.
-    notes = [False, *(row.kind is Kind.NOTE for row in rows)]
-    widths = [
-        max(len(cells[column]) for cells, note in zip(table, notes) if not note)
-        for column in range(len(COLUMNS))
-    ]
-    used = sum(widths) - widths[WIDE] + _GAP * (len(COLUMNS) - 1)
-    widths[WIDE] = min(widths[WIDE], max(20, width - used))
-    lines = [title]
-    for cells, note in zip(table, notes):
-        fitted = [
-            cell if note else _fitted(cell, size, column in RIGHT)
-            for column, (cell, size) in enumerate(zip(cells, widths))
-        ]
-        lines.append((" " * _GAP).join(fitted).rstrip())
+    """Return a picture as plain text, no line longer than ``width``."""
+    chosen = columns(rows, width, _GAP)
+    table = [COLUMNS, *(row.cells for row in rows if row.kind is not Kind.NOTE)]
+    widths = {number: max(len(cells[number]) for cells in table) for number in chosen}
+    used = sum(widths.values()) - widths[WIDE] + _GAP * (len(chosen) - 1)
+    widths[WIDE] = min(widths[WIDE], max(3, width - used))
+
+    def line(cells: Sequence[str]) -> str:
+        fitted = (_fitted(cells[number], widths[number], number in RIGHT) for number in chosen)
+        return (" " * _GAP).join(fitted).rstrip()
+
+    lines = [*textwrap.wrap(title, width), line(COLUMNS)]
+    for row in rows:
+        if row.kind is Kind.NOTE:  # stands alone in its line
+            note = row.cells[WIDE]
+            indent = " " * (len(note) - len(note.lstrip()))
+            lines += textwrap.wrap(note, width, initial_indent=indent, subsequent_indent=indent)
+        else:
+            lines.append(line(row.cells))
     return "\n".join(lines)
 
 
 def _fitted(cell: str, size: int, right: bool) -> str:
     if len(cell) > size:
-        return cell[: size - 3] + "..."
+        return f"{cell[: size - 3]}..." if size > 5 else cell[:size]
     return cell.rjust(size) if right else cell.ljust(size)
 
 
-def rendered(title: str, rows: Sequence[Row], foot: str) -> RenderableType:
+def rendered(title: str, rows: Sequence[Row], foot: str, width: int) -> RenderableType:
     """Return a picture for rich. Nothing that comes from programs is taken for its markup."""
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, expand=True, padding=(0, 1, 0, 0), header_style="bold reverse")
-    for number, name in enumerate(COLUMNS):
+    chosen = columns(rows, width, 1)
+    for number in chosen:
         table.add_column(
-            name,
+            COLUMNS[number],
             justify="right" if number in RIGHT else "left",
             ratio=1 if number == WIDE else None,
             no_wrap=True,
             overflow="ellipsis",
         )
     for row in rows:
-        table.add_row(*map(Text, row.cells), style=_STYLES[row.kind])
+        table.add_row(*(Text(row.cells[number]) for number in chosen), style=_STYLES[row.kind])
     return Group(Text(title, style="bold"), table, Text(foot, style="dim"))
 
 
@@ -134,4 +140,5 @@ class _Rich:
         self._live.__exit__(*exception)
 
     def show(self, title: str, rows: Sequence[Row], foot: str) -> None:
-        self._live.update(rendered(title, rows, foot), refresh=True)
+        width = self._live.console.width
+        self._live.update(rendered(title, rows, foot, width), refresh=True)

@@ -24,6 +24,7 @@ __all__ = [
     "View",
     "WorkerView",
     "arranged",
+    "filtered",
 ]
 
 
@@ -161,6 +162,33 @@ def arranged(view: View, sort: str) -> View:
             replace(program, pools=tuple(map(sorted_pool, program.pools))) for program in programs
         ),
     )
+
+
+def filtered(view: View, words: str) -> View:
+    """Return what of a view is about some words, whatever their case.
+
+    A program is whose command or name has them, with all it has; else those of its pools that are, or
+    run a task, of that name.
+    """
+    wanted = words.casefold()
+
+    def has(*texts: str | None) -> bool:
+        return any(text is not None and wanted in text.casefold() for text in texts)
+
+    programs = []
+    for program in view.programs:
+        if not has(program.name, program.process):
+            pools = [
+                pool
+                for pool in program.pools
+                if has(f"{pool.kind} {pool.number}", *(worker.task for worker in pool.workers))
+            ]
+            queues = [each for each in program.queues if has(f"{each.kind} {each.number}")]
+            if not pools and not queues:
+                continue
+            program = replace(program, pools=tuple(pools), queues=tuple(queues))
+        programs.append(program)
+    return replace(view, programs=tuple(programs))
 
 
 @dataclass

@@ -10,18 +10,22 @@ import enum
 import os
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tines.cli.top_model import PoolView, ProgramView, QueueView, View, WorkerView
 
-__all__ = ["COLUMNS", "RIGHT", "WIDE", "Kind", "Row", "detail", "headline", "overview"]
+__all__ = ["COLUMNS", "RIGHT", "WIDE", "Kind", "Row", "columns", "detail", "headline", "overview"]
 
-COLUMNS = ("PID", "WHAT", "BUSY", "QUEUED", "DONE", "RATE/S", "CPU", "MEMORY", "TIME")
+COLUMNS = ("PID", "WHAT", "BUSY", "QUEUED", "DONE", "FAILED", "RATE", "CPU", "MEMORY", "TIME")
 WIDE = 1
 """The column that takes what room there is."""
 RIGHT = range(2, len(COLUMNS))
+_NARROWEST = 20
+"""Characters that the wide column is to have, if others can make room for it."""
+_DISPENSABLE = ("DONE", "QUEUED", "MEMORY", "RATE", "PID", "CPU", "FAILED", "BUSY", "TIME")
+"""What is left out where a terminal is narrow, in that order."""
 
 _WORKERS_SHOWN = 8
 _NOTE = 56
@@ -89,6 +93,25 @@ def overview(view: View, selected: int | None = None) -> list[Row]:
     return rows
 
 
+def columns(rows: Sequence[Row], width: int, gap: int) -> list[int]:
+    """Return the columns that there is room for; those with nothing in them make room first."""
+    chosen = [
+        number
+        for number, name in enumerate(COLUMNS)
+        if name != "FAILED" or any(row.cells[number] for row in rows)
+    ]
+    sizes = [
+        max([len(name), *(len(row.cells[number]) for row in rows if row.kind is not Kind.NOTE)])
+        for number, name in enumerate(COLUMNS)
+    ]
+    sizes[WIDE] = min(sizes[WIDE], _NARROWEST)
+    for name in _DISPENSABLE:
+        if sum(sizes[number] + gap for number in chosen) - gap <= width:
+            break
+        chosen = [number for number in chosen if COLUMNS[number] != name]
+    return chosen
+
+
 def detail(program: ProgramView, pool: PoolView) -> list[Row]:
     """Return the rows of one pool: all that it says, and all of its workers."""
     said = textwrap.wrap(", ".join(_said(pool.statistics)), _NOTE)
@@ -102,14 +125,16 @@ def detail(program: ProgramView, pool: PoolView) -> list[Row]:
 
 def _said(statistics: Any) -> Iterator[str]:
     for name, value in statistics.items():
-        if isinstance(value, float):
-            yield f"{name} {value:.3g}"
+        if name.endswith("bytes") or name == "memory":
+            yield f"{name} {_bytes(value)}"
+        elif isinstance(value, float):
+            yield f"{name} {value:.3g}{' s' if name.endswith('seconds') else ''}"
         elif isinstance(value, (int, str)):
             yield f"{name} {value}"
 
 
 def _row(kind: Kind, **cells: str) -> Row:
-    return Row(kind, tuple(cells.get(name.split("/")[0].lower(), "") for name in COLUMNS))
+    return Row(kind, tuple(cells.get(name.lower(), "") for name in COLUMNS))
 
 
 def _program(program: ProgramView) -> Row:
@@ -126,7 +151,7 @@ def _program(program: ProgramView) -> Row:
         what=what,
         busy=f"{busy}/{len(workers)}" if workers else "",
         cpu=_percent(program.total_cpu),
-        memory=_amount(program.total_memory),
+        memory=_bytes(program.total_memory),
         time=_duration(time.time() - program.since),
     )
 
@@ -140,11 +165,12 @@ def _pool(pool: PoolView, selected: bool) -> Row:
         Kind.SELECTED if selected else Kind.POOL,
         what=f"{'>' if selected else ' '} {pool.kind} {pool.number}",
         busy=f"{pool.busy}/{wanted}",
-        queued=_amount(said.get("queued")),
-        done=_amount(said.get("done")),
-        rate=_amount(pool.rate),
+        queued=_amount(said.get("queued"), "task"),
+        done=_amount(said.get("done"), "task"),
+        failed=_failed(said),
+        rate=_rate(pool.rate),
         cpu=_percent(sum(cpu) if cpu else None),
-        memory=_amount(sum(memory) if memory else None),
+        memory=_bytes(sum(memory) if memory else None),
     )
 
 
@@ -159,10 +185,10 @@ def _worker(worker: WorkerView) -> Row:
         Kind.WAITING if worker.task is None else Kind.RUNNING,
         pid=str(worker.pid or "-"),
         what=f"    {what}",
-        done=_amount(worker.statistics.get("done")),
-        rate=_amount(worker.rate),
+        done=_amount(worker.statistics.get("done"), "task"),
+        rate=_rate(worker.rate),
         cpu=_percent(worker.cpu),
-        memory=_amount(worker.memory),
+        memory=_bytes(worker.memory),
         time=_duration(worker.seconds) if worker.task is not None else "",
     )
 
@@ -173,14 +199,14 @@ def _queue(queue: QueueView) -> Row:
     if queue.error is not None:
         return _row(Kind.QUEUE, what=f"{what}: {queue.error}")
     if queue.put_rate is not None:
-        what = f"{what}: {_amount(queue.put_rate)}/s in, {_amount(queue.get_rate)}/s out"
+        what = f"{what}: {_rate(queue.put_rate)} in, {_rate(queue.get_rate)} out"
     return _row(
         Kind.QUEUE,
         what=what,
-        queued=_amount(said.get("depth")),
-        done=_amount(said.get("received")),
-        rate=_amount(queue.get_rate),
-        memory=_amount(said.get("bytes")),
+        queued=_amount(said.get("depth"), "msg"),
+        done=_amount(said.get("received"), "msg"),
+        rate=_rate(queue.get_rate),
+        memory=_bytes(said.get("bytes")),
     )
 
 
@@ -192,17 +218,42 @@ def _percent(value: float | None) -> str:
     return "" if value is None else f"{value:.0f}%"
 
 
-def _amount(value: Any) -> str:
-    """Return a count or number of bytes in three or four figures."""
+def _figures(value: Any) -> tuple[str, str] | None:
+    """Return a number in three or four figures, and what multiplies it; ``None``: it is none."""
     if not isinstance(value, (int, float)) or isinstance(value, bool):
-        return ""
+        return None
     number, unit = float(value), 0
     while abs(number) >= 9999.5 and unit < len(_UNITS) - 1:
         number /= 1000
         unit += 1
     if number < 10 and number != int(number):
-        return f"{number:.1f}{_UNITS[unit]}"
-    return f"{number:.0f}{_UNITS[unit]}"
+        return f"{number:.1f}", _UNITS[unit]
+    return f"{number:.0f}", _UNITS[unit]
+
+
+def _amount(value: Any, what: str) -> str:
+    """Return how many there are of something."""
+    figures = _figures(value)
+    if figures is None:
+        return ""
+    return f"{''.join(figures)} {what}{'' if value == 1 else 's'}"
+
+
+def _rate(value: Any) -> str:
+    figures = _figures(value)
+    return "" if figures is None else f"{''.join(figures)}/s"
+
+
+def _bytes(value: Any) -> str:
+    figures = _figures(value)
+    return "" if figures is None else f"{figures[0]} {figures[1]}B"
+
+
+def _failed(statistics: Mapping[str, Any]) -> str:
+    """Return how many tasks have failed, if any have."""
+    counts = (statistics.get("raised"), statistics.get("lost"))
+    failed = sum(count for count in counts if isinstance(count, int))
+    return _amount(failed, "task") if failed else ""
 
 
 def _duration(seconds: float) -> str:

@@ -382,6 +382,13 @@ class Pool(PoolInsides):
             f"pool_size={state.target}>"
         )
 
+    def _repr_html_(self) -> str | None:
+        """What notebooks show; ``None`` where there is only the text."""
+        if self._core.state.phase is Phase.FORKED:
+            return None
+        title = f"{type(self).__qualname__}, {self._core.state.phase.value}"
+        return self._core.statistics.take().as_html(title)
+
     def __reduce__(self) -> Any:
         raise NotImplementedError("pool objects cannot be passed between processes or pickled")
 

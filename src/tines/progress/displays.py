@@ -8,10 +8,13 @@ import multiprocessing
 import os
 import sys
 from collections.abc import Hashable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tines.progress.contract import Display
 from tines.progress.options import ProgressOptions, kind_of
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 __all__ = ["make_display", "restore_streams", "shared_by"]
 
@@ -42,9 +45,12 @@ def make_display(options: ProgressOptions) -> Display:
     if style == "rich":
         from tines.progress.terminal import RichDisplay, own_progress
 
-        return RichDisplay(own_progress(options.file, options.leave), own=True)
+        return RichDisplay(own_progress(options.file, options.leave, _console(options)), own=True)
     if style == "tqdm":
-        from tqdm.auto import tqdm
+        if in_notebook() and not _installed("ipywidgets"):
+            from tqdm import tqdm  # text; tqdm.auto would warn that it is that
+        else:
+            from tqdm.auto import tqdm
 
         from tines.progress.bars import TqdmDisplay
 
@@ -72,6 +78,16 @@ def _style(options: ProgressOptions) -> str:
     isatty = getattr(stream, "isatty", None)
     terminal = isatty is not None and isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
     return "rich" if terminal and _installed("rich") else "plain"
+
+
+def _console(options: ProgressOptions) -> Console | None:
+    """Return where rich draws; ``None``: where it wants to."""
+    if options.file is not None or not in_notebook() or _installed("ipywidgets"):
+        return None
+    from rich.console import Console
+
+    # Without ipywidgets rich would warn that it cannot draw in place, each time it does.
+    return Console(stderr=True, force_jupyter=False)
 
 
 def in_notebook() -> bool:

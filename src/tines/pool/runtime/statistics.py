@@ -25,6 +25,9 @@ __all__ = ["PoolStatistics", "Statistician", "WorkerStatistics"]
 LARGEST_DESCRIBED = 64 * 1024
 """Size in bytes up to which an encoded task is decoded again to say what it is."""
 
+MOST_SHOWN = 32
+"""How many workers have a row in what a notebook shows."""
+
 
 @dataclass(frozen=True)
 class WorkerStatistics:
@@ -96,6 +99,44 @@ class PoolStatistics:
     def failed(self) -> int:
         """Tasks that ended with an exception, of whatever kind."""
         return self.raised + self.lost
+
+    def _repr_html_(self) -> str:
+        """What notebooks show."""
+        return self.as_html("Pool")
+
+    def as_html(self, title: str) -> str:
+        """Return it as a small table for a notebook, under a title."""
+        from tines.pool.runtime.notebook import bytes_of, table
+
+        figures = [
+            f"{self.processes:,} workers",
+            f"{self.queued:,} queued ({bytes_of(self.queued_bytes)})",
+            f"{self.running:,} running",
+            f"{self.done:,} done",
+        ]
+        troubles = (
+            (self.failed, "failed"),
+            (self.delayed, "to be tried again"),
+            (self.retried, "tried again"),
+            (self.restarts, "workers replaced"),
+        )
+        figures += [f"{count:,} {what}" for count, what in troubles if count]
+        if len(self.workers) > MOST_SHOWN:
+            figures.append(f"the first {MOST_SHOWN} workers are shown")
+        rows = [
+            (
+                str(worker.slot),
+                "-" if worker.pid is None else str(worker.pid),
+                "waiting" if worker.task is None else worker.task,
+                "" if worker.task is None else f"{worker.seconds:.1f} s",
+                f"{worker.done:,}",
+                bytes_of(worker.memory) if worker.memory else "",
+                f"{worker.cpu_seconds:.1f} s",
+            )
+            for worker in self.workers[:MOST_SHOWN]
+        ]
+        columns = ("slot", "pid", "task", "for", "done", "memory", "processor time")
+        return table(title, figures, columns, rows)
 
 
 class Statistician:
