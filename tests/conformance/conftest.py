@@ -55,6 +55,10 @@ def warm() -> None:
             channel.send(b"")
             channel.recv()
             channel.close()
+    if sys.platform == "linux":
+        from tines.process import stacks
+
+        stacks.for_children()
     if sys.platform != "win32":
         from multiprocessing import forkserver
 

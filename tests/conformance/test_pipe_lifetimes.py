@@ -5,9 +5,12 @@ from __future__ import annotations
 import gc
 import os
 import pickle
+import sys
+from collections.abc import Iterator
 
 import pytest
 
+import tines
 from channel_tools import WAIT, Finish, must
 from support.processes import Start
 from support.waiting import wait_for
@@ -17,6 +20,18 @@ from tines.transport.contract import Channel, Shared
 from tines.transport.pipe import registry
 
 pipe = named("pipe")
+METHODS = tines.get_all_start_methods()
+
+
+@pytest.fixture(autouse=True)
+def nothing_in_advance() -> Iterator[None]:
+    """What is kept for the processes of ours to come is not left behind by a test."""
+    yield
+    if sys.platform != "win32":
+        from tines.process.start import forkserver_client, spares
+
+        spares.stop()
+        forkserver_client.stop()
 
 
 def broker_channels() -> int:
@@ -165,3 +180,77 @@ def test_a_closed_share_is_an_error_elsewhere(fork: Start, finish: Finish) -> No
     shared.close()
     finish(fork(open_late, shared, report))
     assert b"closed" in bytes(must(report.recv(0))[2])
+
+
+class _Ends:
+    """Ends who unpickles it."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os._exit, (3,)
+
+
+class _Refuses:
+    def __reduce__(self) -> tuple[object, ...]:
+        raise ValueError("not this one")
+
+
+@pytest.mark.parametrize("method", [each for each in METHODS if each != "fork"])
+def test_a_channel_for_a_child_that_ends_before_it_opens_it_is_let_go(method: str) -> None:
+    base = broker_channels()
+    channel = pipe.channel()
+    assert start_one_that_ends(method, channel) == 3
+    assert broker_channels() == base + 1
+    channel.close()
+    wait_for(lambda: broker_channels() == base)
+
+
+def start_one_that_ends(method: str, channel: Channel) -> int | None:
+    child = tines.get_context(method).Process(target=print, args=(_Ends(), channel))
+    child.start()
+    child.join(WAIT)
+    return child.exitcode
+
+
+def start_one_that_ends_and_reap_it(channel: Channel) -> None:
+    child = tines.get_context("spawn").Process(target=print, args=(_Ends(), channel))
+    child.start()
+    child.join(WAIT)
+    assert child.pid is not None
+    pipe.reap(child.pid)  # as is done of itself where this is the transport in use
+
+
+@pytest.mark.skipif("fork" not in METHODS, reason="no fork here")
+def test_the_same_where_the_one_that_started_it_is_not_the_owner(fork: Start) -> None:
+    base = broker_channels()
+    channel = pipe.channel()
+    middle = fork(start_one_that_ends_and_reap_it, channel)
+    channel.close()
+    middle.join()
+    wait_for(lambda: broker_channels() == base)
+
+
+def test_a_channel_for_a_child_that_cannot_be_started_is_let_go() -> None:
+    base = broker_channels()
+    channel = pipe.channel()
+    child = tines.get_context("spawn").Process(target=print, args=(channel, _Refuses()))
+    with pytest.raises(tines.EncodeError, match="not this one"):
+        child.start()
+    channel.close()
+    del child
+    gc.collect()
+    wait_for(lambda: broker_channels() == base)
+
+
+def open_and_pass_on(channel: Channel) -> None:
+    channel.send(pickle.dumps(channel))
+
+
+def test_what_a_child_has_handed_on_outlives_it() -> None:
+    channel = pipe.channel()
+    child = tines.get_context("spawn").Process(target=open_and_pass_on, args=(channel,))
+    child.start()
+    child.join(WAIT)
+    assert child.exitcode == 0
+    held = pickle.loads(must(channel.recv(WAIT))[2])
+    channel.close()
+    assert held.qsize() == 0

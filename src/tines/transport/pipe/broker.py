@@ -15,8 +15,8 @@ Lifetime of a channel: it lives while somebody is in its ``holders``:
 
 * ``LOCAL``: handles in the owner itself.
 * a :class:`~tines.transport.pipe.peer.Peer`: a process with handles; gone with its connection.
-* a :class:`~tines.transport.pipe.protocol.Pass`: a pickled handle that nobody has opened yet. One
-  that is never opened keeps its channel for the owner's lifetime.
+* a :class:`~tines.transport.pipe.protocol.Pass`: a pickled handle that nobody has opened yet. One that was
+  for a child goes with the child; another that is never opened keeps its channel for the owner's lifetime.
 * a ``_Lifeline``: a child that the owner forked while it held the channel. A pipe whose other end
   only that child (and its own forks) has; it ends when they are all gone.
 """

@@ -11,6 +11,7 @@ import math
 import secrets
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
+from multiprocessing.context import get_spawning_popen
 from typing import Any
 
 from tines import _clock
@@ -223,7 +224,7 @@ class PipeChannel:
     def __reduce__(self) -> tuple[Any, ...]:
         self._reach()
         ticket = secrets.randbits(62) | 1
-        self._registry.passed(self._key, ticket)
+        self._registry.passed(self._key, ticket, get_spawning_popen())
         return _opened, (self._key, self._leases, ticket)
 
 

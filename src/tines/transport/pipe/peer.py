@@ -49,6 +49,9 @@ if TYPE_CHECKING:
         def drop(self, state: ChannelState, holder: object) -> None:
             """Note that it has one less; the last one's channel is closed."""
 
+        def drain(self, pid: int) -> None:
+            """Read all that a process has written."""
+
         def at(self, when: float, expire: Callable[[float], float | None]) -> None:
             """Have ``expire`` called at some time; it returns when next."""
 
@@ -319,6 +322,12 @@ class Peer:
     def _pass(self, state: ChannelState, frame: Frame) -> None:
         self._broker.hold(state, Pass(frame.tag))
 
+    def _withdraw(self, state: ChannelState, frame: Frame) -> None:
+        if frame.number:
+            # It may have handed on what it had opened; that is held from then on.
+            self._broker.drain(frame.number)
+        self._broker.drop(state, Pass(frame.tag))
+
     def _watch_from_now(self, state: ChannelState, frame: Frame) -> None:
         if self._watch is None:
             self._watch = (state, _Watch(self))
@@ -404,6 +413,7 @@ _ONE_WAY: dict[int, Callable[[Peer, ChannelState, Frame], None]] = {
     Op.HOLD: Peer._hold,
     Op.DROP: Peer._drop,
     Op.PASS: Peer._pass,
+    Op.WITHDRAW: Peer._withdraw,
     Op.WATCH: Peer._watch_from_now,
     Op.REARM: Peer._rearm,
 }

@@ -80,6 +80,9 @@ class Op(enum.IntEnum):
     HOLD = 30  # one way [tag: pass of the pickle it came in, 0 for none]
     DROP = 31  # one way
     PASS = 32  # one way [tag: pass for a pickle that is being made]
+    WITHDRAW = (
+        35  # one way [tag: pass of a pickle that nobody opens now, number: whose it was, a pid]
+    )
     WATCH = 33  # one way: this connection becomes the descriptor of ``fileno``
     REARM = 34  # one way: the hint was read; write another if there is still something
 

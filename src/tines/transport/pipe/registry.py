@@ -13,7 +13,9 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import weakref
 from collections import Counter, deque
+from typing import Any
 
 from tines._fork import Rank, at_fork
 from tines.errors import TransportError
@@ -45,6 +47,10 @@ class Registry:
         # Held at the time of a fork: the child relies on it until it ends, so this process does
         # not let go before it ends itself.
         self._lent: set[Key] = set()
+        # What a child that is started gets, with the passes of that: who dies first opens nothing.
+        self._passes: weakref.WeakKeyDictionary[Any, list[tuple[Key, int]]]
+        self._passes = weakref.WeakKeyDictionary()
+        self._unused: deque[list[tuple[Key, int]]] = deque()
 
     def broker(self) -> Broker:
         """Return this process's broker, started when needed.
@@ -92,9 +98,17 @@ class Registry:
                     self._broker.drop(state, Pass(ticket))
         self.sweep()
 
-    def passed(self, key: Key, ticket: int) -> None:
-        """Let a handle that is being pickled hold the channel until it is opened."""
+    def passed(self, key: Key, ticket: int, child: Any = None) -> None:
+        """Let a handle that is being pickled hold the channel until it is opened.
+
+        Args:
+            key: The channel.
+            ticket: Of this pickle.
+            child: The ``Popen`` of the only process that can open it; it does not if it dies before.
+        """
         with self._lock:
+            if child is not None:
+                self._passes_of(child).append((key, ticket))
             state = self._own(key)
             if self._broker is None or state is None:
                 self._tell(key, Frame(Op.PASS, key[2], tag=ticket))
@@ -102,6 +116,33 @@ class Registry:
                 with self._broker.lock:
                     self._broker.hold(state, Pass(ticket))
         self.sweep()
+
+    def _passes_of(self, child: Any) -> list[tuple[Key, int]]:
+        passes = self._passes.get(child)
+        if passes is None:
+            passes = self._passes[child] = []
+            # Of a child that could not be started nobody says that it has ended.
+            weakref.finalize(child, self._give_up_passes, passes).atexit = False
+        return passes
+
+    def _give_up_passes(self, passes: list[tuple[Key, int]]) -> None:
+        """Let go of passes, soon. Takes no lock: a finalizer."""
+        self._unused.append(passes)
+        if self._broker is not None:
+            self._broker.wake()
+
+    def _withdraw(self, passes: list[tuple[Key, int]], pid: int = 0) -> None:
+        """Let go of the passes of a child that has ended, as far as it did not use them up."""
+        with self._lock:
+            for key, ticket in passes:
+                state = self._own(key)
+                if self._broker is None or state is None:
+                    self._tell(key, Frame(Op.WITHDRAW, key[2], number=pid, tag=ticket))
+                    self._release(key)
+                else:
+                    with self._broker.lock:
+                        self._broker.drop(state, Pass(ticket))
+            passes.clear()
 
     def give_up(self, key: Key, watch: Watch | LocalWatch | None = None) -> None:
         """Count one handle less, soon, and close its watch. Takes no lock: finalizers call it."""
@@ -122,9 +163,12 @@ class Registry:
         Called by the broker's thread when it wakes, and by others where handles come and go. It
         does not wait for the lock: whoever has it may be connecting, and sweeps afterwards.
         """
-        while self._given_up and self._lock.acquire(blocking=False):
+        while (self._given_up or self._unused) and self._lock.acquire(blocking=False):
             try:
-                self._let_go(*self._given_up.popleft())
+                if self._unused:
+                    self._withdraw(self._unused.popleft())
+                else:
+                    self._let_go(*self._given_up.popleft())
             except IndexError:
                 return
             finally:
@@ -143,6 +187,10 @@ class Registry:
                 self._broker.drop(state, LOCAL)
         elif key not in self._lent and key[0] in self._sessions:
             self._tell(key, Frame(Op.DROP, key[2]))
+        self._release(key)
+
+    def _release(self, key: Key) -> None:
+        """Close the connections to an owner of whose channels none is left here."""
         if not any(other[0] == key[0] for other in (*self._handles, *self._lent)):
             session = self._sessions.pop(key[0], None)
             if session is not None:
@@ -192,6 +240,8 @@ class Registry:
         if self._broker is not None:
             with self._broker.lock:
                 self._broker.drain(pid)
+        for child in [each for each in list(self._passes) if getattr(each, "pid", 0) == pid]:
+            self._withdraw(self._passes.pop(child, []), pid)
 
     # Fork.
 
