@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import resource
 import signal
@@ -134,6 +135,24 @@ def test_a_child_is_as_if_it_had_been_started_now(change):
     for pid in before:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+def test_one_that_may_not_be_killed_ends_by_itself(monkeypatch):
+    """As after ``setuid``: children can be started, and the old spares go."""
+    before = ready()
+    kill = os.kill
+
+    def forbidden(pid, signum):
+        if pid in before and signum:
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+        kill(pid, signum)
+
+    monkeypatch.setattr(os, "kill", forbidden)
+    with environment():
+        assert run(pid) not in before
+    for each in before:
+        with pytest.raises(ProcessLookupError):
+            os.kill(each, 0)
 
 
 def inherited_and_pid():

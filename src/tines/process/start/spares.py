@@ -110,9 +110,12 @@ class Spare:
         self._socket.close()
 
     def discard(self) -> None:
-        """End it now."""
+        """End it now.
+
+        By its socket, where it may not be killed: a program that has changed its user.
+        """
         self._socket.close()
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(self.pid, signal.SIGKILL)
         with contextlib.suppress(ChildProcessError):
             os.waitpid(self.pid, 0)
