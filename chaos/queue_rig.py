@@ -87,7 +87,7 @@ class Account:
 def payload_of(tag: int) -> tuple[bytes, list[bytes]]:
     """The bytes of a message follow from its tag; some carry buffers of their own."""
     word = tag.to_bytes(8, "little")
-    buffers = [word * 8000] if tag % 7 == 0 else []
+    buffers = [word * 8000, *[word * 500] * (tag % 5)] if tag % 7 == 0 else []
     return word * (tag % 97 if tag % 31 else 3000), buffers
 
 

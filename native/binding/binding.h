@@ -3,6 +3,7 @@
  *   Segment   the program's shared memory; makes and opens the rest
  *   Ring      a channel's native half (transport/ring.py wraps it)
  *   Block     a received buffer: writable, this process's own, given back with the last view of it
+ *   Part      one of several such buffers that came in one block
  *   Reference a ring or a primitive on its way in a message
  *   Lock, Flag, Waiters   what programs synchronise with (synchronize/native.py wraps them)
  *   Memory    bytes that all processes read and write (sharedctypes.py)
@@ -27,7 +28,7 @@ typedef struct block_object block_object;
 typedef struct sync_object sync_object;
 
 typedef struct {
-    PyTypeObject *segment_type, *ring_type, *block_type, *reference_type, *ticking_type,
+    PyTypeObject *segment_type, *ring_type, *block_type, *part_type, *reference_type, *ticking_type,
         *encoder_type, *dispatch_type, *lock_type, *flag_type, *waiters_type, *memory_type;
     PyObject *shut_down_error; /* tines.errors.QueueShutDown */
     PyObject *transport_error; /* tines.errors.TransportError */
@@ -61,6 +62,14 @@ struct block_object {
     char yields; /* the next message that has it whole does so, instead of a copy */
 };
 
+typedef struct {
+    PyObject_HEAD
+    block_object *whole;
+    PyObject *weak_references;
+    uint8_t *data;
+    uint64_t length;
+} part_object;
+
 struct ring_object {
     PyObject_HEAD
     segment_object *segment;
@@ -89,6 +98,7 @@ PyObject *block_wrap(module_state *state, segment_object *segment, uint32_t inde
 PyObject *block_take(module_state *state, segment_object *segment, uint64_t length);
 PyObject *block_copy(module_state *state, segment_object *segment, Py_buffer *from);
 PyObject *block_open_private(module_state *state, segment_object *segment, uint64_t handle);
+PyObject *part_of(module_state *state, block_object *whole, uint64_t at, uint64_t length);
 PyObject *reference_wrap(module_state *state, segment_object *segment, uint32_t index);
 PyObject *ring_wrap(module_state *state, segment_object *segment, tn_queue queue,
                     uint32_t reference);
@@ -105,8 +115,8 @@ void blocks_after_fork_in_child(module_state *state);
 void syncs_before_fork(module_state *state);
 void syncs_after_fork_in_child(module_state *state);
 
-extern PyType_Spec segment_spec, ring_spec, block_spec, reference_spec, ticking_spec, encoder_spec;
-extern PyType_Spec dispatch_spec, lock_spec, flag_spec, waiters_spec, memory_spec;
+extern PyType_Spec segment_spec, ring_spec, block_spec, part_spec, reference_spec, ticking_spec;
+extern PyType_Spec encoder_spec, dispatch_spec, lock_spec, flag_spec, waiters_spec, memory_spec;
 PyObject *segment_create(module_state *state, uint64_t size);
 PyObject *segment_attach(module_state *state, int fd);
 PyObject *ticking_new(module_state *state, PyObject *ring, PyObject *iterable, tn_lease *lease);

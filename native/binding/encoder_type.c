@@ -17,7 +17,9 @@ typedef struct {
     PyObject *kept;      /* list of out-of-band buffers, or NULL */
     PyObject *pickled;   /* the kind of message that is a pickle: 0 */
     PyObject *raw_kinds; /* {bytes: kind, bytearray: kind}: these skip pickling if they are large */
-    Py_ssize_t out_of_band, largest_kept;
+    Py_ssize_t out_of_band, small, largest_kept;
+    int references;
+    Py_ssize_t left;    /* bytes of small buffers that the pickle still takes */
     Py_ssize_t largest; /* bytes of the largest message that this pickler has made */
     bool busy;
     char deferring; /* everything goes to the twin */
@@ -54,15 +56,26 @@ static PyObject *encoder_write(encoder_object *self, PyObject *chunk) {
     Py_RETURN_NONE;
 }
 
+/* Beside a message there is room for any number of buffers that go into packs, and for so many that
+ * have to have a block each. */
+enum { MOST_REFERENCES = TN_MOST_BLOCKS - 24 };
+
+/* Whether a buffer leaves the pickle. A few small ones are better off in it. */
+static bool goes_beside(encoder_object *self, const Py_buffer *raw) {
+    if (raw->len >= self->out_of_band) return true;
+    if (raw->obj != NULL && PyObject_HasAttrString(raw->obj, "travels_beside"))
+        return self->references++ < MOST_REFERENCES;
+    if (raw->len < self->small) return false;
+    if (self->left <= 0) return true;
+    self->left -= raw->len;
+    return false;
+}
+
 /* The buffer callback: true keeps a buffer in the pickle. */
 static PyObject *encoder_keep(encoder_object *self, PyObject *buffer) {
     PyObject *view = PyObject_CallMethod(buffer, "raw", NULL);
     if (view == NULL) return NULL;
-    const Py_buffer *raw = PyMemoryView_GET_BUFFER(view);
-    bool beside = raw->len >= self->out_of_band;
-    if (!beside && raw->obj != NULL) beside = PyObject_HasAttrString(raw->obj, "travels_beside");
-    if (beside && self->kept != NULL && PyList_GET_SIZE(self->kept) >= TN_MOST_BLOCKS - 1)
-        beside = false;
+    bool beside = goes_beside(self, PyMemoryView_GET_BUFFER(view));
     if (beside && self->kept == NULL) self->kept = PyList_New(0);
     int failed = beside && (self->kept == NULL || PyList_Append(self->kept, view) < 0);
     Py_DECREF(view);
@@ -147,6 +160,8 @@ static PyObject *encoder_call(encoder_object *self, PyObject *const *args, size_
     if (kind != NULL) return triple(kind, Py_NewRef(obj), Py_NewRef(state->no_buffers));
     if (self->busy || self->deferring) return PyObject_CallOneArg(self->encode, obj);
     self->busy = true;
+    self->left = self->out_of_band;
+    self->references = 0;
     PyObject *done = PyObject_CallOneArg(self->dump, obj);
     if (done == NULL) return recover(self, obj);
     Py_DECREF(done);
@@ -163,12 +178,13 @@ static PyObject *encoder_call(encoder_object *self, PyObject *const *args, size_
 }
 
 static PyObject *encoder_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"new_pickler", "encode",       "failed", "raw_kinds",
-                            "out_of_band", "largest_kept", NULL};
+    static char *names[] = {"new_pickler", "encode", "failed",       "raw_kinds",
+                            "out_of_band", "small",  "largest_kept", NULL};
     PyObject *new_pickler, *encode, *failed, *raw_kinds;
-    Py_ssize_t out_of_band, largest_kept;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOOO!nn", names, &new_pickler, &encode, &failed,
-                                     &PyDict_Type, &raw_kinds, &out_of_band, &largest_kept)) {
+    Py_ssize_t out_of_band, small, largest_kept;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOOO!nnn", names, &new_pickler, &encode,
+                                     &failed, &PyDict_Type, &raw_kinds, &out_of_band, &small,
+                                     &largest_kept)) {
         return NULL;
     }
     encoder_object *self = (encoder_object *)type->tp_alloc(type, 0);
@@ -180,6 +196,7 @@ static PyObject *encoder_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
     self->pickled = PyLong_FromLong(0);
     self->raw_kinds = Py_NewRef(raw_kinds);
     self->out_of_band = out_of_band;
+    self->small = small;
     self->largest_kept = largest_kept;
     if (self->pickled != NULL && renew(self) == 0) return (PyObject *)self;
     Py_DECREF(self);

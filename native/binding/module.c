@@ -140,6 +140,7 @@ static int execute(PyObject *module) {
     state->segment_type = add_type(module, &segment_spec);
     state->ring_type = add_type(module, &ring_spec);
     state->block_type = add_type(module, &block_spec);
+    state->part_type = add_type(module, &part_spec);
     state->reference_type = add_type(module, &reference_spec);
     state->ticking_type = add_type(module, &ticking_spec);
     state->encoder_type = add_type(module, &encoder_spec);
@@ -148,9 +149,10 @@ static int execute(PyObject *module) {
     state->flag_type = add_type(module, &flag_spec);
     state->waiters_type = add_type(module, &waiters_spec);
     state->memory_type = add_type(module, &memory_spec);
-    if (!state->segment_type || !state->ring_type || !state->block_type || !state->reference_type ||
-        !state->ticking_type || !state->encoder_type || !state->dispatch_type ||
-        !state->lock_type || !state->flag_type || !state->waiters_type || !state->memory_type) {
+    if (!state->segment_type || !state->ring_type || !state->block_type || !state->part_type ||
+        !state->reference_type || !state->ticking_type || !state->encoder_type ||
+        !state->dispatch_type || !state->lock_type || !state->flag_type || !state->waiters_type ||
+        !state->memory_type) {
         return -1;
     }
     return add_constants(module);

@@ -1,24 +1,104 @@
 /* Ring: receiving. */
 #include "ring_type.h"
 
+/* A message's buffers while its blocks become objects: `next` is the first block that is not yet one. */
+typedef struct {
+    ring_object *self;
+    const tn_incoming *message;
+    uint32_t next;
+    PyObject *buffers; /* a tuple, with holes at first */
+} inbox;
+
+static PyObject *wrap_next(inbox *box) {
+    segment_object *segment = box->self->segment;
+    uint32_t index = box->message->blocks[box->next++];
+    module_state *state = state_of(Py_TYPE(box->self));
+    bool reference = tn_block_at(&segment->segment, index)->order == 0;
+    return reference ? reference_wrap(state, segment, index) : block_wrap(state, segment, index);
+}
+
+/* `pack` as it was opened; `whole` is its block. */
+static bool place_parts(inbox *box, tn_unpacking *pack, block_object *whole) {
+    module_state *state = state_of(Py_TYPE(box->self));
+    for (uint32_t i = 0; i < pack->head.parts; i++) {
+        tn_part part;
+        uint64_t at;
+        if (!tn_pack_next(pack, &part, &at) || part.place >= PyTuple_GET_SIZE(box->buffers) ||
+            PyTuple_GET_ITEM(box->buffers, part.place) != NULL) {
+            raise_result(state, TN_CORRUPT, "receiving many buffers");
+            return false;
+        }
+        PyObject *item = part_of(state, whole, at, part.length);
+        if (item == NULL) return false;
+        PyTuple_SET_ITEM(box->buffers, part.place, item);
+    }
+    return true;
+}
+
+/* Make the tuple for all buffers, as the first pack says how many they are. */
+static bool begin_packed(inbox *box, const tn_pack *title) {
+    const tn_incoming *message = box->message;
+    uint32_t blocks = message->block_count - (box->next - 1);
+    uint64_t most = 0; /* each of the parts takes room in a pack */
+    for (uint32_t i = box->next - 1; i < message->block_count; i++) {
+        tn_segment *segment = &box->self->segment->segment;
+        most +=
+            tn_block_length(segment, tn_block_at(segment, message->blocks[i])) / sizeof(tn_part) +
+            1;
+    }
+    if (title->packs == 0 || title->packs > blocks || title->buffers > most) {
+        raise_result(state_of(Py_TYPE(box->self)), TN_CORRUPT, "receiving many buffers");
+        return false;
+    }
+    box->buffers = PyTuple_New(title->buffers);
+    return box->buffers != NULL;
+}
+
+static bool unpack_parts(inbox *box) {
+    for (uint32_t i = 0, packs = 1; i < packs; i++) {
+        block_object *whole = (block_object *)wrap_next(box);
+        if (whole == NULL) return false;
+        tn_unpacking pack;
+        bool fine = Py_TYPE(whole) == state_of(Py_TYPE(box->self))->block_type &&
+                    tn_pack_open(&pack, whole->data, whole->length);
+        if (!fine) raise_result(state_of(Py_TYPE(box->self)), TN_CORRUPT, "receiving many buffers");
+        if (fine && i == 0) {
+            fine = begin_packed(box, &pack.head);
+            packs = pack.head.packs;
+        }
+        fine = fine && place_parts(box, &pack, whole);
+        Py_DECREF(whole);
+        if (!fine) return false;
+    }
+    return true;
+}
+
+/* What is a block of its own: its place is the next hole. */
+static bool place_others(inbox *box) {
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(box->buffers); i++) {
+        if (PyTuple_GET_ITEM(box->buffers, i) != NULL) continue;
+        if (box->next >= box->message->block_count) {
+            raise_result(state_of(Py_TYPE(box->self)), TN_CORRUPT, "receiving many buffers");
+            return false;
+        }
+        PyObject *item = wrap_next(box);
+        if (item == NULL) return false;
+        PyTuple_SET_ITEM(box->buffers, i, item);
+    }
+    return true;
+}
+
 /* The message's blocks as objects; from `first` on. Takes all of them over, also on failure. */
 static PyObject *wrap_blocks(ring_object *self, const tn_incoming *message, uint32_t first) {
-    module_state *state = state_of(Py_TYPE(self));
-    if (first >= message->block_count) return Py_NewRef(state->no_buffers);
-    PyObject *buffers = PyTuple_New(message->block_count - first);
-    for (uint32_t i = first; i < message->block_count; i++) {
-        tn_segment *segment = &self->segment->segment;
-        if (buffers == NULL) {
-            tn_block_release(segment, message->blocks[i]);
-            continue;
-        }
-        bool reference = tn_block_at(segment, message->blocks[i])->order == 0;
-        PyObject *item = reference ? reference_wrap(state, self->segment, message->blocks[i])
-                                   : block_wrap(state, self->segment, message->blocks[i]);
-        if (item == NULL) Py_CLEAR(buffers);
-        else PyTuple_SET_ITEM(buffers, i - first, item);
-    }
-    return buffers;
+    if (first >= message->block_count) return Py_NewRef(state_of(Py_TYPE(self))->no_buffers);
+    inbox box = {.self = self, .message = message, .next = first};
+    if (!message->packed) box.buffers = PyTuple_New(message->block_count - first);
+    bool fine = message->packed ? unpack_parts(&box) : box.buffers != NULL;
+    fine = fine && place_others(&box);
+    while (box.next < message->block_count)
+        tn_block_release(&self->segment->segment, message->blocks[box.next++]);
+    if (!fine) Py_CLEAR(box.buffers);
+    return box.buffers;
 }
 
 static PyObject *as_tuple(ring_object *self, const tn_incoming *message) {

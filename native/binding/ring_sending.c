@@ -33,14 +33,9 @@ typedef struct {
     uint32_t blocks[TN_MOST_BLOCKS];
 } parcel;
 
-/* Whose bytes an item is, itself or seen through a memoryview, as pickling gives it. */
-static PyObject *exporter_of(PyObject *item) {
-    return PyMemoryView_Check(item) ? PyMemoryView_GET_BUFFER(item)->obj : item;
-}
-
 /* The reference that an item is, or NULL. */
 static const reference_object *reference_in(const module_state *state, PyObject *item) {
-    item = exporter_of(item);
+    item = ring_exporter(item);
     bool is = item != NULL && Py_TYPE(item) == state->reference_type;
     return is ? (const reference_object *)item : NULL;
 }
@@ -48,7 +43,7 @@ static const reference_object *reference_in(const module_state *state, PyObject 
 /* The block that an item is all of, if its holder gives it away and it can go as it is; or NULL. What was
  * written to a view that is apart since a fork is not in the block. */
 static block_object *yielded_in(const ring_object *self, PyObject *item, const Py_buffer *buffer) {
-    item = exporter_of(item);
+    item = ring_exporter(item);
     if (item == NULL || Py_TYPE(item) != state_of(Py_TYPE(self))->block_type) return NULL;
     block_object *block = (block_object *)item;
     const tn_segment *segment = &self->segment->segment;
@@ -131,12 +126,46 @@ static void unpack(ring_object *self, parcel *parcel, bool sent) {
     if (parcel->data.obj != NULL) PyBuffer_Release(&parcel->data);
 }
 
+/* Several buffers: first those that are packed, then, in their order, the others. `items` is a tuple. */
+static bool add_several(ring_object *self, parcel *parcel, PyObject *items) {
+    tn_outgoing *message = &parcel->message;
+    tn_segment *segment = &self->segment->segment;
+    uint32_t count = (uint32_t)PyTuple_GET_SIZE(items), next = 0;
+    packing packing;
+    bool fine = packing_begin(self, items, TN_MOST_BLOCKS - message->block_count, &packing);
+    if (fine && packing.count > 0) {
+        tn_result result;
+        Py_BEGIN_ALLOW_THREADS;
+        result = packing_copy(segment, &packing, count, message, parcel->blocks);
+        Py_END_ALLOW_THREADS;
+        fine = result == TN_OK;
+        if (!fine) raise_result(state_of(Py_TYPE(self)), result, "sending many buffers");
+    }
+    for (uint32_t i = 0; fine && i < count; i++) {
+        if (next < packing.count && packing.small[next].place == i) next++;
+        else fine = add_block(self, parcel, PyTuple_GET_ITEM(items, i));
+    }
+    packing_end(&packing);
+    return fine;
+}
+
 static bool add_buffers(ring_object *self, parcel *parcel, PyObject *buffers) {
-    PyObject *items = PySequence_Fast(buffers, "buffers has to be a sequence of buffers");
+    if (!PySequence_Check(buffers)) {
+        PyErr_SetString(PyExc_TypeError, "buffers has to be a sequence of buffers");
+        return false;
+    }
+    /* Of one's own: another thread may change the list meanwhile. */
+    PyObject *items = PySequence_Tuple(buffers);
     if (items == NULL) return false;
     bool fine = true;
-    for (Py_ssize_t i = 0; fine && i < PySequence_Fast_GET_SIZE(items); i++) {
-        fine = add_block(self, parcel, PySequence_Fast_GET_ITEM(items, i));
+    if (PyTuple_GET_SIZE(items) > UINT32_MAX) {
+        raise_result(state_of(Py_TYPE(self)), TN_TOO_MANY,
+                     "sending a message with so many buffers");
+        fine = false;
+    } else if (PyTuple_GET_SIZE(items) == 1) {
+        fine = add_block(self, parcel, PyTuple_GET_ITEM(items, 0));
+    } else {
+        fine = add_several(self, parcel, items);
     }
     Py_DECREF(items);
     return fine;

@@ -32,7 +32,7 @@
 
 #define TN_CHUNK_SIZE (UINT64_C(1) << TN_SMALLEST_CLASS)
 #define TN_INLINE (UINT64_C(16) << 10) /* larger payloads travel in a block of their own */
-#define TN_MOST_BLOCKS 1024            /* in one message; more are packed together by the caller */
+#define TN_MOST_BLOCKS 1024            /* in one message; many small ones share some, see packs.h */
 #define TN_MOST_LEASES 65536
 
 typedef struct {
@@ -45,7 +45,7 @@ typedef struct {
     uint64_t bytes; /* of the whole message, blocks included: for max_bytes and statistics */
 } tn_record;
 
-enum { TN_PAYLOAD_IN_BLOCK = 1, TN_REVOKED = 2, TN_NEXT_CHUNK = 4 };
+enum { TN_PAYLOAD_IN_BLOCK = 1, TN_REVOKED = 2, TN_NEXT_CHUNK = 4, TN_PACKED = 8 };
 
 typedef struct {
     uint32_t chunk, offset; /* where the next message begins */
@@ -101,6 +101,7 @@ typedef struct {
     const uint32_t *blocks;
     uint32_t block_count;
     bool payload_in_block; /* it is blocks[0], and `payload` is not used */
+    bool packed;           /* the next of its blocks are packs: see packs.h */
     uint8_t kind;
     uint64_t tag, bytes;
 } tn_outgoing;
@@ -110,7 +111,7 @@ typedef struct {
     uint8_t payload[TN_INLINE];
     uint32_t blocks[TN_MOST_BLOCKS];
     uint32_t length, block_count;
-    bool payload_in_block;
+    bool payload_in_block, packed;
     uint8_t kind;
     uint64_t tag;
 } tn_incoming;

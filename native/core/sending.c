@@ -25,11 +25,12 @@ static tn_result link_chunk(tn_queue *queue, tn_end *end) {
 
 static void write_record(tn_queue *queue, uint8_t *at, const tn_outgoing *message, uint64_t seq) {
     uint32_t length = message->payload_in_block ? 0 : (uint32_t)message->length;
+    uint8_t in_block = message->payload_in_block ? TN_PAYLOAD_IN_BLOCK : 0;
     *(tn_record *)at = (tn_record){
         .length = length,
         .blocks = (uint16_t)message->block_count,
         .kind = message->kind,
-        .flags = message->payload_in_block ? TN_PAYLOAD_IN_BLOCK : 0,
+        .flags = in_block | (message->packed ? TN_PACKED : 0),
         .tag = message->tag,
         .seq = seq,
         .bytes = message->bytes,

@@ -81,6 +81,7 @@ static tn_result take(tn_queue *queue, tn_incoming *message, int lease, bool *mo
             message->kind = record.kind;
             message->tag = record.tag;
             message->payload_in_block = record.flags & TN_PAYLOAD_IN_BLOCK;
+            message->packed = record.flags & TN_PACKED;
             memcpy(message->payload, indexes + record.blocks * sizeof(uint32_t), record.length);
             if (lease >= 0) write_lease(ring, lease, &record);
             TN_STEP(leased);

@@ -126,6 +126,11 @@ class Block:
     def __buffer__(self, flags: int, /) -> memoryview: ...
 
 @final
+class Part:
+    def __len__(self) -> int: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+@final
 class Reference:
     travels_beside: bool
     def open(self) -> Any: ...
@@ -140,6 +145,7 @@ class Encoder:
         failed: Callable[[object, Exception], tuple[int, Any, Sequence[Any]]],
         raw_kinds: dict[type, int],
         out_of_band: int,
+        small: int,
         largest_kept: int,
     ) -> None: ...
     def __call__(self, obj: object, /) -> tuple[int, Any, Sequence[Any]]: ...

@@ -18,6 +18,7 @@ PLAIN = [
     "plain/kills",
     "plain/hostile",
     "plain/locks",
+    "plain/packs",
     "plain/views",
     "random-fuzz",
 ]
@@ -71,6 +72,12 @@ def test_hostile_finds_what_it_looks_for(directory: Path, fault: str, end: signa
     done = run(directory, "plain/hostile", "13", "2", "1", plant=fault)
     assert done.returncode == -end, done.stdout + done.stderr
     assert re.search(r"seed \d+: signal", done.stderr), "a failure says how to repeat it"
+
+
+@pytest.mark.parametrize("fault", ["swapped", "outside"])
+def test_packs_finds_what_it_looks_for(directory: Path, fault: str) -> None:
+    done = run(directory, "plain/packs", "13", "2", plant=fault)
+    assert done.returncode == -signal.SIGABRT, done.stdout + done.stderr
 
 
 @pytest.mark.slow

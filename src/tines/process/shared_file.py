@@ -34,6 +34,9 @@ _TABLE = struct.Struct("=BBI")
 _ALIGNMENT = 64
 _IN_MEMORY = "/dev/shm"
 
+_SMALL = 64 * 1024
+_MOST_GATHERED = 1024 * 1024
+
 # A mapping keeps a descriptor open for as long as it lives, so smaller messages are read into
 # ordinary memory.
 _MAP_FROM = 1024 * 1024
@@ -69,10 +72,20 @@ def write_message(
     position = at + _HEADER.size
     _write(fd, memoryview(table), position)
     position += len(table)
+    small = bytearray()  # gathered, as a thousand calls cost more than a copy of so little
     for view in views:
-        position = _aligned(position)
-        _write(fd, view, position)
-        position += view.nbytes
+        place = _aligned(position)
+        if view.nbytes < _SMALL:
+            small += bytes(place - position) + view
+        else:
+            _write(fd, memoryview(small), position - len(small))
+            small = bytearray()
+            _write(fd, view, place)
+        position = place + view.nbytes
+        if len(small) >= _MOST_GATHERED:
+            _write(fd, memoryview(small), position - len(small))
+            small = bytearray()
+    _write(fd, memoryview(small), position - len(small))
     _write(fd, memoryview(_HEADER.pack(_MAGIC, len(table))), at)
 
 

@@ -28,10 +28,22 @@ if TYPE_CHECKING:
     from tines.transport.contract import Buffer, Lease
     from tines.transport.statistics import ChannelStatistics
 
+    # Where one buffer of a shared payload is: the handle of its block, where in it, and how long it is, or -1
+    # if it is all of the block. Or its bytes, if it is so small that it travels inside the handle.
+    Place = tuple[int, int, int] | bytes
+
 # After the segments, which say why if the core cannot be used here.
 from tines import _native  # noqa: E402
 
 __all__ = ["RingChannel", "RingTransport"]
+
+
+# Of a shared payload: so much travels inside its handle, what is as large as that is mapped by itself, and
+# what is in between lies together. A mapping costs more than a copy of so little, and a process has only so
+# many.
+_INLINE = 4096
+_ALONE = 64 * 1024
+_ALIGNMENT = 64
 
 
 class RingChannel:
@@ -203,7 +215,7 @@ _has_eventfd = hasattr(os, "eventfd")
 class _Opened:
     """One payload as a process sees it: mapped at the first ``open``, and kept."""
 
-    def __init__(self, segment: _native.Segment, places: list[tuple[int, bytes | None]]) -> None:
+    def __init__(self, segment: _native.Segment, places: list[Place]) -> None:
         self._segment = segment
         self._places = places
         self._views: list[Buffer] = []
@@ -213,7 +225,7 @@ class _Opened:
         """Map each buffer copy-on-write: read, it is shared; written, it is this process's own."""
         if self._viewer != os.getpid():  # not opened yet, or what was is the parent's
             self._viewer = os.getpid()
-            self._views = [_map_private(self._segment, place) for place in self._places]
+            self._views = _map_private(self._segment, self._places)
         return self._views[0], self._views[1:]
 
     def close(self) -> None:
@@ -231,14 +243,11 @@ class RingShared(_Opened):
     def __init__(
         self,
         segment: _native.Segment,
-        blocks: list[_native.Block | bytes],
+        payload: Sequence[Buffer],
         references: list[_native.Reference],
     ) -> None:
-        places: list[tuple[int, bytes | None]] = [
-            (-1, each) if isinstance(each, bytes) else (each.index, None) for each in blocks
-        ]
-        super().__init__(segment, places)
-        self._blocks = blocks
+        self._blocks: list[_native.Block] = []
+        super().__init__(segment, self._kept(segment, payload))
         self._references = references  # to channels and locks in the payload, which live as long
         self._owner = os.getpid()
 
@@ -248,15 +257,53 @@ class RingShared(_Opened):
             self._blocks = []
             self._references = []
 
+    def _kept(self, segment: _native.Segment, payload: Sequence[Buffer]) -> list[Place]:
+        """Put the payload into blocks: those of its buffers that are not large share one."""
+        views = [memoryview(buffer).cast("B") for buffer in payload]
+        places: list[Place] = []
+        packed = bytearray()
+        together = []
+        left = _INLINE
+        for view in views:
+            if view.nbytes < left:
+                left -= view.nbytes
+                places.append(view.tobytes())
+            elif view.nbytes >= _ALONE:
+                places.append((self._block(segment, view), 0, -1))
+            else:
+                packed += bytes(-len(packed) % _ALIGNMENT)
+                together.append(len(places))
+                places.append((-1, len(packed), view.nbytes))
+                packed += view
+        pack = self._block(segment, packed) if together else -1
+        for number in together:
+            places[number] = pack, *places[number][1:]
+        return places
 
-def _map_private(segment: _native.Segment, place: tuple[int, bytes | None]) -> Buffer:
-    index, inline = place
-    return segment.private(index) if inline is None else bytearray(inline)
+    def _block(self, segment: _native.Segment, buffer: Buffer) -> int:
+        block = segment.block(buffer)
+        self._blocks.append(block)
+        return block.index
 
 
-def _open_shared(
-    identity: bytes, places: list[tuple[int, bytes | None]], descriptor: Any
-) -> _Opened:
+def _map_private(segment: _native.Segment, places: list[Place]) -> list[Buffer]:
+    views: list[Buffer] = []
+    blocks: dict[int, memoryview] = {}
+    for place in places:
+        if isinstance(place, bytes):
+            views.append(bytearray(place))
+            continue
+        block, start, size = place
+        if size < 0:
+            views.append(segment.private(block))
+        else:
+            if block not in blocks:
+                blocks[block] = memoryview(segment.private(block))
+            views.append(blocks[block][start : start + size])
+    return views
+
+
+def _open_shared(identity: bytes, places: list[Place], descriptor: Any) -> _Opened:
     if descriptor is not None:
         attach(identity, descriptor)
     return _Opened(program.find(identity), places)
@@ -291,7 +338,7 @@ class RingTransport:
             for owner in (memoryview(buffer).obj for buffer in buffers)
             if isinstance(owner, _native.Reference)
         ]
-        return RingShared(segment, [_keep(segment, each) for each in (data, *buffers)], references)
+        return RingShared(segment, (data, *buffers), references)
 
     def lend(self, size: int) -> _native.Block:
         """See :meth:`tines.transport.contract.Transport.lend`."""
@@ -301,9 +348,3 @@ class RingTransport:
         """See :meth:`tines.transport.contract.Transport.reap`."""
         for segment in program.existing():
             segment.sweep(pid)
-
-
-def _keep(segment: _native.Segment, buffer: Buffer) -> _native.Block | bytes:
-    """A block for a large buffer; a small one travels inside the handle."""
-    view = memoryview(buffer)
-    return segment.block(buffer) if view.nbytes >= 4096 else view.tobytes()

@@ -9,7 +9,9 @@
   everything registered with ``multiprocessing``'s ``ForkingPickler`` (connections, sockets, locks),
   also what is registered later, and have reducers of their own for some libraries (``reducers``).
 * Buffers of ``OUT_OF_BAND`` bytes or more stay out of the pickle; the transport moves them with a
-  single copy. A plain ``bytes`` or ``bytearray`` of that size skips pickling altogether.
+  single copy. So do those of ``SMALL`` bytes or more, where the native core is there to pack them
+  together, except for the first ones that come to ``OUT_OF_BAND`` bytes in all: a few small buffers
+  are better off in the pickle. A plain ``bytes`` or ``bytearray`` of that size skips pickling altogether.
 * An object that cannot be pickled raises :class:`~tines.errors.EncodeError` here, in the caller.
 """
 
@@ -59,8 +61,11 @@ RAW_BYTEARRAY = 2
 # A memo that has grown to thousands of entries is slow to clear; such a pickler is not kept.
 _LARGEST_KEPT = 64 * 1024
 
-# Beyond this many, buffers stay in the pickle: a message has room for so many only.
-_MOST_BUFFERS = 1000
+SMALL = 512
+"""Size in bytes from which a buffer travels beside the pickle if there are many."""
+
+# Beyond this many, handles of channels stay in the pickle: a message has room for so many only.
+_MOST_REFERENCES = 1000
 
 _RAW_KINDS: dict[type, int] = {bytes: RAW, bytearray: RAW_BYTEARRAY}
 
@@ -73,14 +78,26 @@ def _keep_out_of_band(kept: list[Buffer]) -> Callable[[pickle.PickleBuffer], boo
     A channel's handle (marked ``travels_beside``) does at any size: the transport passes it on
     as a counted reference, in the same step that delivers the message.
     """
+    left = OUT_OF_BAND
+    references = 0
+    small = SMALL if _encoder is not None else OUT_OF_BAND
 
     def keep(buffer: pickle.PickleBuffer) -> bool:
+        nonlocal left, references
         raw = buffer.raw()
-        beside = raw.nbytes >= OUT_OF_BAND or hasattr(raw.obj, "travels_beside")
-        if beside and len(kept) < _MOST_BUFFERS:
-            kept.append(raw)
-            return False
-        return True
+        size = raw.nbytes
+        if size < OUT_OF_BAND:
+            if hasattr(raw.obj, "travels_beside"):
+                references += 1
+                if references > _MOST_REFERENCES:
+                    return True
+            elif size < small:
+                return True
+            elif left > 0:
+                left -= size
+                return True
+        kept.append(raw)
+        return False
 
     return keep
 
@@ -211,7 +228,13 @@ def _native_encoder() -> _native.Encoder | None:
         return pickler
 
     return _native.Encoder(
-        new_pickler, _encode_in_python, _encode_by_value, _RAW_KINDS, OUT_OF_BAND, _LARGEST_KEPT
+        new_pickler,
+        _encode_in_python,
+        _encode_by_value,
+        _RAW_KINDS,
+        OUT_OF_BAND,
+        SMALL,
+        _LARGEST_KEPT,
     )
 
 

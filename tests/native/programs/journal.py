@@ -18,7 +18,9 @@ NOTHING, SENDING, SENT, REVOKING, REVOKED = range(5)
 
 # Inline of every kind; just below and above where a payload gets a block; several chunks' worth.
 _SIZES = (0, 8, 200, 3000, 16_384, 16_392, 70_000)
-_BUFFER_SIZES = (8, 20_000, 200_000)
+# Some of a kind that is packed, in several packs, and one that is not.
+_BUFFER_SIZES = (8, 20_000, 200_000, *[50_000] * 12)
+_BUFFER_COUNTS = (0, 1, 2, len(_BUFFER_SIZES))
 
 
 def _pattern(tag: int, size: int) -> bytes:
@@ -32,7 +34,7 @@ def data_of(tag: int) -> bytes:
 
 def buffers_of(tag: int) -> list[bytes]:
     """The buffers of a message; most have none."""
-    return [_pattern(tag, _BUFFER_SIZES[i]) for i in range(tag * 5 % 13 % 4)]
+    return [_pattern(tag, _BUFFER_SIZES[i]) for i in range(_BUFFER_COUNTS[tag * 5 % 13 % 4])]
 
 
 def check_message(message: Sequence[Any]) -> None:
