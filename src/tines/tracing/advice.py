@@ -49,7 +49,7 @@ def give(report: Report) -> Iterator[Advice]:
         yield Advice(
             "dropped",
             f"{report.dropped} of the oldest records did not fit, so the slowest tasks and the balance "
-            "are those of the end of the run: trace with a larger max_bytes=.",
+            "are those of the end of the run: trace with a larger max_bytes=, or max_file_bytes=.",
         )
 
 

@@ -6,12 +6,14 @@ whatever was dropped; what is said about single tasks is about those that were k
 
 from __future__ import annotations
 
+import gzip
 import json
+import zlib
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from tines.tracing import advice
 from tines.tracing.export import FORMAT
@@ -43,9 +45,9 @@ def read(path: Path) -> dict[str, Any]:
         OSError: it cannot be read.
     """
     try:
-        with open(path, encoding="utf-8") as file:
+        with _opened(path) as file:
             content = json.load(file)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, EOFError, zlib.error) as error:
         raise NotATrace(f"{path} is no JSON, or was cut off: {error}") from None
     other = content.get("otherData") if isinstance(content, dict) else None
     if not isinstance(other, dict) or other.get("producer") != "tines":
@@ -56,6 +58,14 @@ def read(path: Path) -> dict[str, Any]:
             "report it with the version that wrote it"
         )
     return content  # type: ignore[no-any-return]
+
+
+def _opened(path: Path) -> IO[str]:
+    with open(path, "rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"  # whatever it is called
+    if packed:
+        return gzip.open(path, "rt", encoding="utf-8")
+    return open(path, encoding="utf-8")
 
 
 def analyse(content: dict[str, Any]) -> Report:

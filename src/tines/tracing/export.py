@@ -10,9 +10,10 @@ What the events mean: docs/design/tracing.md.
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -32,7 +33,14 @@ _PLACE_BITS = 40
 
 
 def write(
-    directory: Path, path: Path, window: tuple[int, int], identity: int, *, whole: bool = True
+    directory: Path,
+    path: Path,
+    window: tuple[int, int],
+    identity: int,
+    *,
+    whole: bool = True,
+    packed: bool = False,
+    max_bytes: int = 0,
 ) -> int:
     """Write what the spools in a directory hold of a window of time; return how many events.
 
@@ -42,15 +50,24 @@ def write(
         window: From when to when, as ``time.monotonic_ns()``.
         identity: The spool of the process that the trace belongs to.
         whole: Whether the window is all that was recorded.
+        packed: Whether the file is to be compressed.
+        max_bytes: How large it may become, before it is; 0: as large as it is.
 
     Raises:
         OSError: it cannot be written.
         ValueError: there are no spools.
     """
-    with load(directory, window, identity) as sources:
+    with load(directory, window, identity, max_bytes) as sources:
         sources.whole = whole
-        with open(path, "w", encoding="utf-8") as file:
+        with _opened(path, packed) as file:
             return _Writer(sources, file).write()
+
+
+def _opened(path: Path, packed: bool) -> IO[str]:
+    if not packed:
+        return open(path, "w", encoding="utf-8")
+    # Level 4 is three times as fast as the default, for a tenth more.
+    return gzip.open(path, "wt", compresslevel=4, encoding="utf-8")
 
 
 class _Writer:
@@ -187,7 +204,9 @@ class _Writer:
         for _, record in process.records(self._sources.window):
             kept.add(record)
         # Of a part of what was recorded it is not known how much was dropped.
-        dropped = process.reader.dropped if self._sources.whole else Totals()
+        dropped = replace(process.reader.dropped) if self._sources.whole else Totals()
+        for record in process.left_out(self._sources.window):
+            dropped.add(record)
         firsts = [each.first for each in (kept, dropped) if each.first]
         return {
             "pid": process.trace_pid,

@@ -34,6 +34,9 @@ __all__ = ["Key", "Life", "Pool", "Process", "Sources", "load", "runs"]
 
 Key = tuple[int, int, int]
 
+_ROOM: dict[int, int] = {Kind.TASK: 1000, Kind.SUBMIT: 540, Kind.RESULT: 280, Kind.PART: 160}
+"""Bytes of the events of a record about a task, by its kind; a little more than they mostly take."""
+
 _STRANGE_PID = 1 << 31
 """Above what any system uses: for a process whose number was used twice within one trace."""
 
@@ -77,6 +80,7 @@ class Process:
         unfinished: The task it was at when it ended, or at the end of the trace.
         threads: The names of its threads.
         details: Its slowest tasks and its failures.
+        cutoff: Tasks that were over before this are left out, as there is no room for them.
     """
 
     reader: SpoolReader
@@ -89,6 +93,7 @@ class Process:
     unfinished: Record | None = None
     threads: dict[int, str] = field(default_factory=dict)
     details: details.Details = field(default_factory=details.Details)
+    cutoff: int = 0
 
     def __post_init__(self) -> None:
         self.pid = self.reader.pid
@@ -117,10 +122,32 @@ class Process:
 
     def records(self, window: tuple[int, int]) -> Iterator[tuple[int, Record]]:
         """Yield the records that lie in a window of time, wholly or in part, made consistent."""
+        for place, record in self._all_records(window):
+            if not self._is_left_out(record):
+                yield place, record
+
+    def left_out(self, window: tuple[int, int]) -> Iterator[Record]:
+        """Yield the records of a window that there is no room for."""
+        if self.cutoff:
+            for _, record in self._all_records(window):
+                if self._is_left_out(record):
+                    yield record
+
+    def _all_records(self, window: tuple[int, int]) -> Iterator[tuple[int, Record]]:
         begin, end = window
         for place, record in self.reader.records():
             if record[1] <= end and (record[7] or end) >= begin:
                 yield place, record
+
+    def _is_left_out(self, record: Record) -> bool:
+        return 0 < record[7] < self.cutoff and kind_of(record) in _ROOM
+
+    def room(self, window: tuple[int, int]) -> Iterator[tuple[int, int]]:
+        """Yield when each record about a task ended, and how many bytes its events may take at most."""
+        for _, record in self._all_records(window):
+            room = _ROOM.get(kind_of(record), 0)
+            if room and record[7]:
+                yield record[7], room + len(self.text(name_number(record)))
 
 
 @dataclass(frozen=True)
@@ -191,13 +218,16 @@ class Sources:
 
 
 @contextlib.contextmanager
-def load(directory: Path, window: tuple[int, int], identity: int) -> Iterator[Sources]:
+def load(
+    directory: Path, window: tuple[int, int], identity: int, max_bytes: int = 0
+) -> Iterator[Sources]:
     """Read all spools of a directory.
 
     Args:
         directory: Where they are.
         window: From when to when; the end is taken for the end of what had none.
         identity: The spool of the process that the trace belongs to; 0: whichever is first.
+        max_bytes: How many bytes the events may take; 0: as many as they do.
 
     Raises:
         ValueError: there is none.
@@ -213,14 +243,28 @@ def load(directory: Path, window: tuple[int, int], identity: int) -> Iterator[So
         if not readers:
             raise ValueError(f"there is no spool of a trace in {directory}")
         readers.sort(key=lambda reader: (reader.identity != identity, reader.opened))
-        _arrange(sources, readers)
+        _arrange(sources, readers, max_bytes)
         yield sources
     finally:
         for reader in readers:
             reader.close()
 
 
-def _arrange(sources: Sources, readers: list[SpoolReader]) -> None:
+def _cutoff(sources: Sources, max_bytes: int) -> int:
+    """Return since when tasks are kept, so that they have room; 0: all of them have."""
+    times = [each for process in sources.processes for each in process.room(sources.window)]
+    if not max_bytes or sum(room for _, room in times) <= max_bytes:
+        return 0
+    cutoff = sources.window[1]
+    for time, room in sorted(times, reverse=True):
+        max_bytes -= room
+        if max_bytes < 0:
+            break
+        cutoff = time
+    return cutoff
+
+
+def _arrange(sources: Sources, readers: list[SpoolReader], max_bytes: int) -> None:
     used: set[int] = set()
     for number, reader in enumerate(readers):
         pid = reader.pid if reader.pid not in used else _STRANGE_PID + number
@@ -230,8 +274,10 @@ def _arrange(sources: Sources, readers: list[SpoolReader]) -> None:
         sources.processes.append(process)
         sources._by_pid.setdefault(reader.pid, []).append(process)
         _read_texts(sources, process)
+    cutoff = _cutoff(sources, max_bytes)
     lives = _Lives()
     for process in sources.processes:
+        process.cutoff = cutoff
         for _, record in process.reader.records():
             lives.note(process, record)
         for _, record in process.records(sources.window):

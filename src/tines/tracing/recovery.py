@@ -15,7 +15,7 @@ from tines.tracing import export
 from tines.tracing.merge import runs
 from tines.tracing.recorder import SUFFIX
 from tines.tracing.records import latest
-from tines.tracing.session import WORK
+from tines.tracing.session import MAX_FILE_BYTES, PACKED, WORK
 from tines.tracing.spool import Role, SpoolReader
 
 __all__ = ["recover"]
@@ -50,7 +50,10 @@ def recover(path: Path) -> Path:
         end = max([end, reader.opened, *(latest(record) for _, record in reader.records())])
         reader.close()
     unfinished = directory / "trace.json"
-    export.write(directory, unfinished, (begin, end), identity)
+    packed = target.name.endswith(PACKED)
+    export.write(
+        directory, unfinished, (begin, end), identity, packed=packed, max_bytes=MAX_FILE_BYTES
+    )
     os.replace(unfinished, target)
     shutil.rmtree(directory)
     return target
