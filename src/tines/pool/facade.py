@@ -28,7 +28,6 @@ from tines.pool.options import (
 from tines.pool.progress import Displays
 from tines.pool.runtime.core import Core
 from tines.pool.runtime.statistics import PoolStatistics
-from tines.pool.scheduler.phase import Phase
 from tines.pool.scheduler.state import PoolState
 from tines.pool.worker import needed_by_workers
 from tines.pool.worker.setup import make_setup
@@ -317,7 +316,7 @@ class Pool(PoolInsides):
 
     def statistics(self) -> PoolStatistics:
         """Return what the pool and each of its workers are doing at this moment."""
-        if self._core.state.phase is Phase.FORKED:
+        if self._core.state.is_copy:
             self._core.machine.refuse()
         return self._core.statistics.take()
 
@@ -339,7 +338,7 @@ class Pool(PoolInsides):
         Raises:
             ValueError: neither :meth:`close` nor :meth:`terminate` was called.
         """
-        if self._core.state.phase is Phase.FORKED:
+        if self._core.state.is_copy:
             self._core.machine.refuse()
         if self._core.state.is_open:
             raise ValueError("Pool is still running")
@@ -378,7 +377,7 @@ class Pool(PoolInsides):
     def __repr__(self) -> str:
         state = self._core.state
         return (
-            f"<{type(self).__module__}.{type(self).__qualname__} state={state.phase.value} "
+            f"<{type(self).__module__}.{type(self).__qualname__} state={state.standing} "
             f"pool_size={state.target}>"
         )
 

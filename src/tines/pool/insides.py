@@ -14,8 +14,6 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from tines.pool.scheduler.phase import Phase
-
 if TYPE_CHECKING:
     from tines.pool.options import PoolOptions
     from tines.pool.ports import Links, View
@@ -23,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PoolInsides", "process_maker"]
 
-_STATES = {Phase.OPEN: "RUN", Phase.CLOSED: "CLOSE", Phase.DRAINED: "CLOSE"}
+_STATES = {"open": "RUN", "closed": "CLOSE", "drained": "CLOSE"}
 
 
 class PoolInsides:
@@ -54,7 +52,7 @@ class PoolInsides:
     @property
     def _state(self) -> str:
         """One of ``multiprocessing.pool``'s ``RUN``, ``CLOSE`` and ``TERMINATE``."""
-        return _STATES.get(self._view.state.phase, "TERMINATE")
+        return _STATES.get(self._view.state.standing, "TERMINATE")
 
     @property
     def _maxtasksperchild(self) -> int | None:

@@ -28,7 +28,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 if TYPE_CHECKING:
     from tines.engines.contract import Running
     from tines.pool.scheduler.commands import Broken
-    from tines.pool.scheduler.phase import Phase
     from tines.pool.scheduler.task import Job, Task
     from tines.pool.worker.functions import Functions
     from tines.transport.contract import Channel
@@ -92,8 +91,11 @@ class Registry(Protocol):
 class Looks(Registry, Protocol):
     """The state machine, to those who only look at it: what they see may have moved on."""
 
-    phase: Phase
     broken: Broken | None
+
+    @property
+    def standing(self) -> str:
+        """Where it stands, in a word."""
 
     def open_jobs(self) -> list[Job]:
         """Return the maps and iterators that have not yet sent all of their input."""

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol
 
 from tines.pool.jobs.failures import broken_error, ended_error
 from tines.pool.scheduler.commands import Instruction, Instructions, StartWorker, StopWorker
-from tines.pool.scheduler.phase import Phase
 from tines.pool.scheduler.state import PoolState
 
 if TYPE_CHECKING:
@@ -134,7 +133,7 @@ class Machine:
     def refuse(self) -> None:
         """Say why no task is accepted."""
         state = self.state
-        if state.phase is Phase.FORKED:
+        if state.is_copy:
             raise ValueError(
                 f"this pool belongs to process {os.getppid()}: its copy in a forked child (pid "
                 f"{os.getpid()}) has no workers; make a pool of its own here"
@@ -160,7 +159,7 @@ class Machine:
 
     def terminate(self) -> None:
         """Stop everything now. Legal anywhere, also in callbacks."""
-        if self.state.phase not in (Phase.TERMINATED, Phase.FORKED):
+        if not (self.state.is_terminated or self.state.is_copy):
             self.event(PoolState.terminate)
             self.effects.end_jobs()
 

@@ -231,7 +231,7 @@ class Supervisor:
                     self._ending = False
                     machine.terminate()
                 self._carry_out()
-                if not self.workers and not self._orders and machine.state.phase.leaving:
+                if not self.workers and not self._orders and machine.state.is_leaving:
                     break
                 self._wait(self._next_deadline())
         except Exception as error:
@@ -260,7 +260,7 @@ class Supervisor:
         self._until = deadline
 
     def _wait(self, deadline: float | None) -> None:
-        if self._machine.state.phase.stopped:
+        if self._machine.state.is_stopped:
             if self._kill_at is None:
                 self._terminate_all()
                 self._kill_at = _clock.monotonic() + KILL_AFTER
@@ -300,7 +300,7 @@ class Supervisor:
         return first
 
     def _start(self, slot: int) -> Exception | None:
-        if self._machine.state.phase.stopped:
+        if self._machine.state.is_stopped:
             return None
         try:
             spec = self._prepare(slot)

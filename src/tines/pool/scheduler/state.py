@@ -60,7 +60,7 @@ from tines.pool.scheduler.commands import (
     Terminated,
 )
 from tines.pool.scheduler.deaths import death_of, for_excess, share_out, verdict
-from tines.pool.scheduler.phase import Phase
+from tines.pool.scheduler.phase import Phase, Standing
 from tines.pool.scheduler.restarts import RestartIntensity
 from tines.pool.scheduler.stops import Stop
 from tines.pool.scheduler.task import Job, Task
@@ -85,8 +85,8 @@ class Worker:
     """The bytes of memory for which it is being killed."""
 
 
-class PoolState:
-    """See the module.
+class PoolState(Standing):
+    """See the module; where the pool stands is in the class above.
 
     Attributes:
         pending: Tasks sent and not finished, by dispatch number.
@@ -95,10 +95,6 @@ class PoolState:
         jobs: Maps and iterators that have not yet sent all of their input.
         workers: Workers that were started and have not been seen to end, by slot.
         stops: Dispatches that are timed, or being stopped.
-        phase: Where the pool stands.
-        is_open: Whether tasks are accepted.
-        is_closed: Whether the pool is to be drained, and is not yet.
-        has_ended: Whether what was accepted is not being done any more.
         broken: Why the pool gave up, if it did.
         target: How many workers there are to be.
         find: Returns the task of a dispatch, which stays pending; ``None`` if there is none.
@@ -422,12 +418,6 @@ class PoolState:
         """This is the copy of a pool in a forked child."""
         self._move(Phase.FORKED)
         return NOTHING
-
-    def _move(self, phase: Phase) -> None:
-        self.phase = phase
-        self.is_open = phase is Phase.OPEN
-        self.is_closed = phase is Phase.CLOSED
-        self.has_ended = not phase.working
 
     def _break(self, broken: Broken) -> Instructions:
         self.broken = broken
