@@ -44,7 +44,7 @@ def check_context(name: str, value: object) -> None:
     """Raise ``TypeError`` unless ``value`` is a context or ``None``."""
     if value is not None and not hasattr(value, "get_start_method"):
         raise TypeError(
-            f"{name}={value!r} is no context: give one that tines.get_context() returns"
+            f"{name}={value!r} is not a context: pass one that tines.get_context() returned"
         )
 
 
@@ -76,7 +76,7 @@ def by_likeness(given: str, known: Iterable[str]) -> list[str]:
 
 
 def no_such_option(kind: str, name: str, known: Iterable[str]) -> TypeError:
-    """Return the error for a keyword that nobody knows; the nearest that is known comes first."""
+    """Return the error for an unknown keyword; it names the known ones, the most similar first."""
     return TypeError(
         f"there is no {kind} {name!r}; there are: {', '.join(by_likeness(name, known))}"
     )

@@ -73,7 +73,7 @@ def seconds_of(timeout: Any) -> float | None:
         seconds = float("inf") if timeout > 0 else 0.0
     if seconds != seconds:
         raise ValueError(
-            f"timeout={timeout!r} is no length of time: give seconds, or None to wait for ever"
+            f"timeout={timeout!r} is not a valid timeout: give a number of seconds, or None to wait forever"
         )
     if seconds == float("inf"):
         return None

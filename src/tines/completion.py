@@ -60,8 +60,8 @@ def as_completed(
     for each in given:
         if not isinstance(each, ApplyResult):
             raise TypeError(
-                "as_completed() takes processes, or what apply_async() and map_async() returned, and "
-                f"not both at once; {each!r} is not one"
+                "as_completed() takes either processes or the results of apply_async() and "
+                f"map_async(), not a mix; {each!r} is not such a result"
             )
     results = _results(given, timeout)
     if options is None:
@@ -88,7 +88,9 @@ def _taken(
         except Empty:
             if not _clock.passed(deadline):
                 continue
-            raise WaitTimeout(f"{left} of the results are not there after {timeout} s") from None
+            raise WaitTimeout(
+                f"{left} of the results are still missing after {timeout} s"
+            ) from None
         left -= 1
         yield result
         del result

@@ -222,7 +222,7 @@ class BaseContext(_std.BaseContext):
         return available_cpus()
 
     def freeze_support(self) -> None:
-        """Be a child, if this process of a frozen program was started to be one; see :mod:`tines.spawn`."""
+        """Run as a child, if this process of a frozen program was started as one; see :mod:`tines.spawn`."""
         if getattr(sys, "frozen", False):
             from tines.spawn import freeze_support
 

@@ -248,7 +248,7 @@ class ProcessPoolExecutor(Executor):
     """Runs calls in a pool of processes; the standard library's interface in full.
 
     Args:
-        max_workers: How many processes; as many as there are usable cores, if not given.
+        max_workers: How many processes; by default one for each usable core.
         mp_context: A context, for its start method. If not given, the default one, or, as in the
             standard library, that of ``spawn`` where workers are replaced: one that replaces
             another is not forked from a program that has threads by then.
@@ -317,8 +317,8 @@ class ProcessPoolExecutor(Executor):
             RuntimeError: the executor was shut down.
             BrokenExecutorPool: the pool gave up.
 
-        A call that cannot be pickled is no error here but, as in the standard library, that of its
-        future: ``EncodeError``.
+        A call that cannot be pickled does not raise here: as in the standard library, its future does
+        (``EncodeError``).
         """
         future: _TaskFuture[T] = _TaskFuture()
         with self._lock:

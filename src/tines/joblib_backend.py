@@ -138,7 +138,7 @@ class TinesBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc
         return out.result()
 
     def terminate(self) -> None:
-        """End the pool of a ``Parallel`` that is through."""
+        """End the pool of a ``Parallel`` that has finished."""
         executor, self._executor = self._executor, None
         if executor is not None:
             executor.shutdown()

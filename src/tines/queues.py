@@ -110,7 +110,7 @@ class _ChannelQueue(Generic[T]):
         return self._channel.statistics()
 
     def close(self) -> None:
-        """Neither put nor get any more in this process. What was put stays, for the others."""
+        """Stop using the queue in this process. What was put stays, for the others."""
         if not self._closed:
             _created.tell_ending(self)
             self._closed = True
@@ -132,7 +132,7 @@ class Queue(_ChannelQueue[T]):
         max_bytes: The same in bytes of the pickled items; 0 means unbounded. An item that is larger
             than the bound passes when it would be alone.
         ctx: The context it belongs to, as in the standard library.
-        transport: ``"ring"`` or ``"pipe"``; the chosen one if not given.
+        transport: ``"ring"`` or ``"pipe"``; by default the one that this program uses.
 
     Raises:
         TypeError: ``maxsize`` or ``max_bytes`` is not a whole number.
@@ -168,7 +168,7 @@ class Queue(_ChannelQueue[T]):
         Args:
             obj: Anything that pickle or cloudpickle can take.
             block: Wait while the queue is full.
-            timeout: How long, in seconds; ``None`` waits for ever.
+            timeout: How long, in seconds; ``None`` waits forever.
 
         Raises:
             queue.Full: it stayed full.
@@ -258,7 +258,7 @@ class Queue(_ChannelQueue[T]):
             yield item
 
     def qsize(self) -> int:
-        """Return how many items it holds: exact at the moment, on every system, and when closed."""
+        """Return how many items it holds: exact at this moment, on every system, also after :meth:`close`."""
         return self._channel.qsize()
 
     def full(self) -> bool:

@@ -281,7 +281,7 @@ def test_loops_one_after_another_and_in_several_threads(make_queue: MakeQueue) -
 
 def test_a_front_does_not_travel(make_queue: MakeQueue) -> None:
     queue = make_queue()
-    with pytest.raises(TypeError, match=r"pass the queue behind it, its \.queue"):
+    with pytest.raises(TypeError, match=r"pass the queue that it wraps, its \.queue"):
         pickle.dumps(queue)
     queue.close()
 

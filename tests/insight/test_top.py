@@ -103,7 +103,7 @@ class TestScripts:
     def test_a_pid_that_is_no_program(self, programs):
         programs.start(QUEUE)
         done = top("--once", "--pid", "1")
-        assert done.returncode == 1 and "process 1 is no running tines program" in done.stdout
+        assert done.returncode == 1 and "process 1 is not a running tines program" in done.stdout
 
     def test_a_filter(self, programs):
         pids = [programs.start(body).pid for body in (POOL, QUEUE)]
@@ -141,7 +141,7 @@ class TestMistakes:
             (["top", "--interval", "0"], "0.1 to 3600"),
             (["top", "--interval", "nan"], "'nan' is not a number of seconds"),
             (["top", "--pid", "x"], "--pid"),
-            (["top", "extra"], "nothing to do with 'extra'"),
+            (["top", "extra"], "unexpected: 'extra'"),
             (["doctor", "--josn"], "did you mean --json?"),
             (["stacks", "--time", "1", "2"], "did you mean --timeout?"),
             (["stacks", "--timeout", "-1", "2"], "0.1 to 3600"),

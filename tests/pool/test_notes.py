@@ -168,7 +168,7 @@ def test_the_end_of_a_block_says_once_what_it_drops(
             pool.map_async(nap, [2 * PATIENCE] * 3, chunksize=1)
             pool.apply_async(square, (2,))
         assert [record.getMessage()[:70] for record in caplog.records] == [
-            "the end of `with` has dropped 4 calls that had no outcome yet: ask for"
+            "leaving the `with` block dropped 4 calls that had not finished: ask for"
         ]
         caplog.clear()
         with pytest.raises(ZeroDivisionError), make(1) as pool:

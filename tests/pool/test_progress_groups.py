@@ -64,7 +64,7 @@ def test_results_as_completed(make: MakePool, shown: Recorder, tmp_path: Path) -
 
 def test_as_completed_runs_out_of_time(make: MakePool, shown: Recorder) -> None:
     calls = [make(1).apply_async(nap, (30,))]
-    with pytest.raises(WaitTimeout, match=r"1 of the results are not there after 0.01 s"):
+    with pytest.raises(WaitTimeout, match=r"1 of the results are still missing after 0.01 s"):
         list(tines.as_completed(calls, 0.01, progress=shown))
     assert shown.closed.is_set()
 

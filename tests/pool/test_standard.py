@@ -76,7 +76,7 @@ def test_limits_of_the_wrong_type_are_refused_before_a_worker_fails(given: Any) 
 
 
 def test_a_context_that_is_none() -> None:
-    with pytest.raises(TypeError, match=r"context='spawn' is no context.*get_context"):
+    with pytest.raises(TypeError, match=r"context='spawn' is not a context.*get_context"):
         Pool(1, context="spawn")
 
 

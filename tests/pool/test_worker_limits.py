@@ -278,7 +278,7 @@ WRONG: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "device": ({"cuda_devices": 0}, TypeError, r"cuda_devices=0 .* \[0, 1\]"),
     "string": ({"cuda_devices": "01"}, TypeError, "cuda_devices='01'"),
     "float": ({"cuda_devices": [0.5]}, TypeError, "0.5"),
-    "negative": ({"cuda_devices": [-1]}, ValueError, "-1 is no device"),
+    "negative": ({"cuda_devices": [-1]}, ValueError, "-1 is not the number of a device"),
     "none": ({"cuda_devices": []}, ValueError, "empty"),
     "unknown": ({"max_memroy": 1}, TypeError, "max_memroy"),
 }

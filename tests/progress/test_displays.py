@@ -62,7 +62,7 @@ def test_what_is_no_progress_is_refused_with_the_choices(
         ({"refresh": 0}, ValueError, "refresh=0 must be above zero"),
         ({"refresh": "often"}, TypeError, "refresh must be a number of seconds, not 'often'"),
         ({"display": "curses"}, ValueError, "display='curses'.*auto, rich, tqdm, plain"),
-        ({"display": 7}, TypeError, "display=7 is none of: auto, rich, tqdm, plain"),
+        ({"display": 7}, TypeError, "display=7 is not one of: auto, rich, tqdm, plain"),
         ({"file": "log.txt"}, TypeError, "file must be something to write text to"),
         ({"description": 3}, TypeError, "description must be a string, not 3"),
     ],

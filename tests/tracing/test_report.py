@@ -323,8 +323,8 @@ def test_json_is_for_programs(balanced, capsys):
     ("content", "message"),
     [
         (None, "cannot read"),
-        ("", "is no JSON, or was cut off"),
-        ('{"traceEvents": [', "is no JSON, or was cut off"),
+        ("", "is not JSON, or was cut off"),
+        ('{"traceEvents": [', "is not JSON, or was cut off"),
         ("[]", "was not written by tines.trace()"),
         ('{"traceEvents": []}', "was not written by tines.trace()"),
         ('{"otherData": {"producer": "tines", "format": 99}}', "has format 99"),
@@ -354,7 +354,7 @@ def test_a_trace_that_somebody_has_changed(balanced, capsys, damage):
 def test_how_many_are_shown_must_be_a_number(run, capsys):
     with pytest.raises(SystemExit):
         cli.main(["report", str(run), "--top", "-1"])
-    assert "'-1' is no whole number above zero" in capsys.readouterr().err
+    assert "'-1' is not a whole number above zero" in capsys.readouterr().err
 
 
 def test_nothing_to_recover(tmp_path, capsys):

@@ -179,7 +179,7 @@ def test_a_path_that_cannot_be_written_fails_at_the_start(tmp_path, where):
 def test_bad_arguments(run):
     with pytest.raises(ValueError, match="max_bytes=1 is too small"):
         tines.trace(run, max_bytes=1)
-    with tines.trace(run) as trace, pytest.raises(ValueError, match="runs already"):
+    with tines.trace(run) as trace, pytest.raises(ValueError, match="is already running"):
         trace.start()
 
 

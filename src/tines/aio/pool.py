@@ -70,12 +70,12 @@ class Pool:
     ``asyncio.timeout()`` how long a task waits, after which the call is cancelled.
 
     Args:
-        processes: How many workers; as many as there are usable cores, if not given.
+        processes: How many workers; by default one for each usable core.
         arguments: Further arguments of :class:`tines.Pool`, by position.
         options: The same by name.
 
     Attributes:
-        pool: The pool behind it, for all that needs no waiting (``statistics()``, ``resize()``).
+        pool: The pool behind it, for everything that does not wait (``statistics()``, ``resize()``).
     """
 
     pool: pools.Pool

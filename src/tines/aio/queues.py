@@ -35,12 +35,12 @@ T = TypeVar("T")
 class Queue(Generic[T]):
     """A front for a :class:`tines.Queue`; what does not wait is the same.
 
-    It belongs to this process. To another one goes the queue behind it: ``args=(queue.queue,)``.
+    It belongs to this process. Pass the queue behind it to another one: ``args=(queue.queue,)``.
 
     Args:
         maxsize: How many items it holds before ``put`` waits; 0 means unbounded.
         max_bytes: The same in bytes of the pickled items.
-        transport: ``"ring"`` or ``"pipe"``; the chosen one if not given.
+        transport: ``"ring"`` or ``"pipe"``; by default the one that this program uses.
 
     Attributes:
         queue: The queue behind it.
@@ -66,7 +66,9 @@ class Queue(Generic[T]):
         return front
 
     def __reduce__(self) -> tuple[Any, ...]:
-        raise TypeError("an aio.Queue belongs to one process: pass the queue behind it, its .queue")
+        raise TypeError(
+            "an aio.Queue belongs to one process: pass the queue that it wraps, its .queue"
+        )
 
     async def get(self) -> T:
         """Get the oldest object; wait until there is one. Those who wait are served in order.
@@ -156,7 +158,7 @@ class Queue(Generic[T]):
         self.queue.shutdown(immediate)
 
     def close(self) -> None:
-        """Let go of the queue in this process. Who waits for an item in this loop is told so."""
+        """Let go of the queue in this process. Those who wait for an item in this loop are told so."""
         if self._descriptor >= 0:
             try:
                 current().release(self._descriptor)

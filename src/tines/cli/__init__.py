@@ -115,7 +115,7 @@ def _add_report(commands: Any) -> None:
 def _count(text: str) -> int:
     count = int(text) if text.isdecimal() else 0
     if count < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above zero")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above zero")
     return count
 
 

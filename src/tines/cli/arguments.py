@@ -77,7 +77,7 @@ class Parser(argparse.ArgumentParser):
             if each.startswith("-") and each != "-":
                 name = each.partition("=")[0]
                 self.error(f"there is no option {name}{nearest(name, self.options())}")
-        self.error(f"there is nothing to do with {' '.join(unknown)!r}")
+        self.error(f"unexpected: {' '.join(unknown)!r}")
 
     def options(self) -> list[str]:
         """Return all options of this parser."""

@@ -43,7 +43,10 @@ def run(pid: int, *, timeout: float) -> int:
     answers = [_answer(each, timeout) for each in [pid, *_descendants(pid, _children())]]
     asked = [answer for answer in answers if answer is not None]
     if not asked:
-        print(f"process {pid} does not answer such signals: {_command(pid)}", file=sys.stderr)
+        print(
+            f"process {pid} has no answer to the signal that asks for stacks: {_command(pid)}",
+            file=sys.stderr,
+        )
     return 0 if asked and all(asked) else 1
 
 
@@ -58,7 +61,7 @@ def _refuse(pid: int) -> None:
     inner = {each for top in below for each in _descendants(top, children)}
     tops = [each for each in below if each not in inner]
     for each in tops[:_SHOWN]:
-        print(f"  of those that it has started, {each} does: {_command(each)}", file=sys.stderr)
+        print(f"  of the processes that it started, {each} does: {_command(each)}", file=sys.stderr)
     if len(tops) > _SHOWN:
         print(f"  and so do {len(tops) - _SHOWN} more", file=sys.stderr)
 

@@ -62,7 +62,7 @@ def run(options: Options) -> int:
         print(f"tines top: {error}", file=sys.stderr)
     except Untrusted as error:
         print(
-            f"tines top: {error.filename} is {error.strerror}, so nothing in it is to be trusted; "
+            f"tines top: {error.filename} is {error.strerror}, so nothing in it can be trusted; "
             "remove it, or set XDG_RUNTIME_DIR to a directory of yours",
             file=sys.stderr,
         )
@@ -129,10 +129,10 @@ class _Top:
         else:
             text = _NOTHING
             if self._options.pid is not None:
-                text = f"process {self._options.pid} is no running tines program of yours"
+                text = f"process {self._options.pid} is not a running tines program of yours"
             elif self._options.words:
                 text = (
-                    f"no tines program of yours that runs has {self._options.words!r} in its names"
+                    f"no running tines program of yours has {self._options.words!r} in its names"
                 )
             print(text)
             for why in view.unreadable:

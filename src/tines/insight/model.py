@@ -89,7 +89,7 @@ def parse(payload: bytes) -> Program:
     try:
         data = json.loads(payload, parse_int=_whole, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
-        raise Unreadable(f"its payload is no JSON: {error}") from None
+        raise Unreadable(f"its payload is not JSON: {error}") from None
     try:
         data = _cleaned(data, 0)
         things = tuple(_thing(entry) for entry in _field(data, "things", list))

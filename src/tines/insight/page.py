@@ -63,11 +63,11 @@ def unpack(record: bytes) -> tuple[int, bytes]:
         raise Unreadable(f"a page of {len(record)} bytes is too short")
     magic, sequence, length, total = _HEADER.unpack_from(record)
     if magic[:-1] != _MAGIC[:-1]:
-        raise Unreadable("it is no page of tines")
+        raise Unreadable("it is not a page of tines")
     if magic != _MAGIC:
         raise Unreadable(f"its format is version {magic[-1]}, and this tines reads {_MAGIC[-1]}")
     if length > LARGEST:
-        raise Unreadable(f"its length is said to be {length} bytes, and {LARGEST} is the most")
+        raise Unreadable(f"it claims to be {length} bytes long, and {LARGEST} is the limit")
     payload = record[_HEADER.size : _HEADER.size + length]
     if len(payload) < length:
         raise Unreadable("it is cut short")

@@ -27,7 +27,7 @@ __all__ = ["BaseManager", "SharedMemoryManager", "SyncManager"]
 
 
 class BaseManager(_std.BaseManager):
-    """A server process for objects, and the way to it; see ``multiprocessing.managers``."""
+    """A server process that holds objects, and the connection to it; see ``multiprocessing.managers``."""
 
     def __init__(
         self,

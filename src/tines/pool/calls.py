@@ -48,7 +48,7 @@ class Calls:
         progress: ProgressArgument,
         options: Any,
     ) -> MapResult[Any]:
-        """Begin a map whose chunks are of a ``kind``, and return its result to be, which holds ``pool``.
+        """Begin a map whose chunks are of a ``kind``; return the object for its result, which holds ``pool``.
 
         Raises:
             ValueError: the pool is not running, or the chunk size is out of range.

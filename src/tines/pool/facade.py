@@ -55,12 +55,12 @@ class Pool(PoolInsides):
     ``WorkerLostError``, and is replaced.
 
     Args:
-        processes: How many workers; as many as there are usable cores, if not given.
+        processes: How many workers; by default one for each usable core.
         initializer: Called in each worker when it starts, with ``initargs``.
         initargs: Its arguments.
         maxtasksperchild: After how many tasks a worker is replaced.
-        context: A context, for its start method; the default one, if not given.
-        transport: What carries tasks and results; what the engine says, if not given.
+        context: A context, for its start method; by default the program's.
+        transport: What carries tasks and results; by default the one that the engine names.
         engine: Starts workers and watches over them (:class:`tines.engines.contract.Engine`);
             processes on this machine, if not given.
         progress: Whether and how maps show how far they are, unless they say otherwise: ``True``,
@@ -96,12 +96,12 @@ class Pool(PoolInsides):
         check_initializer(initializer, initargs)
         if transport is not None and not hasattr(transport, "channel"):
             raise TypeError(
-                f"transport={transport!r} is no transport: give one that tines.transport.named() returns"
+                f"transport={transport!r} is not a transport: pass one that tines.transport.named() returns"
             )
         if engine is not None and not hasattr(engine, "expect"):
             raise TypeError(
-                f"engine={engine!r} is no engine: give an object with the methods of "
-                "tines.engines.contract.Engine, or none for processes on this machine"
+                f"engine={engine!r} is not an engine: pass an object with the methods of "
+                "tines.engines.contract.Engine, or leave it out for processes on this machine"
             )
         check_context("context", context)
         chosen = pool_options(processes, maxtasksperchild, dict(options))
@@ -158,7 +158,7 @@ class Pool(PoolInsides):
         error_callback: Callable[[BaseException], object] | None = None,
         **options: Unpack[TaskKeywords],
     ) -> AsyncResult[T]:
-        """Have ``func(*args, **kwds)`` called in a worker; return its result to be."""
+        """Start ``func(*args, **kwds)`` in a worker and return at once, with an object for its result."""
         result: ApplyResult[T] = ApplyResult(self._links, self)
         if (
             callback is not None
@@ -183,7 +183,7 @@ class Pool(PoolInsides):
         progress: ProgressArgument = None,
         **options: Unpack[TaskKeywords],
     ) -> list[T]:
-        """Return ``[func(item) for item in iterable]``, worked out by the workers."""
+        """Return ``[func(item) for item in iterable]``, computed by the workers."""
         result = self._calls.map(
             self, func, iterable, messages.CHUNK, chunksize, None, progress, options
         )
@@ -200,7 +200,7 @@ class Pool(PoolInsides):
         progress: ProgressArgument = None,
         **options: Unpack[TaskKeywords],
     ) -> MapResult[T]:
-        """Begin what :meth:`map` does; return its result to be."""
+        """Start what :meth:`map` does and return at once, with an object for the result."""
         callbacks = _callbacks(callback, error_callback)
         return self._calls.map(
             self, func, iterable, messages.CHUNK, chunksize, callbacks, progress, options
@@ -215,7 +215,7 @@ class Pool(PoolInsides):
         progress: ProgressArgument = None,
         **options: Unpack[TaskKeywords],
     ) -> list[T]:
-        """Return ``[func(*item) for item in iterable]``, worked out by the workers."""
+        """Return ``[func(*item) for item in iterable]``, computed by the workers."""
         result = self._calls.map(
             self, func, iterable, messages.STAR, chunksize, None, progress, options
         )
@@ -232,7 +232,7 @@ class Pool(PoolInsides):
         progress: ProgressArgument = None,
         **options: Unpack[TaskKeywords],
     ) -> MapResult[T]:
-        """Begin what :meth:`starmap` does; return its result to be."""
+        """Start what :meth:`starmap` does and return at once, with an object for the result."""
         callbacks = _callbacks(callback, error_callback)
         return self._calls.map(
             self, func, iterable, messages.STAR, chunksize, callbacks, progress, options
@@ -299,7 +299,7 @@ class Pool(PoolInsides):
     # The pool itself.
 
     def resize(self, processes: int) -> None:
-        """Have so many workers from now on; those that are too many leave when they are free.
+        """Change the number of workers; those that are too many leave as soon as they are free.
 
         Raises:
             ValueError: the pool is not running, or the number is out of range.

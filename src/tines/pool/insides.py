@@ -130,7 +130,7 @@ class TaskQueue:
         take_over = getattr(getattr(set_length, "__self__", None), "take_over", None)
         if take_over is None:
             raise TypeError(
-                f"{set_length!r} is no IMapIterator's _set_length: use the methods of the pool"
+                f"{set_length!r} is not the _set_length of an IMapIterator: use the methods of the pool"
             )
         take_over(tasks)
 

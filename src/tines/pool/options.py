@@ -22,10 +22,10 @@ __all__ = [
 
 
 def seconds(name: str, value: Any, *, zero: bool) -> float:
-    """Return ``value`` as a number of seconds, above zero or also zero itself; NumPy's are some too.
+    """Return ``value`` as a number of seconds, above zero, or zero too; numbers of NumPy are accepted.
 
     Raises:
-        TypeError: it is no number.
+        TypeError: it is not a number.
         ValueError: it is out of range.
     """
     if isinstance(value, (str, bytes, bool)) or not hasattr(value, "__float__"):
@@ -37,7 +37,7 @@ def seconds(name: str, value: Any, *, zero: bool) -> float:
 
 @dataclass(frozen=True)
 class TaskOptions:
-    """How one call, or each item of one map, is to be treated.
+    """How one call, or each item of one map, is handled.
 
     Attributes:
         retries: How many further attempts a task gets after one that ended its worker, or that
@@ -68,7 +68,7 @@ class TaskOptions:
             )
         for kind in self.retry_on:
             if not (isinstance(kind, type) and issubclass(kind, BaseException)):
-                raise TypeError(f"retry_on must list exception types; {kind!r} is none")
+                raise TypeError(f"retry_on must list exception types; {kind!r} is not one")
         object.__setattr__(self, "retry_on", tuple(self.retry_on))
         object.__setattr__(self, "backoff", seconds("backoff", self.backoff, zero=True))
         object.__setattr__(self, "grace", seconds("grace", self.grace, zero=True))
@@ -115,7 +115,7 @@ class PoolOptions:
         cuda_devices: What ``CUDA_VISIBLE_DEVICES`` is in each slot; slot *n* gets entry *n*, and
             after the last entry comes the first. A replacement keeps its slot's.
         max_restarts: How many workers in a row may end without a task to blame, and without
-            anything being finished in between, before the pool gives up. ``None``: three each.
+            anything being finished in between, before the pool gives up. ``None``: three for each worker.
         buffersize: How many items ``imap`` and ``imap_unordered`` read ahead at most; ``None``
             adapts to the consumer.
         buffer_bytes: How many bytes of large arguments may be under way at once, and for iterators
@@ -292,5 +292,7 @@ def _device_number(entry: Any) -> int:
             "CUDA_VISIBLE_DEVICES takes it"
         ) from None
     if number < 0:
-        raise ValueError(f"cuda_devices: {number} is no device; '' makes all invisible")
+        raise ValueError(
+            f"cuda_devices: {number} is not the number of a device; use '' to hide all"
+        )
     return number

@@ -1,4 +1,4 @@
-"""``Process``: the standard library's, with an outcome, stacks, and a say in whom it outlives.
+"""``Process``: the standard library's, with an outcome, stacks, and a choice about outliving its parent.
 
 It derives from ``multiprocessing.process.BaseProcess``, so ``current_process()``,
 ``active_children()``, ``parent_process()`` and everything built on them see one family. How a
@@ -125,18 +125,18 @@ class ManagedProcess(_process.BaseProcess):
             args = tuple(args)
         except TypeError:
             raise TypeError(
-                f"args={args!r} is no sequence of arguments: for one, write args=({args!r},)"
+                f"args={args!r} is not a sequence of arguments: for a single one, write args=({args!r},)"
             ) from None
         try:
             keywords = dict(kwargs or {})
         except (TypeError, ValueError):
             raise TypeError(
-                f"kwargs={kwargs!r} maps no names to arguments: write kwargs={{'name': value}}"
+                f"kwargs={kwargs!r} is not a mapping of names to arguments: write kwargs={{'name': value}}"
             ) from None
         for key in keywords:
             if not isinstance(key, str):
                 raise TypeError(
-                    f"kwargs={kwargs!r}: {key!r} names no argument, which takes a string"
+                    f"kwargs={kwargs!r}: {key!r} cannot be the name of an argument: it is not a string"
                 )
         if group is not None:
             raise AssertionError(
@@ -344,9 +344,7 @@ class ManagedProcess(_process.BaseProcess):
     def _get_outcome(self, verb: str, timeout: float | None) -> tuple[Any, BaseException | None]:
         self._check_closed()
         if not self.returns:
-            raise ValueError(
-                f"{self.name} was not asked to hand back its outcome: make it with returns=True"
-            )
+            raise ValueError(f"{self.name} keeps no result: make it with returns=True")
         started = self._started(verb)
         self._check_owner(verb)
         if not _awaited(started, timeout):

@@ -155,9 +155,9 @@ if hasattr(os, "pread"):
 
         return OSError(
             error.errno,
-            "what a child and its parent tell each other goes through a file in memory, and this "
-            f"process may make files of {resource.getrlimit(resource.RLIMIT_FSIZE)[0]:,} bytes at "
-            "most (RLIMIT_FSIZE): run it under `ulimit -f unlimited`",
+            "a child and its parent communicate through a file in memory, but this process may only "
+            f"create files of up to {resource.getrlimit(resource.RLIMIT_FSIZE)[0]:,} bytes "
+            "(RLIMIT_FSIZE): run it under `ulimit -f unlimited`",
         )
 
 else:  # Windows: the position is moved, so a file has one user at a time

@@ -90,7 +90,9 @@ class Bar:
                 counts = counts._replace(done=self._last.done)
             self._last = counts
         except Exception:
-            logger.exception("%s could not be counted; its display ends", self.description)
+            logger.exception(
+                "%s could not be counted; its progress display was stopped", self.description
+            )
             counts, finished = self._last, True
         over = finished or (counts.over and not self._consumed)
         if over:  # never the other way round: somebody may have finished it while it was counted
@@ -139,7 +141,7 @@ class _Shown:
                 self._display.draw(lines)
         except BaseException:
             self._broken = True
-            logger.exception("a progress display raised; it is not used any more")
+            logger.exception("a progress display raised; it will not be used again")
             if lines is not None and self._display is not None:
                 try:
                     self._display.close()

@@ -58,7 +58,9 @@ class ProgressOptions:
         display = self.display
         if not isinstance(display, str):
             if kind_of(display) is None:
-                raise TypeError(f"display={display!r} is none of: {', '.join(STYLES)}; {CHOICES}")
+                raise TypeError(
+                    f"display={display!r} is not one of: {', '.join(STYLES)}; {CHOICES}"
+                )
             return
         if display not in STYLES:
             raise ValueError(f"display={display!r} is not known: use one of {', '.join(STYLES)}")
@@ -95,7 +97,7 @@ def choose(progress: Any, name: str = "progress") -> ProgressOptions | None:
     """Return the options for what was given as ``progress=``; ``None`` for none.
 
     Raises:
-        TypeError: it is nothing that shows progress.
+        TypeError: it is nothing that can show progress.
     """
     if progress is None or progress is False:
         return None

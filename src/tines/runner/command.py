@@ -52,7 +52,7 @@ def run(argv: Sequence[str]) -> int:
     try:
         path = _trace_path(options)
         if not arguments:
-            raise program.CannotRun("there is no program to run: name one behind the options", 2)
+            raise program.CannotRun("there is no program to run: name one after the options", 2)
         found, rest = _find(arguments)
         if path is not None:
             _start_trace(path)

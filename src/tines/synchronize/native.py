@@ -97,7 +97,7 @@ class _Holding:
 
 
 class Lock(_Holding, _std.Lock):
-    """A lock between any processes; whoever has it may release it, and so may anybody else.
+    """A lock between any processes; as in the standard library, anybody may release it.
 
     A process that ends while it holds the lock, in whatever way, has abandoned it: the next one gets it.
     """
@@ -173,7 +173,7 @@ class Condition(_std.Condition):
 
     def __init__(self, lock: Any = None, *, ctx: Any = None) -> None:
         if lock is not None and not isinstance(lock, (Lock, RLock)):
-            raise TypeError(f"lock={lock!r} has to be a Lock or RLock of tines, or None")
+            raise TypeError(f"lock={lock!r} must be a Lock or RLock of tines, or None")
         self._bind(lock or RLock(), make(Kind.WAITERS))
 
     def _bind(self, lock: Any, waiters: Any) -> None:
@@ -241,7 +241,7 @@ class Condition(_std.Condition):
 
 
 class Event(_std.Event):
-    """A flag to wait for. Who was waiting when it was set has seen that, also if it was cleared since."""
+    """A flag to wait for. Everybody who waits when it is set goes on, even if it is cleared at once."""
 
     def __init__(self, *, ctx: Any = None) -> None:
         self._bind(make(Kind.FLAG))

@@ -46,9 +46,9 @@ class _Unrecovered:
 
             raise OSError(
                 errno.EFBIG,
-                "on the pipe transport a lock or semaphore is a small file in memory, and this process "
-                f"may make files of {resource.getrlimit(resource.RLIMIT_FSIZE)[0]:,} bytes at most "
-                "(RLIMIT_FSIZE): run it under `ulimit -f unlimited`",
+                "on the pipe transport a lock or semaphore is a small file in memory, but this process "
+                f"may only create files of up to {resource.getrlimit(resource.RLIMIT_FSIZE)[0]:,} "
+                "bytes (RLIMIT_FSIZE): run it under `ulimit -f unlimited`",
             ) from None
 
 

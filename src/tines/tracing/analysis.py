@@ -48,7 +48,7 @@ def read(path: Path) -> dict[str, Any]:
         with _opened(path) as file:
             content = json.load(file)
     except (json.JSONDecodeError, UnicodeDecodeError, EOFError, zlib.error) as error:
-        raise NotATrace(f"{path} is no JSON, or was cut off: {error}") from None
+        raise NotATrace(f"{path} is not JSON, or was cut off: {error}") from None
     other = content.get("otherData") if isinstance(content, dict) else None
     if not isinstance(other, dict) or other.get("producer") != "tines":
         raise NotATrace(f"{path} was not written by tines.trace(): only such files can be reported")

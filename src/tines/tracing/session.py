@@ -87,7 +87,7 @@ class Trace:
     """One trace: made by :func:`trace`. A context manager, or :meth:`start` and :meth:`stop`.
 
     Attributes:
-        path: The file to be.
+        path: The file that will be written.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class Trace:
         max_file_bytes: int = MAX_FILE_BYTES,
     ) -> None:
         if not isinstance(path, (str, os.PathLike)):
-            raise TypeError(f"path={path!r} is no path: give the name of the file to write")
+            raise TypeError(f"path={path!r} is not a path: give the name of the file to write")
         max_bytes = whole_number("max_bytes", max_bytes)
         if max_bytes < SMALLEST:
             raise ValueError(
@@ -123,7 +123,7 @@ class Trace:
 
         Raises:
             OSError: the file could not be written there.
-            ValueError: it runs already.
+            ValueError: it is already running.
         """
         global _session
         # Now, not when the program ends: what it has done to the path by then does not matter, and
@@ -133,7 +133,7 @@ class Trace:
 
         with _lock:
             if self._session is not None:
-                raise ValueError(f"the trace {self.path} runs already")
+                raise ValueError(f"the trace {self.path} is already running")
             # The directory may have changed by the end of the program.
             self.path = Path(os.path.abspath(self.path))
             work = _prepare(self.path)

@@ -116,15 +116,15 @@ def _create_segment() -> _native.Segment:
         if files != resource.RLIM_INFINITY:
             raise OSError(
                 errno.EFBIG,
-                f"it is a file, large but sparse, and this process may make files of {files:,} bytes "
-                "at most: RLIMIT_FSIZE, `ulimit -f`",
+                f"it is a large but sparse file, and this process may only create files of up to {files:,} "
+                "bytes: RLIMIT_FSIZE, `ulimit -f`",
             ) from None
         space = resource.getrlimit(resource.RLIMIT_AS)[0]
         if space != resource.RLIM_INFINITY:
             raise OSError(
                 errno.ENOMEM,
-                f"it takes addresses, not only memory, and this process may have {space:,} bytes of "
-                "them at most: RLIMIT_AS, `ulimit -v`",
+                f"it needs address space, not only memory, and this process may have only {space:,} "
+                "bytes of it: RLIMIT_AS, `ulimit -v`",
             ) from None
         raise
 

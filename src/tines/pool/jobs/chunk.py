@@ -98,5 +98,6 @@ def _arguments(item: Any) -> tuple[Any, ...]:
         return tuple(item)
     except TypeError as error:
         raise EncodeError(
-            f"the item {short_repr(item)} is no sequence of arguments: for one, write ({short_repr(item)},)"
+            f"the item {short_repr(item)} is not a sequence of arguments: for a single one, write "
+            f"({short_repr(item)},)"
         ) from error

@@ -188,7 +188,7 @@ def tell_dropped(tasks: Iterable[Task]) -> None:
     count = sum(task.stop - task.start - task.reported for task in tasks)
     if count:
         logger().warning(
-            "the end of `with` has dropped %d %s that had no outcome yet: ask for the results inside "
+            "leaving the `with` block dropped %d %s that had not finished: ask for the results inside "
             "the block, or call close() and join() at its end",
             count,
             "call" if count == 1 else "calls",
@@ -259,7 +259,7 @@ class Unfetched:
             text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
         else:
             text = pickling.decode(pickling.PICKLED, error, ()).traceback
-        logger().error("a task failed, and nobody asked for its outcome:\n%s", text.rstrip())
+        logger().error("a task failed, and its exception was never retrieved:\n%s", text.rstrip())
 
     def __del__(self) -> None:
         try:

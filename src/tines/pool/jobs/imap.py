@@ -148,7 +148,7 @@ class IMapIterator(Waitable, IteratorInsides, Generic[T]):
             while (outcome := self._look()) is None:
                 seconds = None if deadline is None else deadline - _clock.monotonic()
                 if not self._wait(seconds):
-                    raise WaitTimeout(f"the next result was not there within {timeout} s")
+                    raise WaitTimeout(f"the next result did not arrive within {timeout} s")
         except (StopIteration, WaitTimeout):
             raise
         except BaseException:

@@ -185,7 +185,7 @@ class ApplyResult(Task, Waitable, ResultInsides, Generic[T]):
         return links is None or self.settled or links.cancelling.revoke(self)
 
     def get_or_withdraw(self) -> T:
-        """As :meth:`get`, for whoever alone knows of it: who is interrupted leaves nothing running."""
+        """As :meth:`get`, where nobody else has this result: if it is interrupted, the call is cancelled."""
         try:
             return self.get()
         except BaseException:
@@ -193,7 +193,7 @@ class ApplyResult(Task, Waitable, ResultInsides, Generic[T]):
             raise
 
     def withdraw(self) -> None:
-        """Nobody is left to want the outcome: have the call cancelled, if it is not over.
+        """Cancel the call, unless it is over: nobody is left who could ask for its outcome.
 
         By the collector thread: in this one the next signal may be about to raise.
         """
@@ -220,7 +220,7 @@ class ApplyResult(Task, Waitable, ResultInsides, Generic[T]):
         return links is not None and not self.settled and links.cancelling.holder(self) is not None
 
     def add_done_callback(self, fn: Callable[[Any], object]) -> None:
-        """Have ``fn(self)`` called once it is done, at once if it is. Exceptions are logged."""
+        """Call ``fn(self)`` once it is done, or right now if it already is. Exceptions are logged."""
         check_function("fn", fn)
         links = self._links
         self.__dict__.setdefault("_done_callbacks", []).append(fn)
@@ -232,7 +232,7 @@ class ApplyResult(Task, Waitable, ResultInsides, Generic[T]):
     # What the pool and its fronts use.
 
     def hasten(self) -> None:
-        """Have it collected at once: whoever wants it has a callback there, and does not wait."""
+        """Have it collected at once: somebody has left a callback for it, and does not wait."""
         links = self._links
         if links is not None and not self.settled:
             links.collector.attend()

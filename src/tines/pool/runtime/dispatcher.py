@@ -242,7 +242,7 @@ def _as_tuple(args: Any) -> tuple[Any, ...]:
         if hasattr(type(args), "__iter__"):
             raise
         raise TypeError(
-            f"args={args!r} is no sequence of arguments: for one, write args=({args!r},)"
+            f"args={args!r} is not a sequence of arguments: for a single one, write args=({args!r},)"
         ) from None
 
 

@@ -101,12 +101,14 @@ class Outcome:
         kind, _, (data, *buffers) = message
         failure: RemoteException = pickling.decode(kind, data, buffers)
         _log.error(
-            "process %s failed and nobody asked for its result:\n%s", self._name, failure.traceback
+            "process %s failed, and its exception was never retrieved:\n%s",
+            self._name,
+            failure.traceback,
         )
 
 
 def _lost(name: str, pid: int | None, exitcode: int | None, dump: str | None) -> ProcessLostError:
-    text = f"process {name} (pid {pid}) {describe_exit(exitcode)} before it handed back its outcome"
+    text = f"process {name} (pid {pid}) {describe_exit(exitcode)} before it returned a result"
     if dump:
         text += f"; its stacks when it crashed:\n{dump.rstrip()}"
     return ProcessLostError(text, pid=pid, exitcode=exitcode, dump=dump)

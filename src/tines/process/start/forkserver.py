@@ -70,7 +70,7 @@ def main(jobs_fd: int, settings_fd: int, preload: bool = True) -> None:
         if threading.active_count() > 1:
             _start_over(jobs_fd, settings_fd)
         if error and settings["on_error"] == "fail":
-            sys.exit(f"tines: the fork server ends, as preloading failed:\n{error}")
+            sys.exit(f"tines: the fork server exits, because preloading failed:\n{error}")
     os.close(settings_fd)
     util._close_stdin()  # type: ignore[attr-defined]
     # What each child needs in any case, so that none has to import it.
@@ -206,7 +206,9 @@ class _Server:
                 self._waiting.remove(pid)
                 self._deaths += 1
                 if self._deaths > _TOLERATED_DEATHS:
-                    sys.exit("tines: the fork server ends: its children die before they have a job")
+                    sys.exit(
+                        "tines: the fork server exits: its children die before they are given any work"
+                    )
             ended |= self._tell(pid, status)
 
     def _collect_the_last(self) -> None:

@@ -82,7 +82,7 @@ class _Client:
             self.collect_left()
             if not preloads:
                 print(
-                    "tines: the fork server has ended each time, so the next one preloads nothing; its "
+                    "tines: the fork server died each time, so the next one preloads nothing; its "
                     f"children will import the modules themselves ({', '.join(self.preload)}), which "
                     "is slower.",
                     file=sys.stderr,

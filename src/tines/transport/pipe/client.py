@@ -35,7 +35,7 @@ _BATCH_BYTES = 4 * 1024 * 1024
 
 def closed() -> TransportError:
     """Return the error for a channel that its owner no longer has."""
-    return TransportError("this channel was closed by everybody who held it, and is no more")
+    return TransportError("this channel is gone: every process that held it has closed it")
 
 
 class Watch:

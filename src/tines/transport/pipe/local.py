@@ -53,8 +53,8 @@ LATE = (1 << 63) - 1
 
 def _would_hang(what: str) -> RuntimeError:
     return RuntimeError(
-        f"a signal handler, or __del__, wants to wait for {what}, and has interrupted this thread in the "
-        "midst of a call to a queue: nothing could end the wait. Do not wait there"
+        f"a signal handler or __del__ tried to wait for {what}, but it had interrupted this thread in the "
+        "middle of a call to a queue, so that wait could never end: do not wait there"
     )
 
 
