@@ -4,15 +4,15 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Protocol
+    from typing import Protocol
 
     class Listener(Protocol):
         """Somebody who wants to know; called in the thread where it happens."""
 
-        def made(self, thing: Any) -> None:
+        def made(self, thing: object) -> None:
             """Hear of a new queue or pool."""
 
-        def ending(self, thing: Any) -> None:
+        def ending(self, thing: object) -> None:
             """Hear that this process is about to let go of a queue, or that a pool has ended."""
 
 
@@ -21,13 +21,13 @@ __all__ = ["listeners", "tell_ending", "tell_made"]
 listeners: list[Listener] = []
 
 
-def tell_made(thing: Any) -> None:
+def tell_made(thing: object) -> None:
     """Tell that there is a new queue or pool."""
     for listener in listeners:
         listener.made(thing)
 
 
-def tell_ending(thing: Any) -> None:
+def tell_ending(thing: object) -> None:
     """Tell that a queue is about to be closed in this process, or that a pool has ended."""
     for listener in listeners:
         listener.ending(thing)

@@ -25,7 +25,7 @@ def milliseconds(seconds: float | None) -> int | None:
 
 if sys.platform == "win32":
 
-    def ready_among(things: Iterable[Any], deadline: float | None) -> list[Any]:
+    def ready_among(things: Iterable[object], deadline: float | None) -> list[object]:
         """Wait until some of several things are readable, or at their end.
 
         Args:

@@ -42,7 +42,7 @@ def standard(name: str) -> ModuleType:
     return module
 
 
-def mirrored(module: str) -> Callable[[str], Any]:
+def mirrored(module: str) -> Callable[[str], object]:
     """Give a module of ours what is public in the standard library's one of that name.
 
     Args:

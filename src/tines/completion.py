@@ -81,7 +81,7 @@ def _results(results: list[Any], timeout: float | None) -> Iterator[Any]:
 
 def _taken(
     done: SimpleQueue[Any], left: int, deadline: float | None, timeout: float | None
-) -> Iterator[Any]:
+) -> Iterator[object]:
     while left:
         try:
             result = done.get(timeout=_clock.left(deadline))

@@ -97,26 +97,26 @@ class BaseContext(_std.BaseContext):
 
         return JoinableQueue(maxsize, max_bytes=max_bytes, ctx=self.get_context())
 
-    def RawValue(self, typecode_or_type: Any, *args: Any) -> Any:  # noqa: N802
+    def RawValue(self, typecode_or_type: str | type, *args: object) -> Any:  # noqa: N802
         """Return a ctypes object in memory that processes share."""
         from tines.sharedctypes import RawValue
 
         return RawValue(typecode_or_type, *args)
 
-    def RawArray(self, typecode_or_type: Any, size_or_initializer: Any) -> Any:  # noqa: N802
+    def RawArray(self, typecode_or_type: str | type, size_or_initializer: Any) -> Any:  # noqa: N802
         """Return a ctypes array in memory that processes share."""
         from tines.sharedctypes import RawArray
 
         return RawArray(typecode_or_type, size_or_initializer)
 
-    def Value(self, typecode_or_type: Any, *args: Any, lock: Any = True) -> Any:  # noqa: N802
+    def Value(self, typecode_or_type: str | type, *args: object, lock: object = True) -> Any:  # noqa: N802
         """Return a :meth:`RawValue` with a lock around it."""
         from tines.sharedctypes import Value
 
         return Value(typecode_or_type, *args, lock=lock, ctx=self.get_context())
 
     def Array(  # noqa: N802
-        self, typecode_or_type: Any, size_or_initializer: Any, *, lock: Any = True
+        self, typecode_or_type: str | type, size_or_initializer: Any, *, lock: object = True
     ) -> Any:
         """Return a :meth:`RawArray` with a lock around it."""
         from tines.sharedctypes import Array
@@ -133,7 +133,7 @@ class BaseContext(_std.BaseContext):
         self,
         processes: int | None = None,
         initializer: Callable[..., object] | None = None,
-        initargs: Iterable[Any] = (),
+        initargs: Iterable[object] = (),
         maxtasksperchild: int | None = None,
         **options: Any,
     ) -> Pool:

@@ -79,11 +79,13 @@ class TinesError(Exception):
     constructor has to be callable with the message alone.
     """
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         return (_rebuild, (type(self), self.args, self.__dict__.copy()))
 
 
-def _rebuild(cls: type[TinesError], args: tuple[Any, ...], state: dict[str, Any]) -> TinesError:
+def _rebuild(
+    cls: type[TinesError], args: tuple[object, ...], state: dict[str, object]
+) -> TinesError:
     error = cls.__new__(cls, *args)
     error.args = args
     error.__dict__.update(state)

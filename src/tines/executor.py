@@ -165,11 +165,11 @@ class ExecutorPool(Pool):
     _worker_name = "Process"
 
 
-def _run_chunk(fn: Callable[..., Any], chunk: list[tuple[Any, ...]]) -> list[Any]:
+def _run_chunk(fn: Callable[..., object], chunk: list[tuple[object, ...]]) -> list[Any]:
     return [fn(*arguments) for arguments in chunk]
 
 
-def _run_guarded(fn: Callable[..., Any], chunk: list[tuple[Any, ...]]) -> list[Any]:
+def _run_guarded(fn: Callable[..., object], chunk: list[tuple[object, ...]]) -> list[Any]:
     """Run a chunk to its end; exceptions take the places of their results."""
     results: list[Any] = []
     for arguments in chunk:
@@ -196,7 +196,7 @@ def _results_of(future: Future[list[Any]], stands_for: int, timeout: float | Non
     return results[::-1]
 
 
-def _what_runs(fn: Callable[..., Any], chunk: list[tuple[Any, ...]]) -> str:
+def _what_runs(fn: Callable[..., object], chunk: list[tuple[object, ...]]) -> str:
     """Say what a chunk runs, for the note on its exception."""
     calls = describe_call(name_of(fn), chunk[0], {})
     return calls if len(chunk) == 1 else f"{calls} and the {len(chunk) - 1} that follow"
@@ -266,9 +266,9 @@ class ProcessPoolExecutor(Executor):
     def __init__(
         self,
         max_workers: int | None = None,
-        mp_context: Any = None,
+        mp_context: object = None,
         initializer: Callable[..., object] | None = None,
-        initargs: tuple[Any, ...] = (),
+        initargs: tuple[object, ...] = (),
         *,
         max_tasks_per_child: int | None = None,
         **options: Any,
@@ -345,7 +345,7 @@ class ProcessPoolExecutor(Executor):
     def map(
         self,
         fn: Callable[..., T],
-        *iterables: Iterable[Any],
+        *iterables: Iterable[object],
         timeout: float | None = None,
         chunksize: int = 1,
         buffersize: int | None = None,

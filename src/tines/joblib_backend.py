@@ -61,7 +61,7 @@ class TinesBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc
     supports_retrieve_callback = True
     supports_inner_max_num_threads = True
 
-    def __init__(self, *, context: Any = None, **options: Any) -> None:
+    def __init__(self, *, context: object = None, **options: object) -> None:
         super().__init__(**options)
         self._context = context
         self._executor: ProcessPoolExecutor | None = None
@@ -78,10 +78,10 @@ class TinesBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc
     def configure(
         self,
         n_jobs: int = 1,
-        parallel: Any = None,
+        parallel: object = None,
         prefer: str | None = None,
         require: str | None = None,
-        **options: Any,
+        **options: object,
     ) -> int:
         """Start the pool for one ``Parallel``; return how many workers it has."""
         self._workers = self.effective_n_jobs(n_jobs)
@@ -121,7 +121,7 @@ class TinesBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc
                 break
 
     def submit(
-        self, func: Callable[[], Any], callback: Callable[[Any], object] | None = None
+        self, func: Callable[[], object], callback: Callable[[Any], object] | None = None
     ) -> Future[Any]:
         """Schedule a batch."""
         assert self._executor is not None, "configure() comes first"
@@ -133,7 +133,7 @@ class TinesBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc
     apply_async = submit
     """The name before joblib 1.5."""
 
-    def retrieve_result_callback(self, out: Future[Any]) -> Any:
+    def retrieve_result_callback(self, out: Future[object]) -> Any:
         """Return a batch's result, or raise its error."""
         return out.result()
 

@@ -63,7 +63,7 @@ class _ChannelQueue(Generic[T]):
         self._put_message = channel.send
         self._take_message = channel.recv
 
-    def __getstate__(self) -> tuple[Any, ...]:
+    def __getstate__(self) -> tuple[object, ...]:
         # Not whether it is closed: that is a matter of the process that closed it.
         return (self._channel,)
 
@@ -120,7 +120,7 @@ class _ChannelQueue(Generic[T]):
             self._channel.unwatch()
 
     # As in the standard library: not Generic's own, whose aliases leave a mark in every instance.
-    def __class_getitem__(cls, item: Any) -> GenericAlias:
+    def __class_getitem__(cls, item: object) -> GenericAlias:
         return GenericAlias(cls, item)
 
 
@@ -144,7 +144,7 @@ class Queue(_ChannelQueue[T]):
         maxsize: int = 0,
         *,
         max_bytes: int = 0,
-        ctx: Any = None,
+        ctx: object = None,
         transport: str | None = None,
     ) -> None:
         # Below zero it is unbounded too, as in the standard library.
@@ -155,7 +155,7 @@ class Queue(_ChannelQueue[T]):
         self._maxsize = items or _MOST
         super().__init__(maker.channel(max_items=items, max_bytes=limit))
 
-    def __getstate__(self) -> tuple[Any, ...]:
+    def __getstate__(self) -> tuple[object, ...]:
         return (*super().__getstate__(), self._maxsize)
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
@@ -325,7 +325,7 @@ class SimpleQueue(_ChannelQueue[T]):
     Once closed it answers nothing more, and has let go of its channel.
     """
 
-    def __init__(self, *, ctx: Any = None, transport: str | None = None) -> None:
+    def __init__(self, *, ctx: object = None, transport: str | None = None) -> None:
         maker = transports.named(transport) if transport else transports.chosen()
         super().__init__(maker.channel())
 

@@ -36,13 +36,13 @@ if transport.choice().name == "ring":
 
     from tines.transport.primitives import Kind, Passed, make
 
-    def RawValue(typecode_or_type: Any, *args: Any) -> Any:  # noqa: N802
+    def RawValue(typecode_or_type: str | type, *args: object) -> Any:  # noqa: N802
         """Return a ctypes object in shared memory, made with ``args``."""
         value = _placed(_type_of(typecode_or_type))
         value.__init__(*args)
         return value
 
-    def RawArray(typecode_or_type: Any, size_or_initializer: Any) -> Any:  # noqa: N802
+    def RawArray(typecode_or_type: str | type, size_or_initializer: Any) -> Any:  # noqa: N802
         """Return a ctypes array in shared memory: of zeros, or of what a sequence has."""
         item = _type_of(typecode_or_type)
         try:
@@ -53,12 +53,18 @@ if transport.choice().name == "ring":
         array.__init__(*values)
         return array
 
-    def Value(typecode_or_type: Any, *args: Any, lock: Any = True, ctx: Any = None) -> Any:  # noqa: N802
+    def Value(
+        typecode_or_type: str | type, *args: object, lock: object = True, ctx: object = None
+    ) -> Any:  # noqa: N802
         """Return a :func:`RawValue` with a lock around it, unless ``lock=False``."""
         return _guarded(RawValue(typecode_or_type, *args), lock, ctx)
 
     def Array(  # noqa: N802
-        typecode_or_type: Any, size_or_initializer: Any, *, lock: Any = True, ctx: Any = None
+        typecode_or_type: str | type,
+        size_or_initializer: Any,
+        *,
+        lock: object = True,
+        ctx: object = None,
     ) -> Any:
         """Return a :func:`RawArray` with a lock around it, unless ``lock=False``."""
         return _guarded(RawArray(typecode_or_type, size_or_initializer), lock, ctx)
@@ -69,10 +75,10 @@ if transport.choice().name == "ring":
         ctypes.pointer(new)[0] = obj
         return new
 
-    def _type_of(typecode_or_type: Any) -> Any:
+    def _type_of(typecode_or_type: str | type) -> Any:
         return _std.typecode_to_type.get(typecode_or_type, typecode_or_type)
 
-    def _guarded(obj: Any, lock: Any, ctx: Any) -> Any:
+    def _guarded(obj: Any, lock: object, ctx: Any) -> Any:
         if lock is False:
             return obj
         if lock in (True, None):
@@ -88,7 +94,7 @@ if transport.choice().name == "ring":
         standard("context")._default_context.get_start_method()
         return RLock()
 
-    def _with_lock(obj: Any, lock: Any) -> Any:
+    def _with_lock(obj: Any, lock: object) -> Any:
         guarded = _std.synchronized(obj, lock)
         ForkingPickler.register(type(guarded), _reduce_guarded)
         return guarded

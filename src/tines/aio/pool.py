@@ -97,8 +97,8 @@ class Pool:
     async def apply(
         self,
         func: Callable[..., T],
-        args: Iterable[Any] = (),
-        kwds: Mapping[str, Any] = {},
+        args: Iterable[object] = (),
+        kwds: Mapping[str, object] = {},
         **options: Any,
     ) -> T:
         """Call ``func(*args, **kwds)`` in a worker and return what it returns."""
@@ -109,7 +109,7 @@ class Pool:
     async def map(
         self,
         func: Callable[[Any], T],
-        iterable: Iterable[Any] | AsyncIterable[Any],
+        iterable: Iterable[object] | AsyncIterable[object],
         chunksize: int | None = None,
         **options: Any,
     ) -> list[T]:
@@ -120,7 +120,7 @@ class Pool:
     async def starmap(
         self,
         func: Callable[..., T],
-        iterable: Iterable[Iterable[Any]] | AsyncIterable[Iterable[Any]],
+        iterable: Iterable[Iterable[object]] | AsyncIterable[Iterable[object]],
         chunksize: int | None = None,
         **options: Any,
     ) -> list[T]:
@@ -130,8 +130,8 @@ class Pool:
 
     def imap(
         self,
-        func: Callable[[Any], Any],
-        iterable: Iterable[Any] | AsyncIterable[Any],
+        func: Callable[[Any], object],
+        iterable: Iterable[object] | AsyncIterable[object],
         chunksize: int = 1,
         *,
         buffersize: int | None = None,
@@ -157,8 +157,8 @@ class Pool:
 
     def imap_unordered(
         self,
-        func: Callable[[Any], Any],
-        iterable: Iterable[Any] | AsyncIterable[Any],
+        func: Callable[[Any], object],
+        iterable: Iterable[object] | AsyncIterable[object],
         chunksize: int = 1,
         *,
         buffersize: int | None = None,
@@ -170,8 +170,8 @@ class Pool:
 
     def istarmap(
         self,
-        func: Callable[..., Any],
-        iterable: Iterable[Iterable[Any]] | AsyncIterable[Iterable[Any]],
+        func: Callable[..., object],
+        iterable: Iterable[Iterable[object]] | AsyncIterable[Iterable[object]],
         chunksize: int = 1,
         *,
         buffersize: int | None = None,
@@ -184,8 +184,8 @@ class Pool:
 
     def istarmap_unordered(
         self,
-        func: Callable[..., Any],
-        iterable: Iterable[Iterable[Any]] | AsyncIterable[Iterable[Any]],
+        func: Callable[..., object],
+        iterable: Iterable[Iterable[object]] | AsyncIterable[Iterable[object]],
         chunksize: int = 1,
         *,
         buffersize: int | None = None,
@@ -199,7 +199,7 @@ class Pool:
     def _imap(
         self,
         ordered: bool,
-        func: Any,
+        func: Callable[..., object],
         iterable: Any,
         chunksize: int,
         buffersize: int | None,

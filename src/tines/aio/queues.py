@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from queue import Empty
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from tines import queues
 from tines.aio.bridge import current, wake
@@ -65,7 +65,7 @@ class Queue(Generic[T]):
         front._sender = Sender(queue)
         return front
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         raise TypeError(
             "an aio.Queue belongs to one process: pass the queue that it wraps, its .queue"
         )

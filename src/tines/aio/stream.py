@@ -70,7 +70,7 @@ class Stream:
         links: Links,
         pool: object,
         func: Any,
-        source: Iterable[Any] | AsyncIterable[Any],
+        source: Iterable[object] | AsyncIterable[object],
         options: TaskOptions,
         bridge: Bridge,
         *,

@@ -127,7 +127,7 @@ def _advice(report: Report) -> Iterator[str]:
         yield "cloudpickle is missing, which tines needs: pip install cloudpickle"
 
 
-def _transport() -> dict[str, Any]:
+def _transport() -> dict[str, object]:
     try:
         choice = transport.choice()
         transport.chosen()
@@ -140,7 +140,7 @@ def _transport() -> dict[str, Any]:
     }
 
 
-def _processes() -> dict[str, Any]:
+def _processes() -> dict[str, object]:
     methods = tines.get_all_start_methods()
     default = tines.get_start_method(allow_none=True) or methods[0]
     linux = sys.platform == "linux"
@@ -157,14 +157,14 @@ def _processes() -> dict[str, Any]:
     }
 
 
-def _cores() -> dict[str, Any]:
+def _cores() -> dict[str, object]:
     affinity = None
     if hasattr(os, "sched_getaffinity"):
         affinity = len(os.sched_getaffinity(0))
     return {"usable": _config.available_cpus(), "machine": os.cpu_count(), "affinity": affinity}
 
 
-def _memory() -> dict[str, Any]:
+def _memory() -> dict[str, object]:
     total = available = None
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
@@ -184,7 +184,7 @@ def _memory() -> dict[str, Any]:
     }
 
 
-def _limits() -> dict[str, Any]:
+def _limits() -> dict[str, object]:
     try:
         import resource
     except ImportError:
@@ -224,7 +224,7 @@ def _render(report: Report, hints: list[str]) -> str:
     return "\n".join(lines)
 
 
-def _text(key: str, value: Any) -> str:
+def _text(key: str, value: object) -> str:
     if value is None:
         return "-"
     if isinstance(value, bool):

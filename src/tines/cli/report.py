@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -83,7 +83,7 @@ def run(
     return 0
 
 
-def as_data(report: Report) -> dict[str, Any]:
+def as_data(report: Report) -> dict[str, object]:
     """Return the report for ``--json``."""
     data = dataclasses.asdict(report)
     for pool, share in zip(data["pools"], report.pools):

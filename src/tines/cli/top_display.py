@@ -136,7 +136,7 @@ class _Rich:
         self._live.__enter__()
         return self
 
-    def __exit__(self, *exception: Any) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._live.__exit__(*exception)
 
     def show(self, title: str, rows: Sequence[Row], foot: str) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from tines import _clock
 from tines.insight.model import Program, Thing
@@ -48,7 +47,7 @@ class WorkerView:
     rate: float | None
     cpu: float | None
     memory: int | None
-    statistics: Mapping[str, Any]
+    statistics: Mapping[str, object]
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class PoolView:
     kind: str
     rate: float | None
     workers: tuple[WorkerView, ...]
-    statistics: Mapping[str, Any]
+    statistics: Mapping[str, object]
 
     @property
     def busy(self) -> int:
@@ -76,7 +75,7 @@ class QueueView:
     put_rate: float | None
     get_rate: float | None
     error: str | None
-    statistics: Mapping[str, Any]
+    statistics: Mapping[str, object]
 
 
 @dataclass(frozen=True)
@@ -260,7 +259,7 @@ class Tracker:
         )
 
     def _worker(
-        self, program: Program, key: tuple[Hashable, ...], data: Mapping[str, Any]
+        self, program: Program, key: tuple[Hashable, ...], data: Mapping[str, object]
     ) -> WorkerView:
         slot, pid, task = data.get("slot"), _number(data, "pid"), data.get("task")
         cpu, memory = self._resources(int(pid) if pid else 0, data)
@@ -287,7 +286,7 @@ class Tracker:
         )
 
     def _resources(
-        self, pid: int, said: Mapping[str, Any] | None
+        self, pid: int, said: Mapping[str, object] | None
     ) -> tuple[float | None, int | None]:
         """Return percent of a core and bytes: what the system says, else what the program says."""
         seen = self.look(pid) if 0 < pid < 2**31 else None
@@ -315,6 +314,6 @@ class Tracker:
         return rate
 
 
-def _number(data: Mapping[str, Any], name: str) -> float | None:
+def _number(data: Mapping[str, object], name: str) -> float | None:
     value = data.get(name)
     return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None

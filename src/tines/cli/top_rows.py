@@ -218,7 +218,7 @@ def _percent(value: float | None) -> str:
     return "" if value is None else f"{value:.0f}%"
 
 
-def _figures(value: Any) -> tuple[str, str] | None:
+def _figures(value: object) -> tuple[str, str] | None:
     """Return a number in three or four figures, and what multiplies it; ``None``: it is none."""
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         return None

@@ -26,7 +26,7 @@ def set_default(make: Maker) -> None:
 
 
 def default(
-    context: Any, make: Callable[..., Any] | None = None, name: str | None = None
+    context: object, make: Callable[..., object] | None = None, name: str | None = None
 ) -> Engine:
     """Return an engine for a pool that is given none.
 

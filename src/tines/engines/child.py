@@ -46,7 +46,7 @@ class Orders:
         size, order = _FRAME.unpack(framed)
         return order[:size]  # type: ignore[no-any-return]
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         from multiprocessing.context import assert_spawning
         from multiprocessing.reduction import DupFd
 
@@ -63,7 +63,7 @@ def frame(order: bytes) -> bytes:
     return _FRAME.pack(len(order), order)
 
 
-def run(target: Callable[..., object], *args: Any) -> None:
+def run(target: Callable[..., object], *args: object) -> None:
     """Be a worker: from here on its process is one like any other."""
     from tines.process.lifecycle.launch import STARTING
 

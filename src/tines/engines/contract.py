@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from tines.transport.contract import Transport
@@ -62,7 +62,7 @@ class Running(Protocol):
     pid: int | None
 
     @property
-    def sentinel(self) -> Any:
+    def sentinel(self) -> object:
         """Something for ``multiprocessing.connection.wait``: ready once the worker has ended."""
 
     def interrupt(self, order: bytes) -> bool:
@@ -107,7 +107,7 @@ class Engine(Protocol):
         self,
         name: str,
         target: Callable[..., object],
-        args: tuple[Any, ...],
+        args: tuple[object, ...],
         environment: Mapping[str, str],
     ) -> Running:
         """Run ``target(control, *args)`` in a new worker.

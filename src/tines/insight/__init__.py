@@ -25,17 +25,13 @@ This module is imported with the package, so it imports nothing before the first
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
 __all__ = ["Listener"]
 
 
 class Listener:
     """Hears of this process's pools and queues (:mod:`tines._created`), and has them published."""
 
-    def made(self, thing: Any) -> None:
+    def made(self, thing: object) -> None:
         """Hear of a new pool or queue.
 
         Raises:
@@ -48,7 +44,7 @@ class Listener:
 
             publisher.publish(thing)
 
-    def ending(self, thing: Any) -> None:
+    def ending(self, thing: object) -> None:
         """Hear that one is of no interest any more."""
         import sys
 

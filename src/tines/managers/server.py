@@ -42,7 +42,7 @@ class BaseManager(_std.BaseManager):
         super().__init__(address, authkey, serializer, ctx, **options)
 
     def start(
-        self, initializer: Callable[..., object] | None = None, initargs: Iterable[Any] = ()
+        self, initializer: Callable[..., object] | None = None, initargs: Iterable[object] = ()
     ) -> None:
         """Start the server process; ``initializer`` is called there first.
 
@@ -66,7 +66,9 @@ class BaseManager(_std.BaseManager):
         finally:
             line.close()
 
-    def _start(self, initializer: Any, initargs: Iterable[Any], *, dies_with_parent: bool) -> None:
+    def _start(
+        self, initializer: Any, initargs: Iterable[object], *, dies_with_parent: bool
+    ) -> None:
         before = self._ctx
         self._ctx = _ServerContext(before, dies_with_parent)
         try:
@@ -129,7 +131,7 @@ class _Service:
         self._line = line
         self._initializer = initializer
 
-    def __call__(self, *initargs: Any) -> None:
+    def __call__(self, *initargs: object) -> None:
         from tines.process import family
 
         family.leave()

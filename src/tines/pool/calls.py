@@ -40,8 +40,8 @@ class Calls:
     def map(
         self,
         pool: object,
-        func: Callable[..., Any],
-        iterable: Iterable[Any],
+        func: Callable[..., object],
+        iterable: Iterable[object],
         kind: int,
         chunksize: int | None,
         callbacks: Callbacks | None,
@@ -70,7 +70,7 @@ class Calls:
         shown = self._displays.wanted(progress)
         arguments = (func, items, kind, chunksize, task_options, callbacks)
         if shown is None:
-            result: MapResult[Any] = MapResult(self._links, pool, *arguments)
+            result: MapResult[object] = MapResult(self._links, pool, *arguments)
         else:
             result = self._displays.map(shown, self._links, pool, *arguments)
         if items:
@@ -83,8 +83,8 @@ class Calls:
         self,
         pool: object,
         kind: type[IMapIterator[Any]],
-        func: Callable[..., Any],
-        iterable: Iterable[Any],
+        func: Callable[..., object],
+        iterable: Iterable[object],
         chunksize: int,
         buffersize: int | None,
         progress: ProgressArgument,
@@ -124,7 +124,7 @@ class Calls:
         if not self._links.registry.is_open:
             self._links.feeding.refuse()
 
-    def _begin(self, job: MapResult[Any] | IMapIterator[Any]) -> None:
+    def _begin(self, job: MapResult[object] | IMapIterator[object]) -> None:
         """Begin to feed a job; if that is interrupted, nobody gets it, and what was sent is cancelled."""
         try:
             self._links.feeding.begin(job)

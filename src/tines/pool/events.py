@@ -10,7 +10,7 @@ the collector's seat: so they are quick, wait for nothing, and raise nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tines.engines.contract import Exit
@@ -102,7 +102,7 @@ _EVENTS = [name for name in vars(Observer) if not name.startswith("_")]
 
 
 def _each(methods: Sequence[Callable[..., object]]) -> Callable[..., None]:
-    def tell(*arguments: Any) -> None:
+    def tell(*arguments: object) -> None:
         for method in methods:
             method(*arguments)
 

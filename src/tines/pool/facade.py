@@ -84,9 +84,9 @@ class Pool(PoolInsides):
         self,
         processes: int | None = None,
         initializer: Callable[..., object] | None = None,
-        initargs: Iterable[Any] = (),
+        initargs: Iterable[object] = (),
         maxtasksperchild: int | None = None,
-        context: Any = None,
+        context: object = None,
         *,
         transport: Transport | None = None,
         engine: Engine | None = None,
@@ -134,8 +134,8 @@ class Pool(PoolInsides):
     def apply(
         self,
         func: Callable[..., T],
-        args: Iterable[Any] = (),
-        kwds: Mapping[str, Any] = {},
+        args: Iterable[object] = (),
+        kwds: Mapping[str, object] = {},
         **options: Unpack[TaskKeywords],
     ) -> T:
         """Call ``func(*args, **kwds)`` in a worker and return what it returns."""
@@ -152,8 +152,8 @@ class Pool(PoolInsides):
     def apply_async(
         self,
         func: Callable[..., T],
-        args: Iterable[Any] = (),
-        kwds: Mapping[str, Any] = {},
+        args: Iterable[object] = (),
+        kwds: Mapping[str, object] = {},
         callback: Callable[[Any], object] | None = None,
         error_callback: Callable[[BaseException], object] | None = None,
         **options: Unpack[TaskKeywords],
@@ -177,7 +177,7 @@ class Pool(PoolInsides):
     def map(
         self,
         func: Callable[[Any], T],
-        iterable: Iterable[Any],
+        iterable: Iterable[object],
         chunksize: int | None = None,
         *,
         progress: ProgressArgument = None,
@@ -192,7 +192,7 @@ class Pool(PoolInsides):
     def map_async(
         self,
         func: Callable[[Any], T],
-        iterable: Iterable[Any],
+        iterable: Iterable[object],
         chunksize: int | None = None,
         callback: Callable[[Any], object] | None = None,
         error_callback: Callable[[BaseException], object] | None = None,
@@ -209,7 +209,7 @@ class Pool(PoolInsides):
     def starmap(
         self,
         func: Callable[..., T],
-        iterable: Iterable[Iterable[Any]],
+        iterable: Iterable[Iterable[object]],
         chunksize: int | None = None,
         *,
         progress: ProgressArgument = None,
@@ -224,7 +224,7 @@ class Pool(PoolInsides):
     def starmap_async(
         self,
         func: Callable[..., T],
-        iterable: Iterable[Iterable[Any]],
+        iterable: Iterable[Iterable[object]],
         chunksize: int | None = None,
         callback: Callable[[Any], object] | None = None,
         error_callback: Callable[[BaseException], object] | None = None,
@@ -241,7 +241,7 @@ class Pool(PoolInsides):
     def imap(
         self,
         func: Callable[[Any], T],
-        iterable: Iterable[Any],
+        iterable: Iterable[object],
         chunksize: int = 1,
         *,
         buffersize: int | None = None,
@@ -256,7 +256,7 @@ class Pool(PoolInsides):
     def imap_unordered(
         self,
         func: Callable[[Any], T],
-        iterable: Iterable[Any],
+        iterable: Iterable[object],
         chunksize: int = 1,
         *,
         buffersize: int | None = None,
@@ -271,7 +271,7 @@ class Pool(PoolInsides):
     def istarmap(
         self,
         func: Callable[..., T],
-        iterable: Iterable[Iterable[Any]],
+        iterable: Iterable[Iterable[object]],
         chunksize: int = 1,
         *,
         buffersize: int | None = None,
@@ -285,7 +285,7 @@ class Pool(PoolInsides):
     def istarmap_unordered(
         self,
         func: Callable[..., T],
-        iterable: Iterable[Iterable[Any]],
+        iterable: Iterable[Iterable[object]],
         chunksize: int = 1,
         *,
         buffersize: int | None = None,

@@ -32,7 +32,7 @@ class PoolInsides:
     _options: PoolOptions
     _ctx: Any
     _initializer: Callable[..., object] | None
-    _initargs: tuple[Any, ...]
+    _initargs: tuple[object, ...]
 
     @staticmethod
     def Process(ctx: Any, *args: Any, **kwds: Any) -> Any:  # noqa: N802
@@ -59,10 +59,10 @@ class PoolInsides:
         return self._options.maxtasksperchild
 
     @property
-    def _cache(self) -> dict[int, Any]:
+    def _cache(self) -> dict[int, object]:
         """The calls, maps and iterators that are not over, each under some number."""
         state = self._view.state
-        found: dict[int, Any] = {id(job): job for job in state.open_jobs()}
+        found: dict[int, object] = {id(job): job for job in state.open_jobs()}
         for task in state.open_tasks():
             owner: object = task if task.job is None else task.job
             found[id(owner)] = owner
@@ -88,16 +88,16 @@ class PoolInsides:
 
     @staticmethod
     def _get_tasks(
-        func: Callable[..., Any], it: Iterable[Any], size: int
-    ) -> Iterator[tuple[Callable[..., Any], tuple[Any, ...]]]:
+        func: Callable[..., object], it: Iterable[object], size: int
+    ) -> Iterator[tuple[Callable[..., object], tuple[object, ...]]]:
         """Cut the input of a map into chunks."""
         items = iter(it)
         while chunk := tuple(islice(items, size)):
             yield func, chunk
 
     def _guarded_task_generation(
-        self, result_job: int, func: Callable[..., Any], iterable: Iterable[Any]
-    ) -> Iterator[tuple[int, int, Callable[..., Any], tuple[Any, ...], dict[str, Any]]]:
+        self, result_job: int, func: Callable[..., object], iterable: Iterable[object]
+    ) -> Iterator[tuple[int, int, Callable[..., object], tuple[object, ...], dict[str, object]]]:
         """Make a task of each item. An exception of the input is dealt with by who reads this."""
         for number, item in enumerate(iterable):
             yield result_job, number, func, (item,), {}
@@ -120,7 +120,7 @@ class TaskQueue:
         """Return whether no task waits for a worker."""
         return not self.qsize()
 
-    def put(self, job: tuple[Iterable[Any], Any]) -> None:
+    def put(self, job: tuple[Iterable[object], object]) -> None:
         """Have tasks done, whose results go to the iterator that the caller has made for them.
 
         Args:
@@ -135,7 +135,7 @@ class TaskQueue:
         take_over(tasks)
 
 
-def process_maker(pool: PoolInsides) -> Callable[..., Any] | None:
+def process_maker(pool: PoolInsides) -> Callable[..., object] | None:
     """Return what makes the processes of workers; ``None``: the context does, as nothing is overridden.
 
     It does not keep the pool, which is to be collected when nobody else holds it.

@@ -40,6 +40,7 @@ __all__ = [
     "Links",
     "Looks",
     "Registry",
+    "Rings",
     "Room",
     "Sends",
     "View",
@@ -55,6 +56,13 @@ class Wakes(Protocol):
         """Look again."""
 
 
+class Rings(Protocol):
+    """A lock, or something like one: whoever waits for it is woken when it is released."""
+
+    def release(self) -> object:
+        """Wake who waits."""
+
+
 class Awaited(Protocol):
     """Something a thread can wait for: see ``jobs/result.py`` for what does so."""
 
@@ -64,10 +72,10 @@ class Awaited(Protocol):
     def settled(self) -> Any:
         """Whether it is there."""
 
-    def add_waiter(self, lock: Any) -> None:
+    def add_waiter(self, lock: Rings) -> None:
         """Have ``lock`` released when there is news."""
 
-    def remove_waiter(self, lock: Any) -> None:
+    def remove_waiter(self, lock: Rings) -> None:
         """Undo :meth:`add_waiter`."""
 
 

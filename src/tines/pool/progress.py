@@ -66,10 +66,10 @@ class Displays:
     def iterator(
         self,
         shown: ProgressOptions,
-        iterator: IMapIterator[Any],
+        iterator: IMapIterator[object],
         func: Any,
-        iterable: Iterable[Any],
-    ) -> IMapIterator[Any]:
+        iterable: Iterable[object],
+    ) -> IMapIterator[object]:
         """Return what stands before an iterator that is shown."""
         shown_iterator = ShownIterator(iterator, shown, label_of(func), length(iterable))
         self.add(shown_iterator.bar)
@@ -155,7 +155,7 @@ class ShownIterator:
     """What ``imap`` and ``imap_unordered`` return when they are shown: the iterator, with a bar."""
 
     def __init__(
-        self, inner: IMapIterator[Any], options: ProgressOptions, name: str, total: int | None
+        self, inner: IMapIterator[object], options: ProgressOptions, name: str, total: int | None
     ) -> None:
         from tines.progress.live import show
 
@@ -196,7 +196,7 @@ class ShownIterator:
 class _Raised:
     """Counts for an iterator what it raised: it does not itself."""
 
-    def __init__(self, inner: IMapIterator[Any]) -> None:
+    def __init__(self, inner: IMapIterator[object]) -> None:
         self._inner = inner
         self.failed = 0
 
@@ -242,7 +242,7 @@ def _sum(one: Counts, two: Counts) -> Counts:
 @contextlib.contextmanager
 def watch(
     results: Iterable[ApplyResult[Any]], progress: Any = True, *, description: str = "tasks"
-) -> Iterator[list[ApplyResult[Any]]]:
+) -> Iterator[list[ApplyResult[object]]]:
     """Show, while the ``with`` block runs, how far a group of results has come.
 
     Args:

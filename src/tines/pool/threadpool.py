@@ -33,7 +33,7 @@ class _Absent:
         raise AttributeError(f"a {owner.__name__} has no attribute {self._name!r}")
 
 
-def _context() -> Any:
+def _context() -> object:
     """Return a context with the standard library's queues, whose private parts its pools need.
 
     Its own context looks for them in ``multiprocessing.queues``, which may be ours.
@@ -54,32 +54,32 @@ class ThreadPool(_std.ThreadPool, Pool):  # type: ignore[misc]
         self,
         processes: int | None = None,
         initializer: Callable[..., object] | None = None,
-        initargs: Iterable[Any] = (),
+        initargs: Iterable[object] = (),
     ) -> None:
         _std.Pool.__init__(self, processes, initializer, initargs, context=_context())
 
     def istarmap(  # type: ignore[override]
         self,
-        func: Callable[..., Any],
-        iterable: Iterable[Iterable[Any]],
+        func: Callable[..., object],
+        iterable: Iterable[Iterable[object]],
         chunksize: int = 1,
     ) -> Iterator[Any]:
         """Iterate over ``func(*item)`` for each item in order."""
-        results: Iterator[Any] = self.imap(partial(_star, func), iterable, chunksize)
+        results: Iterator[object] = self.imap(partial(_star, func), iterable, chunksize)
         return results
 
     def istarmap_unordered(  # type: ignore[override]
         self,
-        func: Callable[..., Any],
-        iterable: Iterable[Iterable[Any]],
+        func: Callable[..., object],
+        iterable: Iterable[Iterable[object]],
         chunksize: int = 1,
     ) -> Iterator[Any]:
         """Iterate over the results as they come; otherwise as :meth:`istarmap`."""
-        results: Iterator[Any] = self.imap_unordered(partial(_star, func), iterable, chunksize)
+        results: Iterator[object] = self.imap_unordered(partial(_star, func), iterable, chunksize)
         return results
 
 
-def _star(func: Callable[..., Any], arguments: Iterable[Any]) -> Any:
+def _star(func: Callable[..., object], arguments: Iterable[object]) -> object:
     return func(*arguments)
 
 

@@ -110,7 +110,7 @@ class ManagedProcess(_process.BaseProcess):
         target: Callable[..., object] | None = None,
         name: str | None = None,
         args: Iterable[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
+        kwargs: Mapping[str, object] | None = None,
         *,
         daemon: bool | None = None,
         returns: bool | None = None,
@@ -161,8 +161,8 @@ class ManagedProcess(_process.BaseProcess):
         _popen: Any
         _sentinel: int
         _target: Callable[..., object] | None
-        _args: tuple[Any, ...]
-        _kwargs: dict[str, Any]
+        _args: tuple[object, ...]
+        _kwargs: dict[str, object]
 
         @staticmethod
         def _Popen(process_obj: Any) -> Any: ...  # noqa: N802
@@ -341,7 +341,7 @@ class ManagedProcess(_process.BaseProcess):
         # Below zero: at exit it runs after the children were joined. Only in this process.
         self._finalize = Finalize(self, self._outcome.give_up, exitpriority=-10)
 
-    def _get_outcome(self, verb: str, timeout: float | None) -> tuple[Any, BaseException | None]:
+    def _get_outcome(self, verb: str, timeout: float | None) -> tuple[object, BaseException | None]:
         self._check_closed()
         if not self.returns:
             raise ValueError(f"{self.name} keeps no result: make it with returns=True")

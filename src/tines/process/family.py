@@ -32,7 +32,7 @@ class Line:
     def __init__(self, fd: int) -> None:
         self._fd = fd
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         from multiprocessing.context import assert_spawning
         from multiprocessing.reduction import DupFd
 

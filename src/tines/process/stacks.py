@@ -58,7 +58,7 @@ class Stacks:
         self._fd = shared_file.create(FILE_NAME) if fd is None else fd
         self._asking = threading.Lock()
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         from multiprocessing.context import assert_spawning
         from multiprocessing.reduction import DupFd
 

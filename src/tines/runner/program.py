@@ -56,7 +56,7 @@ class Program:
 
     argument: str
     path: str
-    names: dict[str, Any]
+    names: dict[str, object]
     source: CodeType | bytes | str = b""
     filename: str = ""
     module: str | None = None
@@ -167,7 +167,7 @@ class _Hook:
 
 def _names(
     loader: Any = importlib.machinery.BuiltinImporter, file: str | None = None
-) -> dict[str, Any]:
+) -> dict[str, object]:
     names = {"__loader__": loader, "__package__": None, "__spec__": None}
     if file is not None:
         names["__file__"] = file

@@ -59,7 +59,7 @@ class SharedBarrier:
             check_function("action", action)
         self.__setstate__((parties, action, timeout, lock, Passed(waiters)))
 
-    def __getstate__(self) -> Any:
+    def __getstate__(self) -> object:
         return self._parties, self._action, self._timeout, self._mutex, Passed(self._waiters)
 
     def __setstate__(self, state: Any) -> None:

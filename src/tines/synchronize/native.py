@@ -31,6 +31,7 @@ from tines.transport.primitives import Kind, Passed, Verdict, make
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import multiprocessing.synchronize as _std
+    from collections.abc import Callable
     from typing import Any
 else:
     _std = standard("synchronize")
@@ -75,7 +76,7 @@ class _Holding:
         self.acquire = semlock.acquire
         self.release = semlock.release
 
-    def __getstate__(self) -> Any:
+    def __getstate__(self) -> object:
         return Passed(self._semlock)
 
     def __setstate__(self, state: Any) -> None:
@@ -102,18 +103,18 @@ class Lock(_Holding, _std.Lock):
     A process that ends while it holds the lock, in whatever way, has abandoned it: the next one gets it.
     """
 
-    def __init__(self, *, ctx: Any = None) -> None:
+    def __init__(self, *, ctx: object = None) -> None:
         self._bind(make(Kind.LOCK))
 
 
 class RLock(_Holding, _std.RLock):
     """A lock that the thread that holds it may acquire again, and that only it may release."""
 
-    def __init__(self, *, ctx: Any = None) -> None:
+    def __init__(self, *, ctx: object = None) -> None:
         self._bind(make(Kind.RLOCK))
 
 
-def _make_semaphore(value: Any, bounded: bool, owned: bool) -> Any:
+def _make_semaphore(value: object, bounded: bool, owned: bool) -> Any:
     value = whole_number("value", value, least=0, most=MOST)
     if owned:
         if value > MOST_OWNED:
@@ -139,14 +140,14 @@ class Semaphore(_Holding, _std.Semaphore):
         ValueError: it is negative or too large.
     """
 
-    def __init__(self, value: int = 1, *, owned: bool = False, ctx: Any = None) -> None:
+    def __init__(self, value: int = 1, *, owned: bool = False, ctx: object = None) -> None:
         self._bind(_make_semaphore(value, False, owned))
 
 
 class BoundedSemaphore(Semaphore, _std.BoundedSemaphore):
     """A semaphore that ``release`` does not take beyond its first value; see :class:`Semaphore`."""
 
-    def __init__(self, value: int = 1, *, owned: bool = False, ctx: Any = None) -> None:
+    def __init__(self, value: int = 1, *, owned: bool = False, ctx: object = None) -> None:
         self._bind(_make_semaphore(value, True, owned))
 
 
@@ -171,7 +172,7 @@ class Condition(_std.Condition):
         TypeError: ``lock`` is something else.
     """
 
-    def __init__(self, lock: Any = None, *, ctx: Any = None) -> None:
+    def __init__(self, lock: Any = None, *, ctx: object = None) -> None:
         if lock is not None and not isinstance(lock, (Lock, RLock)):
             raise TypeError(f"lock={lock!r} must be a Lock or RLock of tines, or None")
         self._bind(lock or RLock(), make(Kind.WAITERS))
@@ -182,7 +183,7 @@ class Condition(_std.Condition):
         self.acquire = lock.acquire  # type: ignore[method-assign]
         self.release = lock.release  # type: ignore[method-assign]
 
-    def __getstate__(self) -> Any:
+    def __getstate__(self) -> object:
         return self._lock, Passed(self._waiters)
 
     def __setstate__(self, state: Any) -> None:
@@ -243,7 +244,7 @@ class Condition(_std.Condition):
 class Event(_std.Event):
     """A flag to wait for. Everybody who waits when it is set goes on, even if it is cleared at once."""
 
-    def __init__(self, *, ctx: Any = None) -> None:
+    def __init__(self, *, ctx: object = None) -> None:
         self._bind(make(Kind.FLAG))
 
     def _bind(self, flag: Any) -> None:
@@ -265,7 +266,7 @@ class Event(_std.Event):
         """Wait until it is set; false if it was not within ``timeout`` seconds."""
         return bool(self._shared.wait(timeout))
 
-    def __getstate__(self) -> Any:
+    def __getstate__(self) -> object:
         return Passed(self._shared)
 
     def __setstate__(self, state: Any) -> None:
@@ -280,6 +281,11 @@ class Barrier(SharedBarrier, _std.Barrier):
     """A barrier for ``parties`` processes or threads, with the standard library's interface."""
 
     def __init__(
-        self, parties: int, action: Any = None, timeout: float | None = None, *, ctx: Any = None
+        self,
+        parties: int,
+        action: Callable[[], object] | None = None,
+        timeout: float | None = None,
+        *,
+        ctx: object = None,
     ) -> None:
         SharedBarrier.__init__(self, parties, action, timeout, Lock(), make(Kind.WAITERS))

@@ -36,7 +36,7 @@ class _Unrecovered:
     recovered = False
     deaths = 0
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
+    def __init__(self, *arguments: object, **options: Any) -> None:
         try:
             super().__init__(*arguments, **options)
         except OSError as error:
@@ -91,7 +91,7 @@ def _refuse_owned(owned: bool) -> None:
 class Semaphore(_Waiting, _std.Semaphore):
     """See :class:`tines.synchronize.native.Semaphore`."""
 
-    def __init__(self, value: int = 1, *, owned: bool = False, ctx: Any = None) -> None:
+    def __init__(self, value: int = 1, *, owned: bool = False, ctx: object = None) -> None:
         _refuse_owned(owned)
         super().__init__(value, ctx=ctx)
 

@@ -13,9 +13,10 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from tines.tracing import advice
+from tines.tracing.events import Event
 from tines.tracing.export import FORMAT
 from tines.tracing.report import (
     Failure,
@@ -37,7 +38,7 @@ class NotATrace(ValueError):
     """A file is not what ``tines.trace()`` writes."""
 
 
-def read(path: Path) -> dict[str, Any]:
+def read(path: Path) -> dict[str, object]:
     """Read a trace file.
 
     Raises:
@@ -68,7 +69,7 @@ def _opened(path: Path) -> IO[str]:
     return open(path, encoding="utf-8")
 
 
-def analyse(content: dict[str, Any]) -> Report:
+def analyse(content: dict[str, object]) -> Report:
     """Work out the report of what :func:`read` returned.
 
     Raises:
@@ -85,9 +86,9 @@ def analyse(content: dict[str, Any]) -> Report:
 
 
 class _Analysis:
-    def __init__(self, content: dict[str, Any]) -> None:
+    def __init__(self, content: Event) -> None:
         self._other = content["otherData"]
-        self._by_category: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        self._by_category: dict[str, list[Event]] = defaultdict(list)
         for event in content["traceEvents"]:
             if event["ph"] in "Xi":
                 self._by_category[event["cat"]].append(event)
@@ -128,7 +129,7 @@ class _Analysis:
         )
         return replace(report, advice=tuple(advice.give(report)))
 
-    def _worker(self, process: dict[str, Any]) -> WorkerShare:
+    def _worker(self, process: Event) -> WorkerShare:
         pid = process["pid"]
         boots = [event for event in self._by_category["start-up"] if event["pid"] == pid]
         startup = sum(event["dur"] for event in boots)
@@ -155,7 +156,7 @@ class _Analysis:
             core_wait=process["core_wait_us"] * MICRO,
         )
 
-    def _pool(self, pool: dict[str, Any]) -> PoolShare:
+    def _pool(self, pool: Event) -> PoolShare:
         processes = self._other["processes"]
         workers = [each for each in processes if each["pool"] == pool["pool"]]
         (owner,) = (each for each in processes if each["pid"] == pool["pid"])
@@ -183,7 +184,7 @@ class _Analysis:
         )
 
     def _pending(
-        self, pool: int, workers: list[dict[str, Any]], runs: list[dict[str, Any]]
+        self, pool: int, workers: list[Event], runs: list[Event]
     ) -> Iterable[tuple[float, float]]:
         """Yield from when until when there was something to do for a pool."""
         earliest = float("inf")
@@ -204,10 +205,10 @@ class _Analysis:
         if firsts and any(each["dropped"]["tasks"] for each in workers):
             yield min(firsts), earliest
 
-    def _tasks(self, process: dict[str, Any]) -> int:
+    def _tasks(self, process: Event) -> int:
         return _total(process, "tasks") + int(self._open[process["pid"]][1])
 
-    def _items(self, process: dict[str, Any]) -> int:
+    def _items(self, process: Event) -> int:
         return _total(process, "items") + int(self._open[process["pid"]][2])
 
     def _deaths(self) -> Iterable[ProcessEnd]:
@@ -226,16 +227,16 @@ class _Analysis:
             yield "this is a part of a longer recording"
 
 
-def _total(process: dict[str, Any], name: str) -> int:
+def _total(process: Event, name: str) -> int:
     return int(process["kept"][name] + process["dropped"][name])
 
 
-def _duration(event: dict[str, Any]) -> float:
+def _duration(event: Event) -> float:
     return float(event["dur"])
 
 
-def _functions(runs: list[dict[str, Any]]) -> list[FunctionShare]:
-    by_name: dict[str, list[dict[str, Any]]] = defaultdict(list)
+def _functions(runs: list[Event]) -> list[FunctionShare]:
+    by_name: dict[str, list[Event]] = defaultdict(list)
     for event in runs:
         by_name[event["name"]].append(event)
     shares = [
@@ -251,7 +252,7 @@ def _functions(runs: list[dict[str, Any]]) -> list[FunctionShare]:
     return sorted(shares, key=lambda share: share.seconds, reverse=True)
 
 
-def _slow_task(event: dict[str, Any]) -> SlowTask:
+def _slow_task(event: Event) -> SlowTask:
     args = event["args"]
     return SlowTask(
         function=event["name"],
@@ -265,7 +266,7 @@ def _slow_task(event: dict[str, Any]) -> SlowTask:
     )
 
 
-def _times(events: list[dict[str, Any]]) -> list[tuple[float, float]]:
+def _times(events: list[Event]) -> list[tuple[float, float]]:
     return [(event["ts"], event["ts"] + event["dur"]) for event in events]
 
 
@@ -279,7 +280,7 @@ def _covered(times: list[tuple[float, float]]) -> float:
     return covered
 
 
-def _tail(runs: list[dict[str, Any]]) -> float:
+def _tail(runs: list[Event]) -> float:
     """Return how long before the end the first worker had run its last task."""
     last: dict[int, float] = {}
     for event in runs:

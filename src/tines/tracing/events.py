@@ -95,7 +95,7 @@ class EventMaker:
                 yield _meta("thread_name", process.trace_pid, tid, name=thread)
 
     def _slice_event(
-        self, track: dict[str, int], name: str, cat: str, begin: int, end: int, **args: Any
+        self, track: dict[str, int], name: str, cat: str, begin: int, end: int, **args: object
     ) -> Event:
         begin, end = self._inside(begin), self._inside(end)
         event = {"name": name, "cat": cat, "ph": "X", "ts": micro(begin - self._origin)}
@@ -105,7 +105,7 @@ class EventMaker:
     def _inside(self, time: int) -> int:
         return min(max(time, self._origin), self._end)
 
-    def _process(self, process: Process, record: Record) -> Any:
+    def _process(self, process: Process, record: Record) -> object:
         life = process.life
         args = {"pid": process.pid, **outcome_of(life)}
         if process.is_main:
@@ -116,23 +116,27 @@ class EventMaker:
             process.track(), process.name, "process", process.opened, life.end, **args
         )
 
-    def _wait(self, process: Process, record: Record) -> Any:
+    def _wait(self, process: Process, record: Record) -> object:
         return self._slice_event(process.track(), "wait", "wait", record[1], record[2])
 
-    def _last_wait(self, process: Process, record: Record) -> Any:
+    def _last_wait(self, process: Process, record: Record) -> object:
         until = process.life.end
         return self._slice_event(
             process.track(), "wait", "wait", process.idle_since, until, last=True
         )
 
-    def _deserialise(self, process: Process, record: Record) -> Any:
+    def _deserialise(self, process: Process, record: Record) -> object:
         end = record[4] or (record[7] and record[6]) or process.life.end
         return self._slice_event(
             process.track(), "deserialise", "deserialise", record[2], end, task=record[0]
         )
 
-    def _run(self, process: Process, record: Record) -> Any:
-        args: dict[str, Any] = {"task": record[0], "items": items_of(record), "slot": process.slot}
+    def _run(self, process: Process, record: Record) -> object:
+        args: dict[str, object] = {
+            "task": record[0],
+            "items": items_of(record),
+            "slot": process.slot,
+        }
         pool = self._sources.pool_of(process)
         if pool is not None:
             args["pool"] = pool.number
@@ -165,7 +169,7 @@ class EventMaker:
             return "timeout" if life.order == Order.TIMEOUT else "cancelled"
         return "stopped" if life.stopped else "lost"
 
-    def _serialise(self, process: Process, record: Record) -> Any:
+    def _serialise(self, process: Process, record: Record) -> object:
         return self._slice_event(
             process.track(),
             "serialise",
@@ -176,10 +180,10 @@ class EventMaker:
             send_us=micro(max(0, record[7] - record[6])),
         )
 
-    def _slice(self, process: Process, record: Record) -> Any:
+    def _slice(self, process: Process, record: Record) -> object:
         kind = kind_of(record)
         track = process.track(record[4])
-        args: dict[str, Any]
+        args: dict[str, object]
         if kind == Kind.SUBMIT:
             args = {
                 **self._task(process, record),
@@ -211,10 +215,10 @@ class EventMaker:
         number = {"pool": pool.number} if pool is not None else {}
         return {"task": record[0] & TAG_MASK, **number}
 
-    def _step(self, process: Process, record: Record) -> Any:
+    def _step(self, process: Process, record: Record) -> object:
         return self._flow("t", process, record[4], self._flow_id(process, record), "task")
 
-    def _start(self, process: Process, record: Record) -> Any:
+    def _start(self, process: Process, record: Record) -> object:
         if kind_of(record) == Kind.START:
             child = self._sources.child(process, record)
             assert child is not None
@@ -222,7 +226,7 @@ class EventMaker:
         flow = self._flow_id(process, record)
         return self._flow("s", process, record[2], flow, "task", record[4])
 
-    def _finish(self, process: Process, record: Record) -> Any:
+    def _finish(self, process: Process, record: Record) -> object:
         if kind_of(record) in (0, Kind.BOOT):  # 0: a process that is no worker
             return self._flow("f", process, process.opened, process.start_id, "start")
         flow = self._flow_id(process, record)
@@ -241,7 +245,7 @@ class EventMaker:
         known = self._sources.pools.get((owner, pool))
         return f"{known.number if known else 0}.{tag}"
 
-    def _queued(self, process: Process, record: Record) -> Any:
+    def _queued(self, process: Process, record: Record) -> object:
         pool = self._sources.pools[process.identity, record[0] >> POOL_SHIFT]
         queue = self._queues[pool.number]
         queue.depth += 1
@@ -251,7 +255,7 @@ class EventMaker:
             events.append(self._waiting("b", pool, record[2], record[0] & TAG_MASK))
         return events
 
-    def _unqueued(self, process: Process, record: Record) -> Any:
+    def _unqueued(self, process: Process, record: Record) -> object:
         pool = self._sources.pool_of(process)
         assert pool is not None
         queue = self._queues[pool.number]
@@ -273,10 +277,10 @@ class EventMaker:
         event = {"name": "queued", "cat": "queued", "ph": phase, "id": f"{pool.number}.{tag}"}
         return {**event, "ts": self.at(time), **pool.process.track(), "args": {"task": tag}}
 
-    def _instant(self, process: Process, record: Record) -> Any:
+    def _instant(self, process: Process, record: Record) -> object:
         kind = kind_of(record)
         if kind == Kind.SUBMIT:
-            args: dict[str, Any] = {**self._task(process, record), "attempt": flags_of(record)}
+            args: dict[str, object] = {**self._task(process, record), "attempt": flags_of(record)}
             track = process.track(record[4])
             return self._instant_event("retry", "retry", record[2], track, args)
         if kind == Kind.ORDER:
@@ -291,7 +295,7 @@ class EventMaker:
         return self._instant_event("died", "death", process.life.end, process.track(), args)
 
     def _instant_event(
-        self, name: str, cat: str, time: int, track: dict[str, int], args: dict[str, Any]
+        self, name: str, cat: str, time: int, track: dict[str, int], args: dict[str, object]
     ) -> Event:
         event = {"name": name, "cat": cat, "ph": "i", "s": "t", "ts": self.at(time)}
         return {**event, **track, "args": args}
@@ -302,7 +306,7 @@ def micro(nanoseconds: int) -> float:
     return round(nanoseconds / 1000, 3)
 
 
-def outcome_of(life: Life) -> dict[str, Any]:
+def outcome_of(life: Life) -> dict[str, object]:
     """Return how a process ended, for people and for programs."""
     if life.exitcode is None:
         return {"exitcode": None, "how": "ended" if life.ended else "runs"}
@@ -310,5 +314,5 @@ def outcome_of(life: Life) -> dict[str, Any]:
     return {"exitcode": life.exitcode, "how": how}
 
 
-def _meta(kind: str, pid: int, tid: int, **args: Any) -> Event:
+def _meta(kind: str, pid: int, tid: int, **args: object) -> Event:
     return {"name": kind, "ph": "M", "ts": 0, "pid": pid, "tid": tid, "args": args}

@@ -15,7 +15,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from tines._config import available_cpus
 from tines.tracing.events import EventMaker, Part, micro, outcome_of
@@ -91,7 +91,7 @@ class _Writer:
         self._file.write("}\n")
         return self._count
 
-    def _put(self, event: dict[str, Any]) -> None:
+    def _put(self, event: dict[str, object]) -> None:
         self._file.write(",\n" if self._count else "\n")
         self._file.write(json.dumps(event, separators=(",", ":")))
         self._count += 1
@@ -168,7 +168,7 @@ class _Writer:
         for event in self._events.make(part, process, record):
             self._put(event)
 
-    def _other_data(self) -> dict[str, Any]:
+    def _other_data(self) -> dict[str, object]:
         sources = self._sources
         return {
             "producer": "tines",
@@ -198,7 +198,7 @@ class _Writer:
             for failed in process.details.failures:
                 yield {"pid": process.trace_pid, **asdict(failed)}
 
-    def _describe(self, process: Process) -> dict[str, Any]:
+    def _describe(self, process: Process) -> dict[str, object]:
         pool = self._sources.pool_of(process)
         kept = Totals()
         for _, record in process.records(self._sources.window):

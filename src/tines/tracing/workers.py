@@ -200,7 +200,7 @@ class _Tasks:
             self._log.received(message, waited, _now())
         return message
 
-    def ticking(self, iterable: Sequence[Any], index: int) -> Iterator[Any]:
+    def ticking(self, iterable: Sequence[object], index: int) -> Iterator[object]:
         """Iterate over items, which now begin to run."""
         items = self._ticking(iterable, index)
         self._log.begun(len(iterable))
@@ -265,7 +265,7 @@ class _Functions(FunctionCache):
             self._log.name, self._log.called = name
         return function
 
-    def carried(self, body: Any) -> tuple[Any, Any]:
+    def carried(self, body: Any) -> tuple[Buffer, Sequence[Buffer]]:
         """Return a function that comes with its task."""
         function, inner = super().carried(body)
         self._log.called = _name(function)
@@ -287,7 +287,7 @@ class _TracedWorker(worker.Worker):
         self._log = log
 
     def _report(
-        self, kind: int, tag: int, seconds: float, values: list[Any], function: Any
+        self, kind: int, tag: int, seconds: float, values: list[object], function: Any
     ) -> None:
         log = self._log
         for error in getattr(function, "errors", {}).values():

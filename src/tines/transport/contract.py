@@ -159,7 +159,7 @@ class Channel(Protocol):
     def release(self, index: int) -> None:
         """Declare the slot's message dealt with. Called by the holder, or for a dead one."""
 
-    def ticking(self, iterable: Iterable[Any], index: int) -> Iterator[Any]:
+    def ticking(self, iterable: Iterable[object], index: int) -> Iterator[object]:
         """Iterate over ``iterable``, recording progress in the lease slot.
 
         It is 1 before the first item is handed out, 2 before the second, and so on. Costs

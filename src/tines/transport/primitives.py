@@ -8,7 +8,6 @@ process, through queues and pools. What they promise is in ``native/core/primiti
 from __future__ import annotations
 
 import enum
-from typing import Any
 
 from tines import _native
 from tines.transport.segments import opened, program, reduced
@@ -38,7 +37,7 @@ class Verdict(enum.IntEnum):
     DISMISSED = 3
 
 
-def make(kind: Kind, value: int = 0, limit: int = 0) -> Any:
+def make(kind: Kind, value: int = 0, limit: int = 0) -> object:
     """Make a native ``Lock``, ``Flag`` or ``Waiters``, with ``value`` of ``limit`` tokens, or ``Memory``."""
     return program.home().primitive(kind, value, limit)
 
@@ -46,12 +45,12 @@ def make(kind: Kind, value: int = 0, limit: int = 0) -> Any:
 class Passed:
     """Wraps a native primitive so that it can be pickled."""
 
-    def __init__(self, native: Any) -> None:
+    def __init__(self, native: object) -> None:
         self.native = native
 
-    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+    def __reduce_ex__(self, protocol: object) -> tuple[object, ...]:
         return reduced(self.native, protocol, _received)
 
 
-def _received(received: Any) -> Passed:
+def _received(received: object) -> Passed:
     return Passed(opened(received, _native.Segment.open_primitive))

@@ -114,7 +114,7 @@ class RingChannel:
         """See the contract. A process that dies holds nothing here, however far it had come."""
         self.close()
 
-    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+    def __reduce_ex__(self, protocol: object) -> tuple[object, ...]:
         return reduced(self._ring, protocol, _received)
 
 
@@ -159,7 +159,7 @@ class _Readiness:
     def after(self, method: Any) -> Any:
         """Return what calls a method of the ring and then looks what is left."""
 
-        def call(*arguments: Any, **options: Any) -> Any:
+        def call(*arguments: object, **options: Any) -> Any:
             result = method(*arguments, **options)
             if self.pid == os.getpid() and not self._closed:
                 self._look()
@@ -231,7 +231,7 @@ class _Opened:
     def close(self) -> None:
         """Do nothing: what is shared is the maker's to give back."""
 
-    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+    def __reduce_ex__(self, protocol: object) -> tuple[object, ...]:
         popen = get_spawning_popen()
         descriptor = None if popen is None else descriptor_for(popen, self._segment)
         return _open_shared, (self._segment.id, self._places, descriptor)

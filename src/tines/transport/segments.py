@@ -145,7 +145,7 @@ at_fork(
 )
 
 
-def descriptor_for(popen: Any, segment: _native.Segment) -> Any:
+def descriptor_for(popen: object, segment: _native.Segment) -> object:
     """Pass the segment's descriptor to a child that is being started, once."""
     passed = popen.__dict__.setdefault("_tines_segments", {})
     if segment.id not in passed:
@@ -159,7 +159,7 @@ def attach(identity: bytes, descriptor: Any) -> None:
         program.attach(identity, descriptor.detach())
 
 
-def reduced(native: Any, protocol: Any, receive: Callable[[Any], Any]) -> tuple[Any, ...]:
+def reduced(native: Any, protocol: Any, receive: Callable[[Any], object]) -> tuple[object, ...]:
     """Return what ``__reduce_ex__`` of an object that wraps something in a segment returns.
 
     Args:
@@ -180,7 +180,7 @@ def reduced(native: Any, protocol: Any, receive: Callable[[Any], Any]) -> tuple[
     return receive, (bytes(reference),)
 
 
-def opened(received: Any, open_at: Callable[[_native.Segment, int, int], Any]) -> Any:
+def opened(received: Any, open_at: Callable[[_native.Segment, int, int], object]) -> Any:
     """Return what a reference or a handle names, in the process that has received it.
 
     Args:
@@ -196,7 +196,9 @@ def opened(received: Any, open_at: Callable[[_native.Segment, int, int], Any]) -
     return open_at(program.find(identity), index, birth)
 
 
-def _receive_in_child(receive: Callable[[Any], Any], handle: bytes, descriptor: Any) -> Any:
+def _receive_in_child(
+    receive: Callable[[Any], object], handle: bytes, descriptor: object
+) -> object:
     identity, _, _ = _HANDLE.unpack(handle)
     attach(identity, descriptor)
     return receive(handle)

@@ -18,7 +18,6 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any
 
     from tines.transport.contract import Buffer
 
@@ -33,7 +32,7 @@ _PICKLE_OF_HELD = b"\x80\x05c" + __name__.encode() + b"\n_held\n\x97\x85R."
 class _Held(bytearray):
     """What a message held, or what unpickling it raised; a buffer of no bytes to who looks at sizes."""
 
-    value: Any = None
+    value: object = None
     error: BaseException | None = None
 
 
@@ -55,7 +54,7 @@ def is_marked(buffers: Sequence[Buffer]) -> bool:
     return bool(buffers) and memoryview(buffers[-1]).nbytes == 0 and type(buffers[-1]) is not _Held
 
 
-def opened(load: Callable[[], Any]) -> tuple[Buffer, Sequence[Buffer]]:
+def opened(load: Callable[[], object]) -> tuple[Buffer, Sequence[Buffer]]:
     """Return data and buffers of the message that stands for what ``load`` returns, or raises."""
     held = _Held()
     try:
@@ -65,7 +64,7 @@ def opened(load: Callable[[], Any]) -> tuple[Buffer, Sequence[Buffer]]:
     return _PICKLE_OF_HELD, (held,)
 
 
-def _held(holder: _Held) -> Any:
+def _held(holder: _Held) -> object:
     if holder.error is not None:
         raise holder.error
     return holder.value

@@ -19,10 +19,10 @@ from tines.wire.pickling import PICKLED, decode, encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
-    from tines.transport.contract import Channel
+    from tines.transport.contract import Buffer, Channel
 
 __all__ = ["Reader", "Writer"]
 
@@ -50,7 +50,7 @@ class _End:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def __reduce__(self) -> Any:
+    def __reduce__(self) -> tuple[object, ...]:
         self._check_open()
         return type(self), (self._channel,)
 
@@ -109,7 +109,7 @@ class Reader(_End):
             super().close()
             self._channel.unwatch()
 
-    def _take(self) -> tuple[int, Any, Any]:
+    def _take(self) -> tuple[int, Buffer, Sequence[Buffer]]:
         self._check_open()
         message = None
         while message is None:
@@ -131,7 +131,7 @@ class Writer(_End):
             self._descriptor = _Descriptor()
         return self._descriptor.number
 
-    def send(self, obj: Any) -> None:
+    def send(self, obj: object) -> None:
         """Put an object."""
         self._check_open()
         kind, data, buffers = encode(obj)

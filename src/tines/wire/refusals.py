@@ -73,7 +73,7 @@ def _built_in(cls: type) -> Any:
 
 def _both(kind: type[Exception]) -> type[EncodeError]:
     """An ``EncodeError`` that ``except kind`` catches too."""
-    members: dict[str, Any] = {
+    members: dict[str, object] = {
         "__module__": EncodeError.__module__,
         "__doc__": EncodeError.__doc__,
         "__str__": lambda self: str(self.args[0]),
@@ -82,17 +82,17 @@ def _both(kind: type[Exception]) -> type[EncodeError]:
     return type("EncodeError", (EncodeError, kind), members)
 
 
-def _rebuilt(kind: type[Exception], message: str, state: dict[str, Any]) -> EncodeError:
+def _rebuilt(kind: type[Exception], message: str, state: dict[str, object]) -> EncodeError:
     failure = _made(kind, message)
     failure.__dict__.update(state)
     return failure
 
 
-def _refuse_file(file: io.TextIOWrapper) -> tuple[Any, ...]:
+def _refuse_file(file: io.TextIOWrapper) -> tuple[object, ...]:
     if file is sys.stdout or file is sys.stderr:
         return getattr, (sys, "stdout" if file is sys.stdout else "stderr")
     raise TypeError(f"{short_repr(file)} is an open file: send its name, and open it there")
 
 
-REFUSED: dict[type, Callable[[Any], Any]] = {io.TextIOWrapper: _refuse_file}
+REFUSED: dict[type, Callable[[Any], object]] = {io.TextIOWrapper: _refuse_file}
 """Reducers for what cloudpickle would send, but not as it is."""

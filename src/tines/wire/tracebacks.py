@@ -124,7 +124,7 @@ class RemoteException:
         self.place = place
         self.kinds = kinds
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         fields = (
             self.type_name,
             self.text,

@@ -31,7 +31,7 @@ class Chunk(Task):
 
     settled = False
     """Its job takes nothing more for it, nor for its parts."""
-    items: Sequence[Any] | None = None
+    items: Sequence[object] | None = None
     """The items themselves, where the job does not keep them."""
 
     job: ChunkedJob
@@ -75,7 +75,7 @@ class Chunk(Task):
 
 
 def encode_items(
-    reference: Reference, kind: int, timed: bool, measure: bool, items: Sequence[Any]
+    reference: Reference, kind: int, timed: bool, measure: bool, items: Sequence[object]
 ) -> Encoded:
     """Encode a chunk.
 
@@ -93,7 +93,7 @@ def encode_items(
 _STARRED = (messages.STAR, messages.STAR_EACH)
 
 
-def _arguments(item: Any) -> tuple[Any, ...]:
+def _arguments(item: Any) -> tuple[object, ...]:
     try:
         return tuple(item)
     except TypeError as error:

@@ -57,7 +57,7 @@ class _Sketch(pickle.Unpickler):
     What killed a worker may have been just that code.
     """
 
-    def find_class(self, module: str, name: str) -> Any:
+    def find_class(self, module: str, name: str) -> object:
         root = module.partition(".")[0]
         if root in _HARMLESS or (module == "builtins" and name in _HARMLESS_BUILTINS):
             return super().find_class(module, name)
@@ -79,16 +79,16 @@ class _Named(type):
 class _Anything:
     """An object that was not made: takes whatever unpickling does to it."""
 
-    def __new__(cls, *_args: Any, **_kwargs: Any) -> Any:
+    def __new__(cls, *_args: object, **_kwargs: Any) -> Any:
         return object.__new__(cls)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"
 
-    def __call__(self, *_args: Any, **_kwargs: Any) -> Any:
+    def __call__(self, *_args: object, **_kwargs: object) -> object:
         return self
 
-    def _nothing(self, *_args: Any) -> None:
+    def _nothing(self, *_args: object) -> None:
         pass
 
     __init__ = __setstate__ = __setitem__ = append = extend = add = _nothing

@@ -75,7 +75,7 @@ class IMapIterator(Waitable, IteratorInsides, Generic[T]):
         links: Links,
         pool: object = None,
         func: Any = None,
-        iterable: Iterable[Any] = (),
+        iterable: Iterable[object] = (),
         chunksize: int = 1,
         buffersize: int | None = None,
         options: TaskOptions = DEFAULT,
@@ -94,7 +94,7 @@ class IMapIterator(Waitable, IteratorInsides, Generic[T]):
         self.pressure: Room = links.pressure
         self.item_size = 0
         self.options = options
-        self._input: Iterator[Any] | None = iter(iterable)
+        self._input: Iterator[object] | None = iter(iterable)
         if options.timeout is not None or options.retry_on:
             chunksize = 1
         self._chunksize = chunksize
@@ -383,7 +383,7 @@ class IMapIterator(Waitable, IteratorInsides, Generic[T]):
         if source is None:
             return []
         wanted = count * self._chunksize
-        items: list[Any] = []
+        items: list[object] = []
         failure = None
         try:
             items.extend(islice(source, wanted))  # keeps what came before an exception
@@ -400,7 +400,7 @@ class IMapIterator(Waitable, IteratorInsides, Generic[T]):
                 self._accepting = False
                 self._fill_up()
 
-    def _accept(self, items: list[Any], failure: Exception | None, over: bool) -> list[Chunk]:
+    def _accept(self, items: list[object], failure: Exception | None, over: bool) -> list[Chunk]:
         """Number what was read. While counting."""
         first = self._pulled
         chunks: list[Chunk]

@@ -34,7 +34,7 @@ class ResultInsides:
     """Of the result of a call."""
 
     settled: Any
-    _open: Callable[[], tuple[bool, Any]]
+    _open: Callable[[], tuple[bool, object]]
 
     @property
     def _event(self) -> Settled:
@@ -57,7 +57,7 @@ class MapInsides(ResultInsides):
     counts: Callable[[], Counts]
     _asked: int | None
     _workers: int
-    _values: list[Any]
+    _values: list[object]
 
     @property
     def _chunksize(self) -> int:
@@ -113,7 +113,7 @@ class IteratorInsides:
         pool._links.feeding.begin(self)
 
 
-def run_task(task: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]) -> Any:
+def run_task(task: tuple[Callable[..., object], tuple[object, ...], dict[str, object]]) -> Any:
     """Run one such task, in a worker."""
     function, args, kwds = task
     return function(*args, **kwds)

@@ -55,7 +55,7 @@ class MapResult(MapInsides, ApplyResult[list[T]]):
         links: Links,
         pool: object,
         func: Any,
-        items: Sequence[Any],
+        items: Sequence[object],
         kind: int,
         chunksize: int | None,
         options: TaskOptions,
@@ -70,8 +70,8 @@ class MapResult(MapInsides, ApplyResult[list[T]]):
         self._cancelling = links.cancelling
         self.pressure: Room = links.pressure
         self.item_size = 0
-        self._items: Sequence[Any] = items
-        self._values: list[Any] = [None] * len(items)
+        self._items: Sequence[object] = items
+        self._values: list[object] = [None] * len(items)
         self._next = 0
         self._sent = 0
         # Items with a value, and chunks back: only the collector thread counts these ...
@@ -258,7 +258,7 @@ class MapResult(MapInsides, ApplyResult[list[T]]):
         """Settle a map without items."""
         self._finish()
 
-    def _asked_for(self, outcome: tuple[bool, Any]) -> tuple[bool, Any]:
+    def _asked_for(self, outcome: tuple[bool, object]) -> tuple[bool, object]:
         return outcome  # what can be returned is among the values
 
     def _finish(self) -> None:

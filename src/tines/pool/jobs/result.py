@@ -25,7 +25,7 @@ from tines.wire import messages, pickling
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tines.pool.ports import Links
+    from tines.pool.ports import Links, Rings
     from tines.pool.worker.constants import Hold
     from tines.transport.contract import Buffer
     from tines.wire.pickling import Encoded
@@ -43,13 +43,13 @@ class Waitable:
     settled: Any = False
     express: bool = False
     """Whether a thread that waits for it may collect: plain outcomes settle it."""
-    _waiters: list[Any] | None = None
+    _waiters: list[Rings] | None = None
 
-    def add_waiter(self, lock: Any) -> None:
+    def add_waiter(self, lock: Rings) -> None:
         """Have ``lock`` released when there is news. The caller looks at ``settled`` afterwards."""
         self.__dict__.setdefault("_waiters", []).append(lock)
 
-    def remove_waiter(self, lock: Any) -> None:
+    def remove_waiter(self, lock: Rings) -> None:
         """Undo :meth:`add_waiter`, if it came to that."""
         if self._waiters and lock in self._waiters:
             self._waiters.remove(lock)

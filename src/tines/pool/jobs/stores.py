@@ -18,6 +18,7 @@ from tines.wire.messages import ERROR
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tines.pool.ports import Rings
     from tines.transport.contract import Buffer
 
 __all__ = ["AsTheyCome", "InOrder"]
@@ -27,7 +28,7 @@ class _Keeper(ChunkedJob, Protocol):
     """The job of single items, to them."""
 
     store: Any
-    _waiters: list[Any] | None
+    _waiters: list[Rings] | None
 
     def wake(self) -> None:
         """Tell those who wait."""

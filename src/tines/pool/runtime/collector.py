@@ -38,7 +38,7 @@ from tines.wire.messages import ERROR, EVENT, LAST_PLAIN, READY, SLOT_SHIFT, TAG
 
 if TYPE_CHECKING:
     from tines.pool.events import Observer
-    from tines.pool.ports import Awaited
+    from tines.pool.ports import Awaited, Rings
     from tines.pool.runtime.arrivals import Arrivals
     from tines.pool.runtime.machine import Machine
     from tines.pool.runtime.tally import Tally
@@ -93,7 +93,7 @@ class Collector:
         self._inbox: deque[Message] = deque()
         self._events: deque[Callable[[], object]] = deque()
         self._calls: deque[Callable[[], object]] = deque()
-        self._followers: deque[Any] = deque()
+        self._followers: deque[Rings] = deque()
         self._seat = threading.Lock()
         # A binary semaphore on which the collector thread parks.
         self._gate = threading.Lock()

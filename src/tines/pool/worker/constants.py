@@ -19,8 +19,6 @@ from collections.abc import Callable, Sequence
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from tines.transport.contract import Buffer, Shared, Transport
 
 __all__ = ["Constants", "Hold"]
@@ -34,7 +32,7 @@ class _Payload:
 
     def __init__(self, shared: Shared) -> None:
         self.shared = shared
-        self.watched: list[Any] = []
+        self.watched: list[object] = []
         self.carrier = pickle.dumps(shared)
 
     def __del__(self) -> None:
@@ -103,7 +101,7 @@ class Constants:
 
         The callback runs wherever the garbage collector does, so it takes no lock.
         """
-        owners: list[Any] = [memoryview(buffer).obj for buffer in buffers] or [func]
+        owners: list[object] = [memoryview(buffer).obj for buffer in buffers] or [func]
         dropped = functools.partial(_drop, self._kept, weakref.ref(payload))
         try:
             payload.watched = [weakref.ref(owner, dropped) for owner in owners]

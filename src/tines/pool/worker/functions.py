@@ -88,7 +88,7 @@ class Reference:
         self.number = number
         self.trailer = _trailer(number, carrier)
 
-    def encode(self, body: Any) -> tuple[Any, Any]:
+    def encode(self, body: Any) -> tuple[Buffer, Sequence[Buffer]]:
         """Return data and buffers of a message with this body, which is no ``bytes`` object."""
         _, data, buffers = encode(body)
         if type(data) is bytes:
@@ -96,7 +96,7 @@ class Reference:
         return b"".join((data, self.trailer)), buffers
 
 
-def encode_unnumbered(func: Any, body: Any) -> tuple[Any, Any]:
+def encode_unnumbered(func: Any, body: Any) -> tuple[Buffer, Sequence[Buffer]]:
     """Encode a message that carries its function."""
     _, data, buffers = encode((func, body))
     return b"".join((data, UNNUMBERED)), buffers
@@ -112,7 +112,7 @@ def name_of(func: object) -> str:
     return name if module in (None, "builtins", "__main__") else f"{module}.{name}"
 
 
-def describe_call(name: str, args: Iterable[Any], kwds: Mapping[str, Any]) -> str:
+def describe_call(name: str, args: Iterable[object], kwds: Mapping[str, object]) -> str:
     """Return a call as people write it, with its arguments shortened: ``mod.f(1, 'abc', key=None)``."""
     try:
         parts = [pickling.short_repr(argument) for argument in args]
@@ -131,10 +131,10 @@ class Functions:
 
         self.constants = Constants(transport)
         self._numbers = count(1)
-        self._known: dict[Any, Reference] = {}
+        self._known: dict[object, Reference] = {}
         self._names: OrderedDict[int, str] = OrderedDict()
 
-    def refer(self, func: Callable[..., Any]) -> Reference | None:
+    def refer(self, func: Callable[..., object]) -> Reference | None:
         """Return the reference for one call; ``None``: the function travels in the message."""
         if type(func) in _BY_NAME:
             reference = self._known.get(func)
@@ -144,7 +144,7 @@ class Functions:
                 return self._remember(func)
         return None
 
-    def refer_many(self, func: Callable[..., Any]) -> tuple[Reference, Hold | None]:
+    def refer_many(self, func: Callable[..., object]) -> tuple[Reference, Hold | None]:
         """Return the reference for many messages, and what to close after the last of them.
 
         Raises:
@@ -158,7 +158,7 @@ class Functions:
             return Reference(self._number(func), bytes(data)), None
         return self._refer_large(func, data, buffers)
 
-    def refer_constant(self, func: Callable[..., Any]) -> tuple[Reference, Hold] | None:
+    def refer_constant(self, func: Callable[..., object]) -> tuple[Reference, Hold] | None:
         """Return the same for one call, if the function is a ``partial`` that is large."""
         if type(func) is not partial:
             return None
@@ -175,7 +175,7 @@ class Functions:
         """Return the name of a numbered function, for messages."""
         return self._names.get(abs(number), "a function")
 
-    def _remember(self, func: Callable[..., Any]) -> Reference:
+    def _remember(self, func: Callable[..., object]) -> Reference:
         if len(self._known) >= _MOST_KEPT:
             self._known.clear()
         reference = self._known[func] = Reference(self._number(func), pickle.dumps(func, 5))
@@ -218,7 +218,7 @@ class FunctionCache:
     def __init__(self) -> None:
         self.trailer = UNNUMBERED
         self.latest: Any = None
-        self._known: dict[bytes, Any] = {UNNUMBERED: None}
+        self._known: dict[bytes, object] = {UNNUMBERED: None}
         self._shared: OrderedDict[bytes, None] = OrderedDict()
 
     def find(self, data: Buffer) -> Any:
@@ -232,7 +232,7 @@ class FunctionCache:
         self.latest = self._known[trailer]
         return self.latest
 
-    def carried(self, body: Any) -> tuple[Any, Any]:
+    def carried(self, body: Any) -> tuple[Buffer, Sequence[Buffer]]:
         """Take a function that has no number out of the body; return it, and the body proper."""
         function, inner = body
         return function, inner

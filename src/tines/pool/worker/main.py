@@ -234,7 +234,7 @@ class Worker:
             self._fail(tag, error, place)
 
     def _run_slices(
-        self, tag: int, count: int, function: Callable[[Any], Any], items: Iterable[Any]
+        self, tag: int, count: int, function: Callable[[Any], object], items: Iterable[object]
     ) -> None:
         """Run a chunk, a slice at a time: each is one ``map``, at the speed of C.
 
@@ -242,7 +242,7 @@ class Worker:
         is sent, so a worker's death costs little that was done.
         """
         reported = _clock.monotonic()
-        values: list[Any] = []
+        values: list[object] = []
         results = map(function, items)
         size = 1
         done = sent = 0
@@ -270,7 +270,7 @@ class Worker:
         self._report(messages.VALUES, tag, _clock.monotonic() - reported, values, function)
 
     def _report(
-        self, kind: int, tag: int, seconds: float, values: list[Any], function: Any
+        self, kind: int, tag: int, seconds: float, values: list[object], function: object
     ) -> None:
         errors = function.take_errors() if isinstance(function, _Guarded) else None
         try:
@@ -301,7 +301,7 @@ class Worker:
         _, data, buffers = pickling.encode(remote)
         self._results.send(data, buffers, messages.ERROR, self._mark | tag)
 
-    def _obey(self, signum: int, frame: Any) -> None:
+    def _obey(self, signum: int, frame: object) -> None:
         """Handle SIGINT: read what is ordered, and raise it if it is about what is running."""
         try:
             while self._control is not None and (order := self._control.receive()) is not None:
@@ -345,7 +345,7 @@ class _Guarded:
         errors: The exceptions since they were last taken, by index among the values since then.
     """
 
-    def __init__(self, function: Callable[[Any], Any], called: object, star: bool) -> None:
+    def __init__(self, function: Callable[[Any], object], called: object, star: bool) -> None:
         self._function = function
         self._called = called
         self._star = star
@@ -372,8 +372,8 @@ class _Guarded:
 
 
 def _only_encodable(
-    values: list[Any], errors: dict[int, RemoteException] | None
-) -> tuple[list[Any], dict[int, RemoteException]]:
+    values: list[object], errors: dict[int, RemoteException] | None
+) -> tuple[list[object], dict[int, RemoteException]]:
     """Replace the values that cannot be sent by errors that say so."""
     kept = dict(errors or {})
     for index, value in enumerate(values):
@@ -385,7 +385,7 @@ def _only_encodable(
     return values, kept
 
 
-def _culprit(values: list[Any], error: BaseException) -> Exception:
+def _culprit(values: list[object], error: BaseException) -> Exception:
     """Return what says which of the results cannot be sent."""
     for value in values:
         try:

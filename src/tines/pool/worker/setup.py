@@ -16,7 +16,6 @@ from tines.wire import pickling
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
     from tines.engines.contract import Engine
     from tines.pool.options import PoolOptions
@@ -45,7 +44,7 @@ class Setup:
     def __init__(
         self,
         initializer: Callable[..., object] | None,
-        initargs: tuple[Any, ...],
+        initargs: tuple[object, ...],
         shared: Shared | None,
         *,
         niceness: int,
@@ -114,7 +113,7 @@ class Limits:
 
 def make_setup(
     initializer: Callable[..., object] | None,
-    initargs: tuple[Any, ...],
+    initargs: tuple[object, ...],
     options: PoolOptions,
     transport: Transport,
     engine: Engine,

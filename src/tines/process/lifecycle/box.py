@@ -50,7 +50,7 @@ class Box:
         else:
             self._fd = shared_file.create("tines-process")
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         from multiprocessing.context import assert_spawning
 
         assert_spawning(self)
@@ -81,7 +81,7 @@ class Box:
         """Keep the dump of a crash of this process here, instead of writing it to stderr."""
         faulthandler.enable(file=self._fd, all_threads=True)
 
-    def put_outcome(self, kind: int, parts: Sequence[Any], *, failed: bool) -> None:
+    def put_outcome(self, kind: int, parts: Sequence[object], *, failed: bool) -> None:
         """Hand over the outcome, once. Raises ``OSError`` if there is no memory left for it."""
         shared_file.write_message(self._fd, parts, kind=kind, flag=failed, at=_OUTCOME)
 

@@ -188,7 +188,7 @@ def _place_in_main(trace: TracebackType | None) -> str:
     return "".join(traceback.format_stack(frames[-1], limit=1)) if frames else ""
 
 
-def preparation(name: str) -> dict[str, Any]:
+def preparation(name: str) -> dict[str, object]:
     """Return the standard library's preparation data.
 
     Raises:

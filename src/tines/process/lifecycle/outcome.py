@@ -16,7 +16,6 @@ from tines.wire.tracebacks import RemoteException
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
     from tines.process.lifecycle.box import Box
 
@@ -25,7 +24,7 @@ __all__ = ["Outcome", "run_and_keep"]
 _log = logging.getLogger("tines.process")
 
 
-def run_and_keep(run: Callable[[], Any], box: Box) -> None:
+def run_and_keep(run: Callable[[], object], box: Box) -> None:
     """Run in the child: call ``run`` and put what comes of it into the box.
 
     Raises:
@@ -68,10 +67,10 @@ class Outcome:
         self._name = name
         self._read = False
         self._asked_for = False
-        self._value: Any = None
+        self._value: object = None
         self._error: BaseException | None = None
 
-    def get(self, pid: int | None, exitcode: int | None) -> tuple[Any, BaseException | None]:
+    def get(self, pid: int | None, exitcode: int | None) -> tuple[object, BaseException | None]:
         """Return ``(value, None)`` or ``(None, error)``. The process has ended."""
         self._asked_for = True
         if not self._read:
@@ -79,7 +78,7 @@ class Outcome:
             self._read = True
         return self._value, self._error
 
-    def _take(self, pid: int | None, exitcode: int | None) -> tuple[Any, BaseException | None]:
+    def _take(self, pid: int | None, exitcode: int | None) -> tuple[object, BaseException | None]:
         message = self._box.outcome()
         if message is None:
             return None, _lost(self._name, pid, exitcode, self._box.dump())

@@ -53,7 +53,7 @@ def check_executable() -> None:
         )
 
 
-def start(module: str, function: str, arguments: tuple[Any, ...], fds: Iterable[int]) -> int:
+def start(module: str, function: str, arguments: tuple[object, ...], fds: Iterable[int]) -> int:
     """Start an interpreter that calls a function, and return its pid.
 
     It is called with the collector of cyclic garbage switched off: it finds nothing in what is
@@ -76,7 +76,7 @@ def start(module: str, function: str, arguments: tuple[Any, ...], fds: Iterable[
         return util.spawnv_passfds(os.fsencode(command[0]), command, passed)
 
 
-def replace(module: str, function: str, arguments: tuple[Any, ...]) -> NoReturn:
+def replace(module: str, function: str, arguments: tuple[object, ...]) -> NoReturn:
     """Become such an interpreter; descriptors that can be inherited are."""
     with _command(module, function, arguments) as (command, own):
         for fd in own:
@@ -86,7 +86,7 @@ def replace(module: str, function: str, arguments: tuple[Any, ...]) -> NoReturn:
 
 @contextlib.contextmanager
 def _command(
-    module: str, function: str, arguments: tuple[Any, ...]
+    module: str, function: str, arguments: tuple[object, ...]
 ) -> Iterator[tuple[list[str], list[int]]]:
     """Make a command line, and the descriptors that it needs."""
     if own_command_line():
@@ -105,7 +105,7 @@ def _command(
         os.close(reader)
 
 
-def _ours(module: str, function: str, arguments: tuple[Any, ...]) -> list[str]:
+def _ours(module: str, function: str, arguments: tuple[object, ...]) -> list[str]:
     from multiprocessing import spawn, util
 
     check_executable()
@@ -132,7 +132,7 @@ class _Call:
     """Takes the place of a process object, and calls a function instead of being one."""
 
     def __init__(
-        self, module: str, function: str, arguments: tuple[Any, ...], prologue: str
+        self, module: str, function: str, arguments: tuple[object, ...], prologue: str
     ) -> None:
         self._what = module, function, arguments
         self._prologue = prologue

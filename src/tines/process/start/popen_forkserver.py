@@ -37,7 +37,7 @@ class Popen(popen.Popen):
     method = "forkserver"
     DupFd = _Inherited
 
-    def __init__(self, process_obj: Any) -> None:
+    def __init__(self, process_obj: object) -> None:
         self._fds: list[int] = []
         super().__init__(process_obj)
 
@@ -47,7 +47,7 @@ class Popen(popen.Popen):
             self._fds.append(fd)
         return self._fds.index(fd)
 
-    def _launch(self, process_obj: Any) -> None:
+    def _launch(self, process_obj: object) -> None:
         from multiprocessing import resource_tracker
 
         interpreter.check_executable()  # before the tracker fails for the same reason

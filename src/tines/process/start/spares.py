@@ -241,5 +241,5 @@ def _fingerprint() -> object:
     )
 
 
-def _limits(resource: Any) -> list[str]:
+def _limits(resource: object) -> list[str]:
     return [name for name in dir(resource) if name.startswith("RLIMIT_")]

@@ -12,7 +12,6 @@ import secrets
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from multiprocessing.context import get_spawning_popen
-from typing import Any
 
 from tines import _clock
 from tines.errors import TransportError
@@ -145,7 +144,7 @@ class PipeChannel:
         self._check_slot(index)
         self._reach().release(index)
 
-    def ticking(self, iterable: Iterable[Any], index: int) -> Iterator[Any]:
+    def ticking(self, iterable: Iterable[object], index: int) -> Iterator[object]:
         """Iterate, recording progress; see the contract."""
         self._check_slot(index)
         return self._reach().ticking(iterable, index)
@@ -221,7 +220,7 @@ class PipeChannel:
         except Exception:
             pass  # the interpreter is ending and has taken names away, or __init__ did not run
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         self._reach()
         ticket = secrets.randbits(62) | 1
         self._registry.passed(self._key, ticket, get_spawning_popen())
@@ -312,7 +311,7 @@ class PipeShared:
         """Give the memory back; what was opened stays valid. For the maker only."""
         _registry.current().forget_shared(self._key)
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         return _opened_shared, (self._key,)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from tines import _clock
 from tines.errors import QueueShutDown, TransportError
@@ -168,7 +168,7 @@ class Remote:
         """See the contract."""
         self._connection(math.inf).tell(Frame(Op.RELEASE, self._channel, number=index))
 
-    def ticking(self, iterable: Iterable[Any], index: int) -> Iterator[Any]:
+    def ticking(self, iterable: Iterable[object], index: int) -> Iterator[object]:
         """See the contract: one store an item, or else one frame, before the item is handed out."""
         page = self._page
         if page is False:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 from tines import _clock, _sockets
 from tines.errors import QueueShutDown
@@ -208,7 +207,7 @@ class Local:
         with self._lock:
             self._state.release(index)
 
-    def ticking(self, iterable: Iterable[Any], index: int) -> Iterator[Any]:
+    def ticking(self, iterable: Iterable[object], index: int) -> Iterator[object]:
         """See the contract."""
         tick = self._state.tick
         for progress, item in enumerate(iterable, 1):

@@ -26,14 +26,14 @@ def reducers(library: ModuleType) -> Reducers:
     return Reducers({kind: _reduce})
 
 
-def _reduce(image: Any) -> Any:
+def _reduce(image: Any) -> object:
     *state, pixels = image.__getstate__()
     if type(pixels) is not bytes:
         return image.__reduce_ex__(2)
     return rebuild_image, (type(image), state, PickleBuffer(pixels))
 
 
-def rebuild_image(kind: Any, state: list[Any], pixels: Any) -> Any:
+def rebuild_image(kind: Any, state: list[object], pixels: Any) -> Any:
     """Return the image; it copies its pixels, so it may be written to."""
     image = kind.__new__(kind)
     image.__setstate__([*state, pixels])

@@ -29,7 +29,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
-    from typing import Any
+    from typing import Any, TypeAlias
+
+    Tensor: TypeAlias = Any  # torch need not be there to check types
 
 __all__ = ["lent", "rebuild_leaf", "rebuild_parameter", "rebuild_tensor", "reducers"]
 
@@ -48,13 +50,13 @@ def reducers(library: ModuleType) -> Reducers:
     if _config.tensors() is _config.Tensors.OFF:
         return Reducers()
 
-    def reduce_tensor(tensor: Any) -> Any:
+    def reduce_tensor(tensor: Tensor) -> Tensor:
         return _reduce(tensor) if _is_plain(tensor) else torchs_own(tensor)
 
     return Reducers(instead={torchs_own: reduce_tensor})
 
 
-def _is_plain(tensor: Any) -> bool:
+def _is_plain(tensor: Tensor) -> bool:
     """Return whether a tensor is bytes in ordinary memory of this process, and no more than that."""
     if (
         not tensor.is_cpu
@@ -71,7 +73,7 @@ def _is_plain(tensor: Any) -> bool:
         return False
 
 
-def _reduce(tensor: Any) -> Any:
+def _reduce(tensor: Tensor) -> Tensor:
     data = tensor.detach()
     if data.is_conj() or data.is_neg():
         data = data.resolve_conj().resolve_neg()
@@ -100,7 +102,7 @@ def _content(data: Any) -> tuple[Any, ...]:
     return PickleBuffer(_bytes_of(flat)), data.dtype, shape, strides
 
 
-def _bytes_of(flat: Any) -> Any:
+def _bytes_of(flat: Any) -> Tensor:
     """Return a buffer over a tensor's bytes, which keeps the tensor."""
     flat = flat.view(torch.uint8)
     try:
@@ -112,7 +114,7 @@ def _bytes_of(flat: Any) -> Any:
 
 
 @lru_cache(64)
-def _bytes_type(size: int) -> Any:
+def _bytes_type(size: int) -> Tensor:
     """Return a type of so many bytes; a subclass, as its instances may have attributes."""
 
     class Bytes(ctypes.c_ubyte * size):  # type: ignore[misc]
@@ -123,7 +125,7 @@ def _bytes_type(size: int) -> Any:
 
 def rebuild_tensor(
     buffer: Any, dtype: Any, shape: tuple[int, ...], strides: tuple[int, ...] | None = None
-) -> Any:
+) -> Tensor:
     """Return the tensor that lies in a buffer of this process's own."""
     if buffer is None:
         return torch.empty(shape, dtype=dtype)
@@ -131,11 +133,11 @@ def rebuild_tensor(
     return flat.view(shape) if strides is None else flat.as_strided(shape, strides)
 
 
-def rebuild_leaf(*content: Any) -> Any:
+def rebuild_leaf(*content: Any) -> Tensor:
     """Return the same for one that requires a gradient."""
     return rebuild_tensor(*content).requires_grad_()
 
 
-def rebuild_parameter(requires_grad: bool, *content: Any) -> Any:
+def rebuild_parameter(requires_grad: bool, *content: Any) -> Tensor:
     """Return the same for a parameter."""
     return _parameter(rebuild_tensor(*content), requires_grad)
