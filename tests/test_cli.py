@@ -274,7 +274,7 @@ class TestStacks:
             assert cli.main(["stacks", str(shell.pid)]) == 2
             out, err = capfd.readouterr()
             assert not out and f"process {shell.pid} does not run tines" in err
-            (below,) = [line for line in err.splitlines() if "of those" in line]
+            (below,) = [line for line in err.splitlines() if "of the processes" in line]
             child = int(below.split()[6])
             assert child not in (shell.pid, beside)
             assert cli.main(["stacks", str(child)]) == 0

@@ -167,7 +167,7 @@ def test_the_end_of_a_block_says_once_what_it_drops(
         with make(1) as pool:
             pool.map_async(nap, [2 * PATIENCE] * 3, chunksize=1)
             pool.apply_async(square, (2,))
-        assert [record.getMessage()[:70] for record in caplog.records] == [
+        assert [record.getMessage()[:71] for record in caplog.records] == [
             "leaving the `with` block dropped 4 calls that had not finished: ask for"
         ]
         caplog.clear()

@@ -44,7 +44,7 @@ def run(pid: int, *, timeout: float) -> int:
     asked = [answer for answer in answers if answer is not None]
     if not asked:
         print(
-            f"process {pid} has no answer to the signal that asks for stacks: {_command(pid)}",
+            f"process {pid} does not answer the signal that asks for stacks: {_command(pid)}",
             file=sys.stderr,
         )
     return 0 if asked and all(asked) else 1
