@@ -53,9 +53,9 @@ if transport.choice().name == "ring":
         array.__init__(*values)
         return array
 
-    def Value(
+    def Value(  # noqa: N802
         typecode_or_type: str | type, *args: object, lock: object = True, ctx: object = None
-    ) -> Any:  # noqa: N802
+    ) -> Any:
         """Return a :func:`RawValue` with a lock around it, unless ``lock=False``."""
         return _guarded(RawValue(typecode_or_type, *args), lock, ctx)
 

@@ -131,9 +131,7 @@ class _Top:
             if self._options.pid is not None:
                 text = f"process {self._options.pid} is not a running tines program of yours"
             elif self._options.words:
-                text = (
-                    f"no running tines program of yours has {self._options.words!r} in its names"
-                )
+                text = f"no running tines program of yours has {self._options.words!r} in its names"
             print(text)
             for why in view.unreadable:
                 print(f"unreadable: {why}")

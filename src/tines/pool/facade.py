@@ -383,9 +383,9 @@ class Pool(PoolInsides):
 
     def _repr_html_(self) -> str | None:
         """What notebooks show; ``None`` where there is only the text."""
-        if self._core.state.phase is Phase.FORKED:
+        if self._core.state.is_copy:
             return None
-        title = f"{type(self).__qualname__}, {self._core.state.phase.value}"
+        title = f"{type(self).__qualname__}, {self._core.state.standing}"
         return self._core.statistics.take().as_html(title)
 
     def __reduce__(self) -> Any:

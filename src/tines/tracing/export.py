@@ -193,7 +193,7 @@ class _Writer:
             "failures": list(self._failures()),
         }
 
-    def _failures(self) -> Iterator[dict[str, Any]]:
+    def _failures(self) -> Iterator[dict[str, object]]:
         for process in self._sources.processes:
             for failed in process.details.failures:
                 yield {"pid": process.trace_pid, **asdict(failed)}
