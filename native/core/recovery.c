@@ -128,9 +128,60 @@ void tn_rings_repair(tn_segment *segment) {
     }
 }
 
-/* With the arena lock held, when the last reference is gone: nobody can reach the ring any more. What
- * is in it goes with it, references to other rings included. */
-static void destroy(tn_segment *segment, uint32_t index) {
+/* Free a chunk of the ring; false: it is none. */
+static bool free_chunk(const tn_queue *queue, uint32_t index) {
+    if (tn_chunk_at(queue, index) == NULL) return false;
+    tn_block_free_locked(queue->segment, index);
+    return true;
+}
+
+/* Free what the chain from head to tail leads through. False: it does not hold together. */
+static bool free_chain(const tn_queue *queue) {
+    const tn_ring *ring = queue->ring;
+    uint64_t seq = atomic_load(&ring->get_count), put = atomic_load(&ring->put_count);
+    tn_end end = ring->head[seq & 1];
+    for (; seq < put; seq++) {
+        uint32_t left = TN_NO_BLOCK, index;
+        tn_record record;
+        const uint8_t *indexes = tn_next_record(queue, &end, &left, &record);
+        if (indexes == NULL || record.seq != seq) return false;
+        if (left != TN_NO_BLOCK && !free_chunk(queue, left)) return false;
+        for (uint32_t i = 0; i < record.blocks; i++) {
+            memcpy(&index, indexes + i * sizeof index, sizeof index);
+            const tn_block *block = tn_block_at(queue->segment, index);
+            if (block != NULL && belongs(queue, block)) tn_block_free_locked(queue->segment, index);
+        }
+        end.offset += (uint32_t)tn_record_size(record.length, record.blocks);
+    }
+    uint32_t last = ring->tail[put & 1].chunk;
+    return free_chunk(queue, end.chunk) && (last == end.chunk || free_chunk(queue, last));
+}
+
+/* Whether nobody died in the middle of something in this ring: then its chain leads to all that it has.
+ * Both locks are taken and kept; whoever holds one of them now is dead, as there are no references. */
+static bool is_orderly(tn_ring *ring, tn_acquired *put, tn_acquired *get) {
+    *put = tn_lock_try(&ring->put_lock);
+    *get = tn_lock_try(&ring->get_lock);
+    return put->result == TN_OK && !put->owner_died && get->result == TN_OK && !get->owner_died &&
+           !atomic_load(&ring->orphans);
+}
+
+/* Free what a ring has, without a look at what others have, if that is possible. To die in here leaves
+ * an orphan: who destroys it then looks at everything. */
+static bool clear_orderly(tn_segment *segment, uint32_t index) {
+    tn_ring *ring = ring_of(segment, index);
+    tn_acquired put, get;
+    if (ring == NULL) return false;
+    tn_queue queue = {.segment = segment, .ring = ring, .index = index};
+    bool cleared = is_orderly(ring, &put, &get);
+    atomic_store(&ring->orphans, 1);
+    cleared = cleared && free_chain(&queue);
+    if (get.result == TN_OK) tn_lock_release(&ring->get_lock);
+    if (put.result == TN_OK) tn_lock_release(&ring->put_lock);
+    return cleared;
+}
+
+static void clear_by_looking_everywhere(tn_segment *segment, uint32_t index) {
     uint32_t used = tn_blocks_used(segment);
     for (uint32_t i = 0; i < used; i++) {
         tn_block *block = tn_block_at(segment, i);
@@ -139,6 +190,12 @@ static void destroy(tn_segment *segment, uint32_t index) {
             tn_block_free_locked(segment, i);
         }
     }
+}
+
+/* With the arena lock held, when the last reference is gone: nobody can reach the ring any more. What
+ * is in it goes with it, references to other rings included. */
+static void destroy(tn_segment *segment, uint32_t index) {
+    if (!clear_orderly(segment, index)) clear_by_looking_everywhere(segment, index);
     tn_block_free_locked(segment, index);
 }
 
