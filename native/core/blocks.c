@@ -167,6 +167,17 @@ static tn_result populate(tn_segment *segment, tn_block *block, uint64_t length)
     return taken ? TN_OK : TN_NO_MEMORY;
 }
 
+tn_result tn_block_extend(tn_segment *segment, uint32_t index, uint64_t length) {
+    tn_block *block = tn_block_at(segment, index);
+    if (block == NULL || block->order == 0 || length > UINT64_C(1) << block->order)
+        return TN_CORRUPT;
+    uint64_t wanted = tn_page_size();
+    while (wanted < length) wanted *= 2;
+    tn_result result = populate(segment, block, wanted);
+    if (result == TN_OK && wanted > block->touched) block->touched = wanted;
+    return result;
+}
+
 /* Give the pages of a block of ours back: `length` bytes, or as many as it is known to have. */
 static void punch(const tn_segment *segment, tn_block *block, uint64_t length) {
     if (!tn_block_sound(segment, block)) return;

@@ -76,6 +76,10 @@ tn_result tn_block_take(tn_segment *segment, uint64_t length, uint32_t *index);
  * registry and the locks of all rings. For callers that hold one of those. */
 tn_result tn_block_try(tn_segment *segment, uint64_t length, uint32_t *index);
 void tn_arena_reclaim(tn_segment *segment);
+/* Have pages for the first `length` bytes of a block that nobody else writes now: for a power of two of
+ * them, so that few calls make it whole. Who dies in here leaves pages that do not count until the block is
+ * used again. */
+tn_result tn_block_extend(tn_segment *segment, uint32_t index, uint64_t length);
 /* Take a reference to a ring, HELD by this process. TN_CORRUPT: no such ring. */
 tn_result tn_reference_take(tn_segment *segment, uint32_t ring, uint32_t *index);
 tn_result tn_reference_take_locked(tn_segment *segment, uint32_t ring, uint32_t holder,

@@ -34,7 +34,7 @@ tn_result tn_ring_create(tn_segment *segment, uint64_t max_items, uint64_t max_b
     uint64_t size = sizeof(tn_ring) + leases * sizeof(tn_lease);
     tn_result result = tn_block_take(segment, size, &index);
     if (result != TN_OK) return result;
-    result = tn_block_take(segment, TN_CHUNK_SIZE, &chunk);
+    result = tn_block_take(segment, TN_CHUNK_START, &chunk); /* more pages when they are used */
     if (result != TN_OK) {
         tn_block_release(segment, index);
         return result;

@@ -3,21 +3,29 @@
 
 #include "ends.h"
 
+/* A ring's first chunk begins with one page, as most rings never need more. */
+static tn_result have_pages(const tn_queue *queue, uint32_t chunk, uint64_t length) {
+    if (length <= tn_block_at(queue->segment, chunk)->touched) return TN_OK;
+    return tn_block_extend(queue->segment, chunk, length);
+}
+
 /* Make a new chunk the next one of the chain. Nothing shows it until the message in it is committed. */
 static tn_result link_chunk(tn_queue *queue, tn_end *end) {
     uint32_t index;
     tn_chunk *last = tn_chunk_at(queue, end->chunk);
     if (last == NULL) return TN_CORRUPT;
-    tn_result result = tn_block_try(queue->segment, TN_CHUNK_SIZE, &index);
+    bool says_so = end->offset + sizeof(tn_record) <= TN_CHUNK_SIZE;
+    tn_result result = TN_OK;
+    if (says_so) result = have_pages(queue, end->chunk, end->offset + sizeof(tn_record));
+    if (result != TN_OK) return result;
+    result = tn_block_try(queue->segment, TN_CHUNK_SIZE, &index);
     if (result != TN_OK) return result;
     tn_block *block = tn_block_at(queue->segment, index);
     atomic_store(&block->ring, queue->index);
     atomic_store(&block->status, tn_status(TN_CHUNK, 0));
     last->next = index;
     TN_STEP(chunk_linked);
-    if (end->offset + sizeof(tn_record) <= TN_CHUNK_SIZE) {
-        ((tn_record *)((uint8_t *)last + end->offset))->flags = TN_NEXT_CHUNK;
-    }
+    if (says_so) ((tn_record *)((uint8_t *)last + end->offset))->flags = TN_NEXT_CHUNK;
     end->chunk = index;
     end->offset = TN_CHUNK_START;
     return TN_OK;
@@ -66,6 +74,8 @@ static tn_result append(tn_queue *queue, const tn_outgoing *message, uint64_t *t
     TN_STEP(reserved);
     tn_chunk *chunk = tn_chunk_at(queue, end.chunk);
     if (chunk == NULL) return TN_CORRUPT;
+    tn_result result = have_pages(queue, end.chunk, end.offset + size);
+    if (result != TN_OK) return result;
     write_record(queue, (uint8_t *)chunk + end.offset, message, seq);
     *ticket = tn_ticket(seq, end.chunk, end.offset);
     end.offset += (uint32_t)size;
