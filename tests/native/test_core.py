@@ -20,6 +20,7 @@ PLAIN = [
     "plain/locks",
     "plain/packs",
     "plain/views",
+    "plain/growth",
     "random-fuzz",
 ]
 
