@@ -370,3 +370,10 @@ def test_slow_items_behind_quick_ones_are_shared(items: int, workers: int) -> No
 def test_slow_items_of_a_small_map_keep_workers_busy_to_the_end(item: float, workers: int) -> None:
     _, seconds = _played([item] * 100, workers)
     assert seconds <= -(-100 // workers) * item + max(FLOOR, item)
+
+
+@pytest.mark.parametrize("items", [100, 1_000, 10_000])
+def test_that_workers_were_stopped_while_they_measured_is_soon_forgotten(items: int) -> None:
+    """On a machine with much else to do both of the first items seem to take milliseconds."""
+    sizes, _ = _played([8e-3] * 2 + [5e-8] * items, 2)
+    assert len(sizes) <= 30

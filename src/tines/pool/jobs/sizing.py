@@ -18,6 +18,7 @@ TARGET = 2e-3
 FLOOR = 100e-6
 GROWTH = 64
 SHARES = 3
+FADING = 0.5
 
 MEASURING = 1e-6
 """What the measurement itself adds to the time of a chunk; without it single items would tell little."""
@@ -36,16 +37,20 @@ class Guide:
     def __init__(self, workers: int, chunksize: int | None = None) -> None:
         self._workers = workers
         self._fixed = chunksize or 0
-        self._items = 0
+        self._items = 0.0
         self._seconds = 0.0
         self._largest = 1
         # The equal share of what is left, once that is all that a message is worth.
         self._share = 0
 
     def measured(self, items: int, seconds: float) -> None:
-        """Note how long a worker took for so many items."""
-        self._items += items
-        self._seconds += max(0.0, seconds - MEASURING)
+        """Note how long a worker took for so many items.
+
+        What came earlier counts less and less: a worker that the system stopped for a moment while it
+        measured a single item must not have all that follow sent singly as well.
+        """
+        self._items = FADING * self._items + items
+        self._seconds = FADING * self._seconds + max(0.0, seconds - MEASURING)
 
     def size(self, remaining: int) -> int:
         """Return how many of the remaining items the next chunk has; at least 1."""
