@@ -16,7 +16,7 @@ from benchmarks import goals, subjects
 from benchmarks.model import Run
 from benchmarks.numbers import percentile
 from benchmarks.peers import BASELINE
-from benchmarks.report import figures, svg, tables
+from benchmarks.report import curves, figures, svg, tables
 from benchmarks.results import Results
 from benchmarks.summary import NOISE, Row, Table
 from benchmarks.summary import tables as summarise
@@ -100,8 +100,22 @@ def _group(table: Table, title: str, rows: Iterable[Row]) -> svg.Group:
     return svg.Group(heading, [_bar(row, table.primary.name) for row in rows])
 
 
+def _plot(table: Table) -> curves.Plot:
+    drawn = []
+    for row in table.rows[:BARS]:
+        points = [(float(name), known.median) for name, known in row.estimates.items()]
+        drawn.append(curves.Curve(row.title, sorted(points), row.peer.startswith("tines")))
+    heading = f"{table.info.title}: {table.primary.unit}".replace("`", "")
+    return curves.Plot(heading, drawn)
+
+
 def chart(made: Sequence[Table]) -> str:
-    """One subject as a chart: the best peers of each variant, and always the base of the ratios."""
+    """One subject as a chart: the best peers of each variant, and always the base of the ratios.
+
+    Variants whose metrics are points of a curve are drawn as such.
+    """
+    if all(metric.name.isdigit() for table in made for metric in table.info.metrics):
+        return curves.line_chart(made[0].info.subject_title, [_plot(table) for table in made])
     groups = []
     for table in made:
         known = [row for row in table.rows if not any("unsupported" in note for note in row.notes)]

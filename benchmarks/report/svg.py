@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape, quoteattr
 
-__all__ = ["Bar", "Group", "bar_chart"]
+__all__ = ["HEADING", "WIDTH", "Bar", "Group", "bar_chart", "document"]
 
 WIDTH = 760
 LABEL = 210
@@ -82,7 +82,7 @@ def _bar(bar: Bar, top: float, scale: float) -> list[str]:
 
 def bar_chart(title: str, groups: Sequence[Group]) -> str:
     """Draw horizontal bars; each group has its own scale."""
-    parts = [f'<text class="title" x="12" y="24">{escape(title)}</text>']
+    parts = []
     top = 38.0
     for group in groups:
         parts.append(
@@ -95,10 +95,15 @@ def bar_chart(title: str, groups: Sequence[Group]) -> str:
             parts += _bar(bar, top, scale)
             top += ROW
         top += GAP
-    height = round(top)
-    body = "\n  ".join(parts)
+    return document(title, parts, round(top))
+
+
+def document(title: str, parts: Sequence[str], height: int, style: str = "") -> str:
+    """Put parts of a drawing below a title."""
+    heading = f'<text class="title" x="12" y="24">{escape(title)}</text>'
+    body = "\n  ".join([heading, *parts])
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" '
         f'viewBox="0 0 {WIDTH} {height}" role="img" aria-label={quoteattr(title)}>\n'
-        f"  <style>{STYLE}  </style>\n  {body}\n</svg>\n"
+        f"  <style>{STYLE}{style}  </style>\n  {body}\n</svg>\n"
     )

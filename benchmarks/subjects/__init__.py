@@ -24,6 +24,7 @@ MODULES = (
     "startup",
     "imports",
     "memory",
+    "growth",
 )
 
 
