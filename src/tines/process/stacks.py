@@ -5,6 +5,10 @@ time. A child's handler of ``STACKS_SIGNAL`` is ``faulthandler``'s, which works 
 without the GIL, and writes at the file's position. Parent and children share that position, so the
 parent knows where an answer begins.
 
+A child that is stopped answers when it goes on, long after it was given up, and perhaps in the midst of
+another's answer. So who still owes one is kept in mind; if one of those was heard meanwhile, the question
+is asked again.
+
 The first process of a program sets the same handler for itself: its forked children inherit it and
 have nothing to do at their start. All others set it, for the file of their own parent.
 """
@@ -57,6 +61,9 @@ class Stacks:
     def __init__(self, fd: int | None = None) -> None:
         self._fd = shared_file.create(FILE_NAME) if fd is None else fd
         self._asking = threading.Lock()
+        # Who was asked and had not answered when that was given up, with the threads that blocked the
+        # signal before.
+        self._owing: dict[int, set[int]] = {}
 
     def __reduce__(self) -> tuple[object, ...]:
         from multiprocessing.context import assert_spawning
@@ -90,16 +97,36 @@ class Stacks:
                 if _clock.monotonic() >= deadline or has_ended(pid):
                     return None
                 _clock.sleep(INTERVAL)
-            blocked = blocking(pid)
-            start = size = self._begin()
+            while True:
+                owing = self._still_owing()
+                data = self._answer(pid, send, deadline)
+                if self._still_owing() >= owing - {pid}:
+                    return data.decode("utf-8", "replace") or None
+                if _clock.passed(deadline):
+                    return None
+
+    def _answer(self, pid: int, send: Callable[[int], None], deadline: float) -> bytes:
+        """Send the signal and return what is written until its handler is through, or time is up."""
+        asked = pid in self._owing and _pending(pid)
+        blocked = self._owing[pid] if asked else blocking(pid)
+        self._owing[pid] = blocked
+        start = size = self._begin()
+        if not asked:  # or it would answer twice
             send(_signum())
-            while _clock.monotonic() < deadline and not has_ended(pid):
-                _clock.sleep(INTERVAL)
-                size, before = self._position(), size
-                if size == before > start and blocking(pid) <= blocked:
-                    break
-            data = bytes(shared_file.read(self._fd, size - start, start))
-        return data.decode("utf-8", "replace") or None
+        while _clock.monotonic() < deadline and not has_ended(pid):
+            _clock.sleep(INTERVAL)
+            size, before = self._position(), size
+            if size == before > start and blocking(pid) <= blocked:
+                del self._owing[pid]
+                break
+        return bytes(shared_file.read(self._fd, size - start, start))
+
+    def _still_owing(self) -> set[int]:
+        """Return who may yet write an answer that nobody waits for, or is at it."""
+        for pid, blocked in list(self._owing.items()):
+            if has_ended(pid) or not (_pending(pid) or blocking(pid) - blocked):
+                del self._owing[pid]
+        return set(self._owing)
 
     def _begin(self) -> int:
         if self._position() > _FULL:
@@ -146,6 +173,12 @@ def _signum() -> int:
 def listens(pid: int) -> bool:
     """Whether a process has a handler for ``STACKS_SIGNAL``. Linux only."""
     return _has_signal(f"/proc/{pid}/status", b"SigCgt:")
+
+
+def _pending(pid: int) -> bool:
+    """Whether a process has yet to be given ``STACKS_SIGNAL``. Linux only."""
+    status = f"/proc/{pid}/status"
+    return _has_signal(status, b"ShdPnd:") or _has_signal(status, b"SigPnd:")
 
 
 def blocking(pid: int) -> set[int]:
