@@ -46,6 +46,7 @@ NOT_HERE = {
 OWN = {
     "DecodeError",
     "EncodeError",
+    "NodeLostError",
     "PoolBrokenError",
     "ProcessLostError",
     "ProcessPoolExecutor",

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tines.errors import (
         DecodeError,
         EncodeError,
+        NodeLostError,
         PoolBrokenError,
         ProcessLostError,
         QueueShutDown,
@@ -58,6 +59,7 @@ __all__ = [
     "JoinableQueue",
     "Lock",
     "Manager",
+    "NodeLostError",
     "Pipe",
     "Pool",
     "PoolBrokenError",
@@ -138,6 +140,7 @@ set_start_method = _default.set_start_method
 _ERRORS = (
     "DecodeError",
     "EncodeError",
+    "NodeLostError",
     "PoolBrokenError",
     "ProcessLostError",
     "QueueShutDown",

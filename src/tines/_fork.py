@@ -43,15 +43,17 @@ class Rank(enum.IntEnum):
     """Above the fork server, some of whose ways they use; the child lets go of its parent's."""
     ENGINE = 5
     """The child closes the control pipes of its parent's workers."""
-    POOLS = 6
+    NODES = 6
+    """The child lets go of the streams to its parent's nodes."""
+    POOLS = 7
     """The child's copies of pools learn that they have no workers, nor threads."""
-    DISPLAYS = 7
+    DISPLAYS = 8
     """The child draws nothing of what its parent shows."""
-    RECORDER = 8
+    RECORDER = 9
     """The child records as itself, or not at all."""
-    TRACES = 9
+    TRACES = 10
     """The traces of the parent are not the child's to write."""
-    PUBLISHER = 10
+    PUBLISHER = 11
     """First of all before the fork: it waits until no answer is under way, which asks the pools and
     queues for their statistics; and it may have to end its thread, to start it again in the last step."""
 

@@ -352,7 +352,25 @@ def _local_engine(
     return LocalEngine(context, context.get_start_method(), make, name)
 
 
+def _named_engine(name: str, context: Any, carrier: Any) -> Engine:
+    """Return the engine that a pool was given by its name."""
+    kind, _, rest = name.partition(":")
+    if kind == "local" and not rest:
+        return _local_engine(context)
+    if kind == "simulated":
+        from tines import transport
+        from tines.engines import simulated
+
+        context = default.get_context() if context is None else context
+        method = context.get_start_method()
+        return simulated.engine(rest, method, carrier or transport.chosen(), context)
+    raise ValueError(
+        f"engine={name!r} is not known: use 'local' or 'simulated:N', where N is how many nodes to pretend"
+    )
+
+
 engines.set_default(_local_engine)
+engines.set_named(_named_engine)
 
 
 def _registered() -> dict[str, Any]:

@@ -8,6 +8,7 @@ The tree::
     |- TaskCancelledError     the task was cancelled before it could finish
     |- ProcessLostError       a process ended without handing back its outcome
     |  `- WorkerLostError     a pool worker ended while it was running a task
+    |     `- NodeLostError    the whole node was lost where a task may have begun
     |- PoolBrokenError        workers die faster than they finish anything, or cannot start
     |- EncodeError            also pickle.PicklingError and TypeError: raised where the object was given
     |- DecodeError            also pickle.UnpicklingError: costs one ``get``, nothing else
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DecodeError",
     "EncodeError",
+    "NodeLostError",
     "PoolBrokenError",
     "ProcessLostError",
     "QueueShutDown",
@@ -170,6 +172,26 @@ class WorkerLostError(ProcessLostError):
         self.attempt = attempt
         self.history = history
         self.out_of_memory = out_of_memory
+
+
+class NodeLostError(WorkerLostError):
+    """A node was lost, and the task may have begun on it; it was not tried again.
+
+    Attributes:
+        node: The name of the node.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        node: str = "",
+        task: str = "",
+        attempt: int = 1,
+        history: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(message, task=task, attempt=attempt, history=history)
+        self.node = node
 
 
 class PoolBrokenError(TinesError):

@@ -77,5 +77,5 @@ def test_a_pool_runs_on_the_engine_that_it_is_given() -> None:
 
 
 def test_what_is_no_engine_is_refused() -> None:
-    with pytest.raises(TypeError, match="engine='ray' is not an engine"):
-        Pool(1, engine="ray")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="engine=3 is not an engine"):
+        Pool(1, engine=3)  # type: ignore[arg-type]

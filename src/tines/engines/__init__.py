@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from tines.engines.contract import Engine
 
     Maker = Callable[[Any, Callable[..., Any] | None, str | None], Engine]
+    Namer = Callable[[str, Any, Any], Engine]
 
-__all__ = ["default", "set_default"]
+__all__ = ["default", "named", "set_default", "set_named"]
 
 _make: Maker | None = None
 
@@ -38,3 +39,28 @@ def default(
     if _make is None:
         raise RuntimeError("no engine was set: import tines before you make a pool")
     return _make(context, make, name)
+
+
+_find: Namer | None = None
+
+
+def set_named(find: Namer) -> None:
+    """Have ``find`` called for the engine of a pool that is given a name, as :func:`named` is."""
+    global _find
+    _find = find
+
+
+def named(name: str, context: Any, transport: Any) -> Engine:
+    """Return the engine of a name.
+
+    Args:
+        name: Such as ``"simulated:2"``.
+        context: Says how processes are started; ``None``: by the default start method.
+        transport: What a machine uses within itself; ``None``: what is best there.
+
+    Raises:
+        ValueError: there is no such engine.
+    """
+    if _find is None:
+        raise RuntimeError("no engines were set: import tines before you make a pool")
+    return _find(name, context, transport)

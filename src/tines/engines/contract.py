@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from tines.transport.contract import Transport
 
-__all__ = ["Control", "Engine", "Exit", "Running", "Usage"]
+__all__ = ["Control", "Engine", "Exit", "NodeInfo", "Running", "Usage"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,9 @@ class Exit:
         out_of_memory: Whether the kernel killed it for memory.
         never_starts: Why no worker will ever start here; ``None``: another one may.
         description: All of that in words, as in "was killed by SIGKILL".
+        node: The node that was lost, and the worker with it; ``None``: it ended by itself.
+        dispatches: Tags of the messages that may have been begun on that node, on the account of all of
+            its workers: one of them has them.
     """
 
     pid: int | None
@@ -34,6 +37,8 @@ class Exit:
     out_of_memory: bool = False
     never_starts: str | None = None
     description: str = "disappeared"
+    node: str | None = None
+    dispatches: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,25 @@ class Usage:
 
     memory: int = 0
     cpu_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class NodeInfo:
+    """A place where workers live, at this moment.
+
+    Attributes:
+        name: What it is called.
+        address: Where it is; empty for this machine.
+        pid: The process that starts its workers, there.
+        workers: The process ids of its workers, there.
+        state: ``"alive"`` or ``"lost"``.
+    """
+
+    name: str
+    address: str
+    pid: int
+    workers: tuple[int, ...]
+    state: str
 
 
 class Control(Protocol):
@@ -102,6 +126,9 @@ class Engine(Protocol):
 
     def watch(self) -> None:
         """Whoever watches over the workers begins to, when the first have been started. Once."""
+
+    def nodes(self, workers: Iterable[Running]) -> tuple[NodeInfo, ...]:
+        """Return the nodes that there are, or were, and which of these workers are on them. Any thread."""
 
     def start(
         self,

@@ -20,13 +20,14 @@ from typing import TYPE_CHECKING, Any
 from tines import transport
 from tines._fork import Rank, at_fork
 from tines.engines import child
-from tines.engines.contract import Exit, Usage
+from tines.engines.contract import Exit, NodeInfo, Usage
 from tines.engines.resources import cpu_seconds, own_memory
 from tines.engines.worker_process import WorkerProcess
 from tines.errors import describe_exit
 from tines.process.lifecycle import launch
 
 if TYPE_CHECKING:
+    from tines.engines.contract import Running
     from tines.transport.contract import Transport
 
 __all__ = ["LocalEngine"]
@@ -75,6 +76,13 @@ class LocalEngine:
     def watch(self) -> None:
         """Begin to watch over workers; see the contract."""
         self._kills.begin()
+
+    def nodes(self, workers: Iterable[Running]) -> tuple[NodeInfo, ...]:
+        """Return this machine; see the contract."""
+        import socket
+
+        pids = tuple(each.pid for each in workers if each.pid is not None)
+        return (NodeInfo(socket.gethostname(), "", os.getpid(), pids, "alive"),)
 
     def start(
         self,

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self, Unpack
 
-    from tines.engines.contract import Engine
+    from tines.engines.contract import Engine, NodeInfo
     from tines.progress.options import ProgressArgument
     from tines.transport.contract import Transport
 
@@ -61,8 +61,9 @@ class Pool(PoolInsides):
         maxtasksperchild: After how many tasks a worker is replaced.
         context: A context, for its start method; by default the program's.
         transport: What carries tasks and results; by default the one that the engine names.
-        engine: Starts workers and watches over them (:class:`tines.engines.contract.Engine`);
-            processes on this machine, if not given.
+        engine: Starts workers and watches over them: ``"simulated:2"`` for two nodes that are pretended on
+            this machine, or an :class:`~tines.engines.contract.Engine`. Processes on this machine, if
+            not given.
         progress: Whether and how maps show how far they are, unless they say otherwise: ``True``,
             :class:`~tines.progress.options.ProgressOptions`, or a rich or tqdm object.
         options: What else the pool can do: ``max_memory``, ``max_memory_hard``, ``inner_threads``,
@@ -89,7 +90,7 @@ class Pool(PoolInsides):
         context: object = None,
         *,
         transport: Transport | None = None,
-        engine: Engine | None = None,
+        engine: Engine | str | None = None,
         progress: ProgressArgument = None,
         **options: Unpack[PoolKeywords],
     ) -> None:
@@ -98,9 +99,9 @@ class Pool(PoolInsides):
             raise TypeError(
                 f"transport={transport!r} is not a transport: pass one that tines.transport.named() returns"
             )
-        if engine is not None and not hasattr(engine, "expect"):
+        if not (engine is None or isinstance(engine, str) or hasattr(engine, "expect")):
             raise TypeError(
-                f"engine={engine!r} is not an engine: pass an object with the methods of "
+                f"engine={engine!r} is not an engine: pass the name of one, an object with the methods of "
                 "tines.engines.contract.Engine, or leave it out for processes on this machine"
             )
         check_context("context", context)
@@ -108,6 +109,10 @@ class Pool(PoolInsides):
         self._displays = displays = Displays(progress)
         if engine is None:
             engine = engines.default(context, process_maker(self), self._worker_name)
+        elif isinstance(engine, str):
+            engine = engines.named(engine, context, transport)
+            transport = None  # that is the engine's business now
+        self._engine = engine
         carrier = engine.transport() if transport is None else transport
         engine.expect(needed_by_workers(carrier))
         initargs = tuple(initargs)
@@ -319,6 +324,10 @@ class Pool(PoolInsides):
         if self._core.state.is_copy:
             self._core.machine.refuse()
         return self._core.statistics.take()
+
+    def nodes(self) -> tuple[NodeInfo, ...]:
+        """Return the nodes that the pool's workers are on, and those that it has lost."""
+        return self._engine.nodes(list(self._view.workers.values()))
 
     def close(self) -> None:
         """Accept no more tasks. The workers leave when what was accepted is done."""

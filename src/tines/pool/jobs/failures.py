@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from tines.errors import (
     EncodeError,
+    NodeLostError,
     PoolBrokenError,
     TaskCancelledError,
     TaskTimeoutError,
@@ -204,6 +205,16 @@ def broken_error(failure: Broken) -> PoolBrokenError:
 
 def _lost(task: str, failure: Lost) -> WorkerLostError:
     exit = failure.exit
+    if exit.node is not None:
+        attempt = f" (attempt {failure.attempt})" if failure.attempt > 1 else ""
+        return NodeLostError(
+            f"{task} may have begun on node {exit.node}, which is lost{attempt}; tasks that may safely run "
+            "twice can be given retries=",
+            node=exit.node,
+            task=task,
+            attempt=failure.attempt,
+            history=failure.history,
+        )
     message = f"worker {exit.pid} {exit.description} while it was running {task}"
     if exit.out_of_memory:
         message += "; the kernel killed it because memory had run out"

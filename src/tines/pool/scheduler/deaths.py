@@ -25,17 +25,20 @@ UNBEGUN_LIMIT = 3
 it may be the unpickling of the task that kills them."""
 
 
-def share_out(task: Task, progress: int) -> tuple[list[Task], Task | None]:
+def share_out(task: Task, progress: int | None) -> tuple[list[Task], Task | None]:
     """Split what a dead worker held.
 
     Args:
         task: What it held, already taken out of ``pending``.
-        progress: How many of its items the worker had begun.
+        progress: How many of its items the worker had begun; ``None``: nobody knows, as its whole node was
+            lost, so that all are charged whose results have not arrived.
 
     Returns:
         What is to be sent again without a charge, and the one item that is charged, if any.
     """
     first = task.start + task.reported
+    if progress is None:
+        return [], task.split(first, task.stop)
     if progress <= task.reported and task.unbegun + 1 < UNBEGUN_LIMIT:
         rest = task.split(first, task.stop)
         rest.unbegun = task.unbegun + 1

@@ -39,7 +39,6 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from tines.engines.contract import Exit
 from tines.pool.options import PoolOptions
@@ -65,24 +64,13 @@ from tines.pool.scheduler.restarts import RestartIntensity
 from tines.pool.scheduler.stops import Stop
 from tines.pool.scheduler.task import Job, Task
 from tines.pool.scheduler.timers import Timers
+from tines.pool.scheduler.worker import Worker
 
 __all__ = ["PoolState", "Worker"]
 
 LONGEST_BACKOFF = 3600.0
 
 NOTHING: Instructions = ()
-
-
-@dataclass
-class Worker:
-    """What is known of a worker; exists from its start to the notice of its end."""
-
-    slot: int
-    ready: bool = False
-    retiring: bool = False
-    stopping: bool = False
-    excess: int = 0
-    """The bytes of memory for which it is being killed."""
 
 
 class PoolState(Standing):
@@ -329,6 +317,8 @@ class PoolState(Standing):
             task = self.pending.pop(tag, None)
         if not self.phase.working:
             return self._fail_held(task)
+        if exit.node is not None:
+            return self._gone_with_node(exit, now)
         if worker.excess:
             exit = for_excess(exit, worker.excess, self._options.max_memory_hard)
         out: list[Instruction] = []
@@ -439,7 +429,7 @@ class PoolState(Standing):
         return (StopWorker(stop.slot, step, stop.tag, stop.timeout),)
 
     def _lost(
-        self, task: Task, progress: int, exit: Exit, stop: Stop | None, now: float
+        self, task: Task, progress: int | None, exit: Exit, stop: Stop | None, now: float
     ) -> Instructions:
         """Carry out what ``deaths.py`` says of what a dead worker held."""
         free, item = share_out(task, progress)
@@ -452,6 +442,16 @@ class PoolState(Standing):
         else:
             out += self._again(item, death_of(item, exit), now)
         return out
+
+    def _gone_with_node(self, exit: Exit, now: float) -> Instructions:
+        """Carry out what the loss of a node means for one of its workers, whose fault it was not."""
+        out: list[Instruction] = []
+        for tag in exit.dispatches:
+            stop, task = self.stops.pop(tag, None), self.pending.pop(tag, None)
+            if task is not None:
+                out += self._lost(task, None, exit, stop, now)
+        self.restarts += 1
+        return out if self.phase is Phase.DRAINED else [*out, *self.start()]
 
     def _again(self, task: Task, what: str, now: float) -> Instructions:
         """Schedule the next attempt."""

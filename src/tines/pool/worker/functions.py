@@ -46,6 +46,7 @@ __all__ = [
     "encode_unnumbered",
     "name_of",
     "read_trailer",
+    "trailer",
 ]
 
 SHARED_FROM = 32 * 1024
@@ -58,7 +59,8 @@ _MOST_SHARED_KEPT = 4
 _LENGTH = struct.Struct("<I")
 
 
-def _trailer(number: int, carrier: bytes | None) -> bytes:
+def trailer(number: int, carrier: bytes | None) -> bytes:
+    """Return the trailer of a task message."""
     pickled = pickle.dumps((number, carrier), 5)
     return pickled + _LENGTH.pack(len(pickled))
 
@@ -71,7 +73,7 @@ def read_trailer(data: Buffer) -> tuple[int, bytes | None]:
     return found
 
 
-UNNUMBERED = _trailer(0, None)
+UNNUMBERED = trailer(0, None)
 
 
 class Reference:
@@ -86,7 +88,7 @@ class Reference:
 
     def __init__(self, number: int, carrier: bytes) -> None:
         self.number = number
-        self.trailer = _trailer(number, carrier)
+        self.trailer = trailer(number, carrier)
 
     def encode(self, body: Any) -> tuple[Buffer, Sequence[Buffer]]:
         """Return data and buffers of a message with this body, which is no ``bytes`` object."""

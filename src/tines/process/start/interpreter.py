@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Any, NoReturn
 
-__all__ = ["check_executable", "own_command_line", "prologue", "replace", "start"]
+__all__ = ["check_executable", "command", "own_command_line", "prologue", "replace", "start"]
 
 prologue = ""
 """Source that every new interpreter runs before anything else of ours; set by the runner."""
@@ -74,6 +74,15 @@ def start(module: str, function: str, arguments: tuple[object, ...], fds: Iterab
     with _command(module, function, arguments) as (command, own):
         passed = sorted({*fds, *own})
         return util.spawnv_passfds(os.fsencode(command[0]), command, passed)
+
+
+def command(module: str, function: str) -> list[str]:
+    """Return a command line for such an interpreter, which needs no descriptors.
+
+    Raises:
+        StartError: there is nothing to be started.
+    """
+    return _ours(module, function, ())
 
 
 def replace(module: str, function: str, arguments: tuple[object, ...]) -> NoReturn:

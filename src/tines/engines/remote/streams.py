@@ -1,0 +1,116 @@
+"""The streams to all nodes, and what one thread does with them: wait, read, write, none of which blocks."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+from tines.engines.remote.frames import BATCH, PIECES, Receiver, pack
+from tines.engines.remote.node import Node
+from tines.transport.contract import Message
+
+__all__ = ["Streams"]
+
+
+class Streams:
+    """See the module. One thread uses it, but for :meth:`wake`."""
+
+    def __init__(self) -> None:
+        self._streams: dict[Node, tuple[socket.socket, Receiver]] = {}
+        self._writing: set[Node] = set()
+        self._reader, self._writer = os.pipe()
+        for end in (self._reader, self._writer):
+            os.set_blocking(end, False)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._reader, selectors.EVENT_READ, None)
+
+    def add(self, node: Node, sock: socket.socket, receiver: Receiver) -> None:
+        """Deal with a stream from now on."""
+        sock.setblocking(False)
+        self._streams[node] = sock, receiver
+        self._selector.register(sock, selectors.EVENT_READ, node)
+
+    def drop(self, node: Node) -> None:
+        """Close a stream."""
+        sock, _ = self._streams.pop(node)
+        self._selector.unregister(sock)
+        self._writing.discard(node)
+        sock.close()
+
+    def close(self) -> None:
+        """Close everything. Also in a forked child, where nothing of it is in use."""
+        for sock, _ in self._streams.values():
+            sock.close()
+        self._streams = {}
+        reader, self._reader = self._reader, -1
+        if reader >= 0:
+            writer, self._writer = self._writer, -1
+            os.close(writer)
+            self._selector.close()
+            os.close(reader)
+
+    def wake(self) -> None:
+        """Have :meth:`wait` return. Any thread."""
+        with contextlib.suppress(OSError):  # full, so it will return; or closed
+            os.write(self._writer, b"w")
+
+    def wait(self, timeout: float | None) -> list[Node]:
+        """Wait until there is something to do; return the nodes that have sent something."""
+        nodes = []
+        for key, events in self._selector.select(timeout):
+            if key.data is None:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(self._reader, 4096)
+            elif events & selectors.EVENT_READ:
+                nodes.append(key.data)
+        return nodes
+
+    def read(self, node: Node) -> Iterator[list[Message] | tuple[Any, ...]]:
+        """Yield the frames that have arrived; what is said of one may have the node dropped.
+
+        Raises:
+            EOFError, OSError: the stream has ended, or is broken.
+        """
+        _, receiver = self._streams[node]
+        try:
+            while node.alive:
+                yield from receiver.receive()
+        except BlockingIOError:
+            pass
+
+    def write(self, node: Node) -> None:
+        """Write what there is for a node, as far as it takes it.
+
+        Messages are put into a frame only when their turn has come: what is in ``node.batch`` has not left.
+
+        Raises:
+            OSError: the stream is broken.
+        """
+        outgoing, batch = node.outgoing, node.batch
+        if not outgoing and not batch:
+            return
+        sock, _ = self._streams[node]
+        try:
+            while outgoing or batch:
+                if not outgoing:
+                    outgoing.extend(pack(batch[:BATCH]))
+                    del batch[:BATCH]
+                views = [outgoing[index] for index in range(min(PIECES, len(outgoing)))]
+                sent = sock.sendmsg(views)
+                while outgoing and sent >= len(outgoing[0]):
+                    sent -= len(outgoing.popleft())
+                if sent:
+                    outgoing[0] = memoryview(outgoing[0])[sent:]
+        except BlockingIOError:
+            pass
+        self._watch(node, sock, bool(outgoing or batch))
+
+    def _watch(self, node: Node, sock: socket.socket, writing: bool) -> None:
+        if writing != (node in self._writing):
+            events = selectors.EVENT_READ | (selectors.EVENT_WRITE if writing else 0)
+            self._selector.modify(sock, events, node)
+            (self._writing.add if writing else self._writing.discard)(node)

@@ -1,0 +1,102 @@
+"""A worker on a node, as the supervisor of a pool sees it."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING
+
+from tines.engines.contract import Exit, Usage
+
+if TYPE_CHECKING:
+    from tines.engines.remote.hub import Hub
+    from tines.engines.remote.node import Node
+
+__all__ = ["RemoteWorker"]
+
+
+class RemoteWorker:
+    """See :class:`tines.engines.contract.Running`.
+
+    Attributes:
+        slot: Its slot in the pool, by which its node knows it.
+        node: Where it is.
+        pid: Its process id there.
+        name: Its name.
+        was_ready: Whether it has said that it is ready.
+    """
+
+    def __init__(self, hub: Hub, slot: int, name: str) -> None:
+        self._hub = hub
+        self.slot = slot
+        self.name = name
+        self.node: Node | None = None
+        self.pid: int | None = None
+        self.was_ready = False
+        self._exit: Exit | None = None
+        self._lock = threading.Lock()
+        self._reader, self._writer = os.pipe()
+
+    @property
+    def sentinel(self) -> int:
+        """Readable once the worker has ended."""
+        return self._reader
+
+    def ended(self, exit: Exit) -> None:
+        """Note how it ended: all that it had sent was dealt with. The hub's thread."""
+        with self._lock:
+            if self._exit is None:
+                self._exit = exit
+                if self._reader >= 0:
+                    os.write(self._writer, b"x")
+
+    def interrupt(self, order: bytes) -> bool:
+        """See the contract."""
+        return self._hub.order(self, order)
+
+    def terminate(self) -> None:
+        """See the contract."""
+        self._hub.terminate(self)
+
+    def kill(self) -> None:
+        """See the contract."""
+        self._hub.kill(self)
+
+    def usage(self) -> Usage:
+        """See the contract; ask its node."""
+        look = self._hub.look_at(self.slot)
+        return Usage() if look is None else Usage(look.memory, look.cpu_seconds)
+
+    def outcome(self) -> Exit:
+        """See the contract."""
+        self.discard()
+        return self._exit or Exit(self.pid, None)
+
+    def discard(self) -> None:
+        """Close what it has here."""
+        with self._lock:
+            reader, self._reader = self._reader, -1
+            if reader >= 0:
+                os.close(reader)
+                os.close(self._writer)
+
+    # What programs look for in a process, by ``pool._pool``.
+
+    @property
+    def ident(self) -> int | None:
+        """Its process id."""
+        return self.pid
+
+    @property
+    def exitcode(self) -> int | None:
+        """How it ended; ``None`` while it runs."""
+        return None if self._exit is None else self._exit.exitcode
+
+    def is_alive(self) -> bool:
+        """Return whether it is not known to have ended."""
+        return self._exit is None
+
+    def __repr__(self) -> str:
+        where = "" if self.node is None else f" on {self.node.name}"
+        state = "" if self._exit is None else f" {self._exit.description}"
+        return f"<{type(self).__name__} {self.name!r} pid={self.pid}{where}{state}>"
