@@ -5,6 +5,8 @@ All are in ``tests/support``; a test asks for another limit with ``@pytest.mark.
 
 from __future__ import annotations
 
+import pytest
+
 from support.fixtures import method, start, transport
 from support.leftovers import (
     pytest_configure,
@@ -17,6 +19,7 @@ from support.watchdog import pytest_runtest_protocol, pytest_sessionstart
 
 __all__ = [
     "method",
+    "pytest_addoption",
     "pytest_configure",
     "pytest_runtest_logfinish",
     "pytest_runtest_protocol",
@@ -27,3 +30,8 @@ __all__ = [
     "start",
     "transport",
 ]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Have the tests of pools run over an engine, as in ``--engine simulated:2``."""
+    parser.addoption("--engine", default=None, help="the engine of pools, such as simulated:2")

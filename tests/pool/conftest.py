@@ -21,8 +21,9 @@ SHARED_DESCRIPTORS = 8
 
 
 @pytest.fixture
-def make(transport: Transport) -> Iterator[MakePool]:
+def make(transport: Transport, request: pytest.FixtureRequest) -> Iterator[MakePool]:
     """Make pools, by fork unless told otherwise; they and all they had must be gone afterwards."""
+    engine = request.config.getoption("--engine")
     before = len(descriptors())
     with ending() as made:
 
@@ -31,6 +32,7 @@ def make(transport: Transport) -> Iterator[MakePool]:
         ) -> Pool:
             ctx = context.default.get_context(method)
             options.setdefault("transport", transport)
+            options.setdefault("engine", engine)
             pool = Pool(processes, *arguments, context=ctx, **options)
             made.append(pool)
             return pool
