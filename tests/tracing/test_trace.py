@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
+import signal
 import threading
 from types import SimpleNamespace
 
@@ -244,3 +245,21 @@ def test_a_worker_forgets_functions_that_are_long_gone():
         assert functions.find(data) is abs
         assert log.name == len("abs")
     assert len(functions._names) <= 256 and len(functions._known) <= 258
+
+
+def test_a_worker_killed_when_its_outcome_is_out_shows_which_it_was(run, monkeypatch):
+    def die(log, raised, sending, done):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with tines.trace(run):
+        monkeypatch.setattr(workers._TaskLog, "done", die)  # forked workers have it as well
+        for function, outcome in ((traced_tasks.fail, LookupError), (traced_tasks.square, None)):
+            ends = contextlib.nullcontext() if outcome is None else pytest.raises(outcome)
+            with pool_of(1) as pool, ends:
+                pool.apply(function, (3,))
+    shown = {run["name"]: run["args"] for run in events(load_checked(run), "run")}
+    assert shown["traced_tasks.fail"]["outcome"] == "raised"
+    assert shown["traced_tasks.square"]["outcome"] == "returned"
+    assert all(arguments["open"] for arguments in shown.values())
+    report = analysis.analyse(load_checked(run))
+    assert [pool.tasks for pool in report.pools] == [1, 1] and report.raised == 1

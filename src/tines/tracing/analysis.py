@@ -93,11 +93,14 @@ class _Analysis:
             if event["ph"] in "Xi":
                 self._by_category[event["cat"]].append(event)
         # Runs that have no end of their own are not in the totals: seconds, tasks, items.
+        self._open_raised = 0
         self._open: dict[int, list[float]] = defaultdict(lambda: [0.0, 0, 0])
         for event in self._by_category["run"]:
             if event["args"].get("open"):
                 seconds = event["dur"] * MICRO
-                done = event["args"]["outcome"] == "returned"
+                outcome = event["args"]["outcome"]
+                done = outcome in ("returned", "raised")
+                self._open_raised += outcome == "raised"
                 items = event["args"]["items"] if done else 0
                 sums = self._open[event["pid"]]
                 self._open[event["pid"]] = [sums[0] + seconds, sums[1] + done, sums[2] + items]
@@ -118,7 +121,7 @@ class _Analysis:
             retries=len(self._by_category["retry"]),
             timeouts=orders.count("timeout"),
             cancelled=orders.count("cancel"),
-            raised=sum(_total(each, "raised") for each in processes),
+            raised=sum(_total(each, "raised") for each in processes) + self._open_raised,
             dropped=sum(each["dropped"]["records"] for each in processes),
             cores=self._other["cores"],
             failures=tuple(

@@ -162,7 +162,7 @@ class EventMaker:
         if record[7]:
             return "raised" if flags_of(record) & 1 else "returned"
         if process.key_of(record) in self._sources.delivered:
-            return "returned"
+            return "raised" if process.key_of(record) in self._sources.raised else "returned"
         if not life.ended:
             return "unfinished"
         if life.order:

@@ -174,6 +174,7 @@ class Sources:
         taken: Tasks that a worker took.
         run: Tasks that began to run.
         delivered: When the outcome of each task was received.
+        raised: Tasks whose outcome was an exception.
         unreadable: How many spools were none.
         untraced: What is missing, in words.
         whole: Whether the window is all that was recorded.
@@ -186,6 +187,7 @@ class Sources:
     taken: set[Key] = field(default_factory=set)
     run: set[Key] = field(default_factory=set)
     delivered: dict[Key, int] = field(default_factory=dict)
+    raised: set[Key] = field(default_factory=set)
     unreadable: int = 0
     untraced: list[str] = field(default_factory=list)
     whole: bool = True
@@ -335,6 +337,8 @@ def _note_task(sources: Sources, process: Process, record: Record) -> None:
         sources.sent[process.key_of(record)] = record[2], flags_of(record)
     elif kind == Kind.RESULT:
         sources.delivered[process.key_of(record)] = record[1]
+        if flags_of(record) & 1:
+            sources.raised.add(process.key_of(record))
     elif kind == Kind.BOOT:
         process.booted = True
 
