@@ -59,6 +59,7 @@ struct block_object {
     bool shared; /* for many readers, read-only here: nothing of it is this process's own */
     bool mapped; /* `data` is a mapping of its own */
     bool given;  /* a message has taken it over: the place is no longer this process's */
+    char stays;  /* with this process: a child that is forked has no part in it */
     char yields; /* the next message that has it whole does so, instead of a copy */
 };
 
@@ -98,6 +99,8 @@ PyObject *block_wrap(module_state *state, segment_object *segment, uint32_t inde
 PyObject *block_take(module_state *state, segment_object *segment, uint64_t length);
 PyObject *block_copy(module_state *state, segment_object *segment, Py_buffer *from);
 PyObject *block_open_private(module_state *state, segment_object *segment, uint64_t handle);
+/* A private view of the SHARED block that a reference to data stands for. Takes the reference over. */
+PyObject *block_receive(module_state *state, segment_object *segment, uint32_t reference);
 PyObject *part_of(module_state *state, block_object *whole, uint64_t at, uint64_t length);
 PyObject *reference_wrap(module_state *state, segment_object *segment, uint32_t index);
 PyObject *ring_wrap(module_state *state, segment_object *segment, tn_queue queue,

@@ -80,6 +80,25 @@ PyObject *block_copy(module_state *state, segment_object *segment, Py_buffer *fr
     return PyErr_NoMemory();
 }
 
+/* With the reference that it has: a mapping of its own, copy on write. */
+static PyObject *map_private(segment_object *segment, block_object *self) {
+    if (self == NULL) return NULL;
+    self->data = tn_view_map(&segment->segment, tn_block_at(&segment->segment, self->index));
+    self->mapped = self->data != NULL;
+    if (self->mapped) return (PyObject *)self;
+    Py_DECREF(self);
+    return PyErr_NoMemory();
+}
+
+PyObject *block_receive(module_state *state, segment_object *segment, uint32_t reference) {
+    uint32_t index = atomic_load(&tn_block_at(&segment->segment, reference)->target);
+    if (tn_referred_data(&segment->segment, reference) == NULL) {
+        tn_block_release(&segment->segment, reference);
+        return raise_result(state, TN_CORRUPT, "receiving a shared buffer");
+    }
+    return map_private(segment, open_shared(state, segment, index, reference));
+}
+
 PyObject *block_open_private(module_state *state, segment_object *segment, uint64_t handle) {
     uint32_t index = (uint32_t)handle, reference;
     if (tn_shared_open(&segment->segment, index, (uint32_t)(handle >> 32), &reference) != TN_OK) {
@@ -87,13 +106,7 @@ PyObject *block_open_private(module_state *state, segment_object *segment, uint6
                         "what was shared is gone: its maker closed it or ended");
         return NULL;
     }
-    block_object *self = open_shared(state, segment, index, reference);
-    if (self == NULL) return NULL;
-    self->data = tn_view_map(&segment->segment, tn_block_at(&segment->segment, index));
-    self->mapped = self->data != NULL;
-    if (self->mapped) return (PyObject *)self;
-    Py_DECREF(self);
-    return PyErr_NoMemory();
+    return map_private(segment, open_shared(state, segment, index, reference));
 }
 
 /* Of a view that is not a mapping of its own. */
@@ -121,6 +134,11 @@ static void block_dealloc(block_object *self) {
 }
 
 static int block_getbuffer(block_object *self, Py_buffer *view, int flags) {
+    if (self->stays && self->reference == TN_NO_BLOCK) {
+        PyErr_SetString(PyExc_BufferError,
+                        "this block stayed with the process that forked this one");
+        return -1;
+    }
     return PyBuffer_FillInfo(view, (PyObject *)self, self->data, (Py_ssize_t)self->length,
                              self->shared, flags);
 }
@@ -134,6 +152,24 @@ static PyObject *block_index(block_object *self, void *unused) {
     const tn_block *block = tn_block_at(&self->segment->segment, self->index);
     uint64_t birth = self->reference == TN_NO_BLOCK ? 0 : atomic_load(&block->ring);
     return PyLong_FromUnsignedLongLong(birth << 32 | self->index);
+}
+
+/* Only what is shared has it: a message then has a reference to it, and that stays out of pickles. */
+static PyObject *block_travels(block_object *self, void *unused) {
+    (void)unused;
+    if (self->shared) Py_RETURN_TRUE;
+    return PyErr_Format(PyExc_AttributeError, "this block is copied, or handed over");
+}
+
+static PyObject *block_holds(block_object *self, PyObject *other) {
+    Py_buffer buffer;
+    if (PyObject_GetBuffer(other, &buffer, PyBUF_SIMPLE) < 0) return NULL;
+    bool same = (uint64_t)buffer.len == self->length;
+    Py_BEGIN_ALLOW_THREADS;
+    same = same && memcmp(self->data, buffer.buf, (size_t)buffer.len) == 0;
+    Py_END_ALLOW_THREADS;
+    PyBuffer_Release(&buffer);
+    return PyBool_FromLong(same);
 }
 
 /* ---- fork ---- */
@@ -190,7 +226,7 @@ tn_result blocks_before_fork(module_state *state) {
     tn_result result = blocks_isolate(state);
     for (block_object *self = state->blocks; self != NULL; self = self->next) {
         self->fork_reference = TN_NO_BLOCK;
-        if (result == TN_OK && self->reference != TN_NO_BLOCK)
+        if (result == TN_OK && self->reference != TN_NO_BLOCK && !self->stays)
             result = tn_reference_take_for_child(&self->segment->segment, self->index,
                                                  &self->fork_reference);
     }
@@ -208,10 +244,19 @@ void blocks_after_fork_in_child(module_state *state) {
 
 static PyGetSetDef block_properties[] = {
     {"index", (getter)block_index, NULL, "Its handle, for Segment.private.", NULL},
+    {"travels_beside", (getter)block_travels, NULL,
+     "There, and true, where messages have references to it, and no copy.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
+static PyMethodDef block_methods[] = {
+    {"holds", (PyCFunction)block_holds, METH_O, "holds(buffer): whether it has just these bytes"},
+    {NULL, NULL, 0, NULL},
+};
+
 static PyMemberDef block_members[] = {
+    {"stays", T_BOOL, offsetof(block_object, stays), 0,
+     "Whether it, if it is shared, stays with this process: a forked child does not keep it."},
     {"yields", T_BOOL, offsetof(block_object, yields), 0,
      "Whether a message takes it over: who says so has seen that nobody else will use its bytes."},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(block_object, weak_references), READONLY, NULL},
@@ -219,9 +264,13 @@ static PyMemberDef block_members[] = {
 };
 
 static PyType_Slot block_slots[] = {
-    {Py_tp_dealloc, block_dealloc},   {Py_tp_members, block_members},
-    {Py_tp_getset, block_properties}, {Py_bf_getbuffer, block_getbuffer},
-    {Py_sq_length, block_length},     {0, NULL},
+    {Py_tp_dealloc, block_dealloc},
+    {Py_tp_members, block_members},
+    {Py_tp_getset, block_properties},
+    {Py_bf_getbuffer, block_getbuffer},
+    {Py_sq_length, block_length},
+    {Py_tp_methods, block_methods},
+    {0, NULL},
 };
 
 PyType_Spec block_spec = {

@@ -28,7 +28,9 @@ static bool has_own_way(const module_state *state, PyObject *item) {
     item = ring_exporter(item);
     if (item == NULL) return false;
     if (Py_TYPE(item) == state->reference_type) return true;
-    return Py_TYPE(item) == state->block_type && ((block_object *)item)->yields;
+    if (Py_TYPE(item) != state->block_type) return false;
+    const block_object *block = (block_object *)item;
+    return block->yields || block->shared;
 }
 
 /* The most bytes of one pack; 0: there are no two buffers to be packed. */

@@ -13,8 +13,11 @@ static PyObject *wrap_next(inbox *box) {
     segment_object *segment = box->self->segment;
     uint32_t index = box->message->blocks[box->next++];
     module_state *state = state_of(Py_TYPE(box->self));
-    bool reference = tn_block_at(&segment->segment, index)->order == 0;
-    return reference ? reference_wrap(state, segment, index) : block_wrap(state, segment, index);
+    const tn_block *block = tn_block_at(&segment->segment, index);
+    if (block->order != 0) return block_wrap(state, segment, index);
+    if (tn_referred_data(&segment->segment, index) != NULL)
+        return block_receive(state, segment, index);
+    return reference_wrap(state, segment, index);
 }
 
 /* `pack` as it was opened; `whole` is its block. */

@@ -53,6 +53,15 @@ static block_object *yielded_in(const ring_object *self, PyObject *item, const P
     return tn_view_is_shared(segment, place, block->length) ? block : NULL;
 }
 
+/* The block that an item is all of, if it is for many readers; or NULL. */
+static block_object *shared_in(const ring_object *self, PyObject *item, const Py_buffer *buffer) {
+    item = ring_exporter(item);
+    if (item == NULL || Py_TYPE(item) != state_of(Py_TYPE(self))->block_type) return NULL;
+    block_object *block = (block_object *)item;
+    bool whole = buffer->buf == block->data && (uint64_t)buffer->len == block->length;
+    return block->shared && block->segment == self->segment && whole ? block : NULL;
+}
+
 static uint32_t take_over(parcel *parcel, block_object *block) {
     Py_INCREF(block);
     block->owned = false;
@@ -83,12 +92,14 @@ static bool add_block(ring_object *self, parcel *parcel, PyObject *item) {
     if (PyObject_GetBuffer(item, &buffer, PyBUF_SIMPLE) < 0) return false;
     tn_result result;
     const reference_object *reference = reference_in(state, item);
-    block_object *yielded;
+    block_object *yielded, *shared;
     if (reference != NULL) {
         /* A queue: what goes is a reference of its own, the sender keeps its own. */
         uint32_t target;
         memcpy(&target, reference->handle + 16, sizeof target);
         result = tn_reference_take(segment, target, &index);
+    } else if ((shared = shared_in(self, item, &buffer)) != NULL) {
+        result = tn_reference_take_to_data(segment, shared->index, &index);
     } else if ((yielded = yielded_in(self, item, &buffer)) != NULL) {
         index = take_over(parcel, yielded);
         result = TN_OK;

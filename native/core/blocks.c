@@ -263,6 +263,23 @@ tn_result tn_reference_take(tn_segment *segment, uint32_t ring, uint32_t *index)
     return take_reference(segment, ring, segment->slot, index);
 }
 
+/* The length of such a reference; others have none. */
+enum { TO_DATA = 1 };
+
+tn_result tn_reference_take_to_data(tn_segment *segment, uint32_t target, uint32_t *index) {
+    tn_result result = tn_reference_take(segment, target, index);
+    if (result == TN_OK) atomic_store(&tn_block_at(segment, *index)->length, TO_DATA);
+    return result;
+}
+
+tn_block *tn_referred_data(const tn_segment *segment, uint32_t reference) {
+    const tn_block *block = tn_block_at(segment, reference);
+    if (block == NULL || block->order != 0 || atomic_load(&block->length) != TO_DATA) return NULL;
+    tn_block *target = tn_block_at(segment, atomic_load(&block->target));
+    bool there = target != NULL && tn_state_of(target) == TN_SHARED;
+    return there && tn_block_data(segment, target) != NULL ? target : NULL;
+}
+
 tn_result tn_reference_take_for_child(tn_segment *segment, uint32_t ring, uint32_t *index) {
     if (segment->child_slot == TN_NO_SLOT) return TN_TOO_MANY;
     return take_reference(segment, ring, segment->child_slot, index);

@@ -90,6 +90,11 @@ tn_result tn_reference_take_for_child(tn_segment *segment, uint32_t ring, uint32
 bool tn_block_held(const tn_segment *segment, uint32_t index);
 /* Make a block that this process holds SHARED; what it holds from then on is a reference to it. */
 tn_result tn_block_share(tn_segment *segment, uint32_t index, uint32_t *reference);
+/* Take a reference to a SHARED block for a message whose receiver is to read the block: unlike one to a ring or a
+ * primitive it stands for the bytes there. */
+tn_result tn_reference_take_to_data(tn_segment *segment, uint32_t target, uint32_t *index);
+/* The block that such a reference stands for; NULL: it is of another kind. */
+tn_block *tn_referred_data(const tn_segment *segment, uint32_t reference);
 /* Take a reference to a SHARED block. TN_CORRUPT: it is gone. */
 tn_result tn_shared_open(tn_segment *segment, uint32_t index, uint32_t birth, uint32_t *reference);
 /* Give back a block or reference that this process holds; anything else is left alone. */

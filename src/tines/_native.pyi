@@ -124,7 +124,10 @@ class Memory:
 @final
 class Block:
     index: int
+    stays: bool
     yields: bool
+    travels_beside: bool
+    def holds(self, buffer: Any, /) -> bool: ...
     def __len__(self) -> int: ...
     def __buffer__(self, flags: int, /) -> memoryview: ...
 

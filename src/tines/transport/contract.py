@@ -251,6 +251,16 @@ class Transport(Protocol):
         The result pickles by reference and costs its memory once, however many processes open it.
         """
 
+    def retain(self, buffer: Buffer) -> Retained | None:
+        """Return a copy of a buffer for many messages: each that has it among its buffers refers to it.
+
+        ``None`` where messages have nothing but bytes of their own (``shares_memory`` is false). Its memory
+        is there until it and all messages that refer to it are gone, with what was received of them.
+
+        Raises:
+            MemoryError: there is not so much left.
+        """
+
     def lend(self, size: int) -> Lent | None:
         """Return memory to be filled and sent; ``None`` where a message copies whatever it is given.
 
@@ -263,6 +273,18 @@ class Transport(Protocol):
 
         Never required: deaths are noticed without it, only later.
         """
+
+
+class Retained(Protocol):
+    """A copy that messages refer to: a buffer that is not to be written to."""
+
+    travels_beside: bool
+
+    def holds(self, buffer: Buffer, /) -> bool:
+        """Whether it has just these bytes."""
+
+    def __buffer__(self, flags: int, /) -> memoryview:
+        """Return its bytes, to be read."""
 
 
 class Lent(Protocol):

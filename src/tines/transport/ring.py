@@ -340,6 +340,12 @@ class RingTransport:
         ]
         return RingShared(segment, (data, *buffers), references)
 
+    def retain(self, buffer: Buffer) -> _native.Block:
+        """See :meth:`tines.transport.contract.Transport.retain`."""
+        block = program.home().block(buffer)
+        block.stays = True  # a worker that is forked now would else keep it for as long as it lives
+        return block
+
     def lend(self, size: int) -> _native.Block:
         """See :meth:`tines.transport.contract.Transport.lend`."""
         return program.home().take(size)

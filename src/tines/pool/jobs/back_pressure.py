@@ -48,8 +48,13 @@ HEAVY = 64 << 10
 
 
 def weight(data: Buffer, buffers: Sequence[Buffer]) -> int:
-    """Return the size of a message in bytes."""
-    return memoryview(data).nbytes + sum(memoryview(buffer).nbytes for buffer in buffers)
+    """Return the size of a message in bytes, without what it only refers to."""
+    size = memoryview(data).nbytes
+    for buffer in buffers:
+        view = memoryview(buffer)
+        if not hasattr(view.obj, "travels_beside"):
+            size += view.nbytes
+    return size
 
 
 class Pressure:

@@ -26,6 +26,7 @@ from tines.pool.runtime.dispatcher import Dispatcher
 from tines.pool.runtime.effects import Effects
 from tines.pool.runtime.machine import Machine
 from tines.pool.runtime.meter import MemoryMeter
+from tines.pool.runtime.repeated import Repeated
 from tines.pool.runtime.statistics import Statistician
 from tines.pool.runtime.supervisor import Supervisor
 from tines.pool.runtime.tally import Tally
@@ -99,6 +100,7 @@ class Core:
         self.tasks = self.transport.channel(leases=self.slots)
         self.results = self.transport.channel()
         self.functions = Functions(self.transport)
+        self.repeated = Repeated(self.transport)
         self.activity = Activity(self.tasks, self.slots)
         self.tally = Tally(self.slots)
 
@@ -141,6 +143,7 @@ class Core:
             self.machine,
             self.tasks,
             self.functions,
+            self.repeated,
             self.pressure,
             self.collector,
             self.meter,
@@ -228,6 +231,7 @@ class Core:
         self._exit.cancel()
         _cores.discard(self)
         self.functions.constants.clear()
+        self.repeated.clear()
         self.tasks.end()
         self.results.end()
         if self._setup.shared is not None:

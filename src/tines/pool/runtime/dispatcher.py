@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from tines.pool.ports import Registry, Waits
     from tines.pool.runtime.machine import Machine
     from tines.pool.runtime.meter import MemoryMeter
+    from tines.pool.runtime.repeated import Repeated
     from tines.pool.scheduler.task import Task
     from tines.pool.worker.functions import Functions
     from tines.transport.contract import Buffer, Channel
@@ -53,6 +54,7 @@ class Dispatcher:
         machine: Says why nothing is accepted, and is told when the channel fails.
         tasks: The tasks channel.
         functions: The numbers of functions.
+        repeated: Knows the large arguments that came before.
         pressure: Counts the bytes that are under way.
         collector: Is told that outcomes are to come.
         meter: Watches over the workers' memory, if that is limited.
@@ -64,6 +66,7 @@ class Dispatcher:
         machine: Machine,
         tasks: Channel,
         functions: Functions,
+        repeated: Repeated,
         pressure: Pressure,
         collector: Waits,
         meter: MemoryMeter | None,
@@ -73,6 +76,7 @@ class Dispatcher:
         self._state: Registry = machine.state
         self._tasks = tasks
         self._functions = functions
+        self._repeated = repeated
         self._pressure = pressure
         self._collector = collector
         self._meter = meter
@@ -106,6 +110,8 @@ class Dispatcher:
             _, data, buffers = encode(body)
             trailer = reference.trailer
             data = data + trailer if type(data) is bytes else b"".join((data, trailer))
+        if buffers:
+            buffers = self._repeated.replaced(buffers, self._pressure.total)
         if buffers or len(data) > self._pressure.heavy:
             self._pressure.admit(task, data, buffers)
         if task.options.timeout is not None:
@@ -207,6 +213,8 @@ class Dispatcher:
                 chunk.settle_error(error)
                 continue
             burst.append(chunk)
+            if buffers:
+                buffers = self._repeated.replaced(buffers, self._pressure.total)
             outgoing.append((kind, submit(chunk), data, buffers))
             length = len(data)
             size += length
