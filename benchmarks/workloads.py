@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import time
+from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["add_up", "identity", "make_array", "nap", "nothing"]
+__all__ = ["Record", "add_up", "identity", "make_array", "nap", "nothing", "own_pid"]
 
 STRIDE = 512
 """One float64 in each page of 4 KB."""
 
 ARRAY_LENGTH = 2**20
 """Elements of 8 bytes."""
+
+
+@dataclass
+class Record:
+    """An object as programs have them by the thousand."""
+
+    number: int
+    name: str
+    value: float
 
 
 def nothing() -> None:
@@ -21,6 +32,11 @@ def nothing() -> None:
 def identity(item: Any) -> Any:
     """Return what it was given: the smallest task whose result can be checked."""
     return item
+
+
+def own_pid(_item: Any) -> int:
+    """Return which process runs it."""
+    return os.getpid()
 
 
 def nap(seconds: float) -> float:

@@ -20,6 +20,7 @@ MODULES = (
     "latency",
     "pool",
     "arrays",
+    "data",
     "skew",
     "startup",
     "imports",

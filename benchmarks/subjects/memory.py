@@ -22,7 +22,7 @@ from benchmarks.peers.contract import Peer
 from benchmarks.subjects import SAME_CORE, SAME_POOLS
 from benchmarks.workloads import identity
 
-__all__ = ["SUBJECT"]
+__all__ = ["SUBJECT", "held"]
 
 MB = 2**20
 KB_PER_MB = 1024
@@ -51,7 +51,7 @@ def _files_in_memory(pids: list[int]) -> float:
     return sum(sizes.values()) / MB
 
 
-def _held(pids: list[int]) -> float:
+def held(pids: list[int]) -> float:
     """MB that these processes hold together."""
     rollups = [f"/proc/{pid}/smaps_rollup" for pid in pids]
     private = sum(_field(rollup, "Pss_Anon") for rollup in rollups)
@@ -112,19 +112,19 @@ def _drain(queue: Any, step: str, count: int, size: int) -> int:
 def _burst(peer: Peer, params: Params) -> Metrics:
     """What stays ``SETTLE`` seconds after all was received; what there was at once, and before."""
     count, size = params["count"], params["size"]
-    empty = _held([os.getpid()])
+    empty = held([os.getpid()])
     queue = peer.queue(max_bytes=count * size)
-    made = _held([os.getpid()]) - empty  # a library may take all its memory at once
+    made = held([os.getpid()]) - empty  # a library may take all its memory at once
     with Crew(peer, [(_fill, (queue,)), (_drain, (queue,))]) as crew:
         crew.phase("fill", 1, size)
         pids = [*crew.phase("drain", 1, size).answers, os.getpid()]
-        before = _held(pids) - made
+        before = held(pids) - made
         crew.phase("fill", count, size)
-        full = _held(pids)
+        full = held(pids)
         crew.phase("drain", count, size)
-        at_once = _held(pids)
+        at_once = held(pids)
         time.sleep(SETTLE)
-        return {"held": _held(pids) - before, "at once": at_once - before, "full": full - before}
+        return {"held": held(pids) - before, "at once": at_once - before, "full": full - before}
 
 
 def measure(peer: Peer, params: Params) -> Metrics:
