@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from multiprocessing import SUBDEBUG, SUBWARNING  # type: ignore[attr-defined]  # noqa: F401
 
-from tines import _created, context, insight
+from tines import _watchers, context, insight
 from tines._lazy import on_first_use
 from tines.context import (
     AuthenticationError,
@@ -107,7 +107,7 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-_created.listeners.append(insight.Listener())
+_watchers.listeners.append(insight.Listener())
 
 _default = context.default
 

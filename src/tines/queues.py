@@ -22,7 +22,7 @@ from queue import Empty, Full
 from types import GenericAlias
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from tines import _created
+from tines import _watchers
 from tines import transport as transports
 from tines._arguments import check_iterable, whole_number
 from tines.errors import DecodeError, QueueShutDown
@@ -56,7 +56,7 @@ class _ChannelQueue(Generic[T]):
     def __init__(self, channel: Channel) -> None:
         self._closed = False
         self._bind(channel)
-        _created.tell_made(self)
+        _watchers.tell_made(self)
 
     def _bind(self, channel: Channel) -> None:
         self._channel = channel
@@ -112,7 +112,7 @@ class _ChannelQueue(Generic[T]):
     def close(self) -> None:
         """Stop using the queue in this process. What was put stays, for the others."""
         if not self._closed:
-            _created.tell_ending(self)
+            _watchers.tell_ending(self)
             self._closed = True
             for end in ("_reader", "_writer"):
                 if end in self.__dict__:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tines import _tracing
+from tines import _watchers
 from tines.pool.events import observer_of
 from tines.tracing import recorder
 
@@ -18,4 +18,4 @@ def run(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path / "run.json"
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == []
     assert recorder.current() is None
-    assert _tracing.observer is None and observer_of("ring", 1) is None
+    assert _watchers.processes is None and observer_of("ring", 1) is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
 __all__ = ["Parser", "nearest", "one_of", "seconds"]
@@ -17,7 +17,7 @@ def nearest(given: str, known: Iterable[str]) -> str:
     return f"; did you mean {found[0]}?" if found else ""
 
 
-def one_of(*names: str) -> Any:
+def one_of(*names: str) -> Callable[[str], str]:
     """Return a type for ``add_argument``: one of some names."""
 
     def check(given: str) -> str:
@@ -29,7 +29,7 @@ def one_of(*names: str) -> Any:
     return check
 
 
-def seconds(least: float, most: float) -> Any:
+def seconds(least: float, most: float) -> Callable[[str], float]:
     """Return a type for ``add_argument``: a number of seconds in a range."""
 
     def check(given: str) -> float:

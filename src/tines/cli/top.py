@@ -13,7 +13,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from tines import _clock
 from tines.cli import top_display, top_rows
@@ -195,7 +194,7 @@ def _print_json(view: View) -> None:
 def _ended_by_signals() -> Iterator[None]:
     """Have what would kill this process unwind it instead, so that the terminal is given back."""
 
-    def leave(number: int, frame: Any) -> None:
+    def leave(number: int, frame: object) -> None:
         raise SystemExit(128 + number)
 
     names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]

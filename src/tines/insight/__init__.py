@@ -29,7 +29,7 @@ __all__ = ["Listener"]
 
 
 class Listener:
-    """Hears of this process's pools and queues (:mod:`tines._created`), and has them published."""
+    """Hears of this process's pools and queues (:mod:`tines._watchers`), and has them published."""
 
     def made(self, thing: object) -> None:
         """Hear of a new pool or queue.

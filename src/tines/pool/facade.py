@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tines import _created, engines
+from tines import _watchers, engines
 from tines._arguments import check_context, check_initializer, whole_number
 from tines.pool.calls import Calls
 from tines.pool.insides import PoolInsides, process_maker
@@ -129,7 +129,7 @@ class Pool(PoolInsides):
         self._abandon = weakref.finalize(self, self._core.supervisor.terminate)
         self._abandon.atexit = False
         try:
-            _created.tell_made(self)
+            _watchers.tell_made(self)
         except BaseException:  # TINES_INSIGHT is not understood: nobody will have this pool
             self.terminate()
             raise
@@ -337,7 +337,7 @@ class Pool(PoolInsides):
         """Stop the workers at once; what is not done fails. Legal in callbacks too."""
         self._core.terminate()
         self._core.join()
-        _created.tell_ending(self)
+        _watchers.tell_ending(self)
         self._displays.close()
         self._core.log_unfetched()
 
@@ -352,7 +352,7 @@ class Pool(PoolInsides):
         if self._core.state.is_open:
             raise ValueError("Pool is still running")
         self._core.join()
-        _created.tell_ending(self)
+        _watchers.tell_ending(self)
         self._displays.close()
 
     def __enter__(self) -> Self:

@@ -14,7 +14,7 @@ import multiprocessing.process as _process
 import os
 import sys
 
-from tines import _clock, _tracing
+from tines import _clock, _watchers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ class ManagedProcess(_process.BaseProcess):
             from tines.process.stacks import for_children
 
             self._stacks = for_children()
-        observer = _tracing.observer
+        observer = _watchers.processes
         began = observer.starting() if observer is not None else 0
         try:
             self._popen = self._Popen(self)

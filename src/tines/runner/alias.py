@@ -191,7 +191,7 @@ def _offer_executor(futures: ModuleType) -> None:
     """Have the name looked up in ours at first use: our executor itself imports this module."""
     del futures.ProcessPoolExecutor
 
-    def find(name: str) -> Any:
+    def find(name: str) -> object:
         if name != "ProcessPoolExecutor":
             raise AttributeError(f"module {_FUTURES!r} has no attribute {name!r}")
         from tines.executor import ProcessPoolExecutor
@@ -213,7 +213,7 @@ def _facade(package: ModuleType) -> ModuleType:
     facade.context = tines.context  # type: ignore[attr-defined]
     public: frozenset[str] = frozenset(package.__all__)
 
-    def find(name: str) -> Any:
+    def find(name: str) -> object:
         if name in _std.ALIASED and f"{_PACKAGE}.{name}" in sys.modules:
             # Using a part of the package makes its submodule an attribute there, without import.
             return sys.modules[f"{_PACKAGE}.{name}"]

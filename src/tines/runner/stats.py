@@ -10,7 +10,7 @@ import os
 import sys
 from multiprocessing.util import Finalize
 
-from tines import _created
+from tines import _watchers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ __all__ = ["start"]
 def start() -> None:
     """Take note from now on, and print when the process ends, after its children were joined."""
     recorder = _Recorder()
-    _created.listeners.append(recorder)
+    _watchers.listeners.append(recorder)
     Finalize(None, recorder.report, exitpriority=-1000)
 
 
@@ -41,7 +41,7 @@ class _Recorder:
             self._last[id(thing)] = thing.statistics()
 
     def report(self) -> None:
-        _created.listeners.remove(self)
+        _watchers.listeners.remove(self)
         counts: dict[str, int] = {}
         lines = []
         for thing in self._things:

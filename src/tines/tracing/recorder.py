@@ -1,7 +1,7 @@
 """The recorder of this process, and how a traced process passes tracing on to its children.
 
 There is at most one recorder in a process. Where one is installed, it subscribes to the pools that are
-made, and :mod:`tines._tracing` says so: every process that is started opens a spool of its own in the same
+made, and :mod:`tines._watchers` says so: every process that is started opens a spool of its own in the same
 directory, before anything of the user's runs. So children of children are traced as well, by any
 start method; a killed process leaves what it had written.
 """
@@ -19,7 +19,7 @@ from multiprocessing import current_process, util
 from pathlib import Path
 from typing import Any
 
-from tines import _clock, _tracing
+from tines import _clock, _watchers
 from tines._fork import Rank, at_fork
 from tines.engines.resources import core_wait, own_memory
 from tines.pool import events
@@ -135,11 +135,11 @@ class Recorder:
     # The observer of processes.
 
     def starting(self) -> int:
-        """See :class:`tines._tracing.Observer`."""
+        """See :class:`tines._watchers.ProcessObserver`."""
         return _now()
 
     def started(self, process: Any, began: int) -> None:
-        """See :class:`tines._tracing.Observer`."""
+        """See :class:`tines._watchers.ProcessObserver`."""
         if self.active:
             state = self.here()
             word = meta(Kind.START, name=self.spool.name(process.name))
@@ -147,7 +147,7 @@ class Recorder:
             self.spool.write(process.pid or 0, began, 0, word, state.tid, 0, 0, end)
 
     def ended(self, pid: int, exitcode: int) -> None:
-        """See :class:`tines._tracing.Observer`."""
+        """See :class:`tines._watchers.ProcessObserver`."""
         if self.active:
             now = _now()
             self.spool.write(pid, now, exitcode + 2**32, meta(Kind.END), 0, 0, 0, now)
@@ -236,7 +236,7 @@ def install(recorder: Recorder) -> Recorder | None:
     """Record into this from now on; return what was recorded into before."""
     global _current
     previous, _current = _current, recorder
-    _tracing.observer = recorder
+    _watchers.processes = recorder
     if previous is None:
         events.subscribe(_observe)
     at_start(_prepare)
@@ -250,7 +250,7 @@ def uninstall(previous: Recorder | None = None) -> None:
         install(previous)
         return
     if _current is not None:
-        _current = _tracing.observer = None
+        _current = _watchers.processes = None
         events.unsubscribe(_observe)
 
 

@@ -251,7 +251,7 @@ class _Functions(FunctionCache):
         self._names: dict[bytes, tuple[int, str]] = {}
         self.trailer = _NO_TRAILER
 
-    def find(self, data: Buffer) -> Any:
+    def find(self, data: Buffer) -> object:
         """Return the function of a message."""
         function = super().find(data)
         trailer, self.trailer = self.trailer, _NO_TRAILER

@@ -122,7 +122,7 @@ def _received(received: Any) -> RingChannel:
     return RingChannel(opened(received, _native.Segment.open))
 
 
-def _as_it_is(method: Any) -> Any:
+def _as_it_is(method: object) -> object:
     return method
 
 
@@ -156,7 +156,7 @@ class _Readiness:
     def fileno(self) -> int:
         return self._pipe[0] if self._pipe else self._event
 
-    def after(self, method: Any) -> Any:
+    def after(self, method: Any) -> object:
         """Return what calls a method of the ring and then looks what is left."""
 
         def call(*arguments: object, **options: Any) -> Any:

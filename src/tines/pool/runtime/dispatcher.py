@@ -243,7 +243,7 @@ class Dispatcher:
                 chunk.settle_error(error)
 
 
-def _as_tuple(args: Any) -> tuple[Any, ...]:
+def _as_tuple(args: Any) -> tuple[object, ...]:
     try:
         return tuple(args)
     except TypeError:

@@ -70,8 +70,8 @@ class Task:
 
     tag: int = 0
     kind: int = 0
-    data: Any = None
-    buffers: Sequence[Any] = ()
+    data: Buffer = None
+    buffers: Sequence[Buffer] = ()
     ticket: int = -1
     options: TaskOptions = DEFAULT
     start: int = 0

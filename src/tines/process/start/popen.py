@@ -16,7 +16,7 @@ import signal
 import sys
 import threading
 
-from tines import _clock, _tracing
+from tines import _clock, _watchers
 from tines._ready import ready_among
 from tines.process import liveness
 
@@ -183,8 +183,8 @@ class Popen(std.Popen):
         elif self.returncode is None:
             self.returncode = returncode
             notice_death(self.pid)
-            if _tracing.observer is not None:
-                _tracing.observer.ended(self.pid, returncode)
+            if _watchers.processes is not None:
+                _watchers.processes.ended(self.pid, returncode)
 
     def send_signal(self, signum: int) -> None:
         """Send a signal to the child alone, unless it has ended."""

@@ -27,7 +27,7 @@ else:
         method = "spawn"
         DupFd = launch.SameNumber
 
-        def __init__(self, process_obj: Any) -> None:
+        def __init__(self, process_obj: object) -> None:
             self._fds: list[int] = []
             super().__init__(process_obj)
 

@@ -48,7 +48,7 @@ class Registry:
         # not let go before it ends itself.
         self._lent: set[Key] = set()
         # What a child that is started gets, with the passes of that: who dies first opens nothing.
-        self._passes: weakref.WeakKeyDictionary[Any, list[tuple[Key, int]]]
+        self._passes: weakref.WeakKeyDictionary[object, list[tuple[Key, int]]]
         self._passes = weakref.WeakKeyDictionary()
         self._unused: deque[list[tuple[Key, int]]] = deque()
 

@@ -43,7 +43,7 @@ def reducers(library: ModuleType) -> Reducers:
     return Reducers({library.DataFrame: reduce_frame})
 
 
-def rebuild_frame(table: Any) -> Any:
+def rebuild_frame(table: object) -> Any:
     """Return the frame of a table."""
     import polars  # type: ignore[import-not-found,unused-ignore]
 
