@@ -67,6 +67,11 @@ def leave_mark(directory: str, name: object) -> int:
     raise AssertionError
 
 
+def mark_and_nap(directory: str, seconds: float) -> float:
+    leave_mark(directory, "begun")
+    return nap(seconds)
+
+
 def end(how: str) -> None:
     """End this process."""
     if how == "exit":

@@ -20,6 +20,7 @@ from pool_tasks import (
     fail_until,
     hold,
     leave_mark,
+    mark_and_nap,
     nap,
     pid,
     square,
@@ -292,16 +293,40 @@ def test_cancelling_a_map_looks_at_nothing_of_the_others(
     assert maps[2].get(PATIENCE) == maps[499].get(PATIENCE) == [0, 1, 4]
 
 
-def test_chunks_that_were_sent_again_are_cancelled_with_their_map(make: MakePool) -> None:
+def test_chunks_that_were_sent_again_are_cancelled_with_their_map(
+    make: MakePool, tmp_path: Path
+) -> None:
     pool = make(1)
     worker = pool.apply(pid)
-    job = pool.map_async(nap, [1000.0] * 2, chunksize=1, retries=1)
+    job = pool.map_async(partial(mark_and_nap, str(tmp_path)), [1000.0] * 2, chunksize=1, retries=1)
     others = [pool.apply_async(square, (n,)) for n in range(50)]
-    wait_for(lambda: pool.statistics().running == 1)
+    wait_for((tmp_path / "begun.0").exists)
     os.kill(worker, signal.SIGKILL)
-    wait_for(lambda: job.retried == 1 and pool.statistics().running == 1)
+    wait_for((tmp_path / "begun.1").exists)
+    assert job.retried == 1
     assert job.cancel()
     assert [other.get(PATIENCE) for other in others] == [n * n for n in range(50)]
+
+
+def test_a_map_that_is_cancelled_while_a_chunk_is_in_hand_to_be_sent_again_runs_no_more(
+    make: MakePool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pool = make(1)
+    worker = pool.apply(pid)
+    job = pool.map_async(partial(mark_and_nap, str(tmp_path)), [1000.0], chunksize=1, retries=1)
+    wait_for((tmp_path / "begun.0").exists)
+    dispatcher = pool._core.dispatcher
+    send_again = dispatcher.send_again
+
+    def cancelled_meanwhile(task: Any) -> None:
+        job.cancel()
+        send_again(task)
+
+    monkeypatch.setattr(dispatcher, "send_again", cancelled_meanwhile)
+    os.kill(worker, signal.SIGKILL)
+    with pytest.raises(TaskCancelledError):
+        job.get(PATIENCE)
+    assert pool.apply_async(square, (3,)).get(PATIENCE) == 9
 
 
 def test_cancelling_at_random_moments(make: MakePool) -> None:

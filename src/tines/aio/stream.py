@@ -63,6 +63,7 @@ class Stream:
     """See the module. All methods run in the loop's thread, but for those that say otherwise."""
 
     retried = earliest = latest = 0
+    withdrawn = False
     bar: Bar | None = None
 
     def __init__(

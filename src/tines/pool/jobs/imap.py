@@ -69,6 +69,7 @@ class IMapIterator(Waitable, IteratorInsides, Generic[T]):
     """
 
     retried = earliest = latest = 0
+    withdrawn = False
 
     def __init__(
         self,

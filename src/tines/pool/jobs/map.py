@@ -49,6 +49,7 @@ class MapResult(MapInsides, ApplyResult[list[T]]):
     """
 
     retried = earliest = latest = 0
+    withdrawn = False
 
     def __init__(
         self,

@@ -66,6 +66,7 @@ class Cancelling:
 
     def cancel_job(self, job: Job) -> None:
         """Cancel a map: what was not sent will not be, the rest as in :meth:`cancel`."""
+        job.withdrawn = True
         self._machine.exhausted(job)
         job.abandon(TaskCancelledError("the map was cancelled"))
         self.cancel(self._machine.state.tasks_of(job))

@@ -90,6 +90,7 @@ class Core:
             self.tasks,
             self.functions,
             self.dispatcher,
+            self.cancelling,
             self.collector,
             self.supervisor,
             self.tally,

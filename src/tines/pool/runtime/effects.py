@@ -21,11 +21,12 @@ from tines.pool.scheduler.state import PoolState
 from tines.wire import messages
 
 if TYPE_CHECKING:
-    from tines.pool.ports import Waits
+    from tines.pool.ports import Cancels, Waits
     from tines.pool.runtime.dispatcher import Dispatcher
     from tines.pool.runtime.machine import Machine
     from tines.pool.runtime.supervisor import Supervisor
     from tines.pool.runtime.tally import Tally
+    from tines.pool.scheduler.task import Task
     from tines.pool.worker.functions import Functions
     from tines.transport.contract import Channel
 
@@ -40,6 +41,7 @@ class Effects:
         tasks: The tasks channel.
         functions: What failed tasks are described with.
         dispatcher: Sends again.
+        cancelling: Cancels what of a job was sent again just after the job was cancelled.
         collector: Is told of what was settled here.
         supervisor: Starts and stops workers.
         tally: Counts failures.
@@ -51,6 +53,7 @@ class Effects:
         tasks: Channel,
         functions: Functions,
         dispatcher: Dispatcher,
+        cancelling: Cancels,
         collector: Waits,
         supervisor: Supervisor,
         tally: Tally,
@@ -59,6 +62,7 @@ class Effects:
         self._tasks = tasks
         self._functions = functions
         self._dispatcher = dispatcher
+        self._cancelling = cancelling
         self._collector = collector
         self._supervisor = supervisor
         self._tally = tally
@@ -76,10 +80,7 @@ class Effects:
         failed = False
         for instruction in instructions:
             if isinstance(instruction, Send):
-                try:
-                    self._dispatcher.send_again(instruction.task)
-                finally:
-                    self._machine.event(PoolState.put_down)
+                self._send_again(instruction.task)
             elif isinstance(instruction, Fail):
                 failed = True
                 self._fail(instruction)
@@ -93,6 +94,14 @@ class Effects:
                 self.end_jobs()
         if failed:
             self._collector.nudge()
+
+    def _send_again(self, task: Task) -> None:
+        try:
+            self._dispatcher.send_again(task)
+            if task.job is not None and task.job.withdrawn:
+                self._cancelling.cancel([task])
+        finally:
+            self._machine.event(PoolState.put_down)
 
     def _fail(self, instruction: Fail) -> None:
         self._tally.failed += 1

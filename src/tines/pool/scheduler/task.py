@@ -25,6 +25,8 @@ class Job(Protocol):
     earliest: int
     latest: int
     """Between which numbers its dispatches are, both included; the state machine keeps them."""
+    withdrawn: bool
+    """It was cancelled: what of it was just being sent again, and so not seen, is cancelled then."""
 
     def encode(self, chunk: Any) -> Encoded:
         """Return ``(kind, data, buffers)`` of the message for a chunk."""
