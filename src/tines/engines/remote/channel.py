@@ -70,6 +70,10 @@ class RelayTransport:
         self._hub.share(shared)
         return shared
 
+    def retain(self, buffer: Buffer) -> None:
+        """See the contract: a message has nothing but bytes of its own."""
+        return
+
     def lend(self, size: int) -> None:
         """See the contract."""
         return
