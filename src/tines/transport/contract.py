@@ -254,8 +254,8 @@ class Transport(Protocol):
     def retain(self, buffer: Buffer) -> Retained | None:
         """Return a copy of a buffer for many messages: each that has it among its buffers refers to it.
 
-        ``None`` where messages have nothing but bytes of their own (``shares_memory`` is false). Its memory
-        is there until it and all messages that refer to it are gone, with what was received of them.
+        ``None`` where messages have nothing but bytes of their own. Its memory is there until it and all
+        messages that refer to it are gone, with what was received of them.
 
         Raises:
             MemoryError: there is not so much left.

@@ -137,8 +137,12 @@ class Repeated:
     def _keep(self, seen: _Seen, view: memoryview) -> Retained | None:
         if view.nbytes > self._most:
             return None
-        assert self._transport is not None
+        if self._transport is None:
+            return None
         copy = self._transport.retain(view)
+        if copy is None:
+            self._transport = None  # nor will it the next time
+            return None
         with self._lock:
             room = self._most - view.nbytes
             count = 1
