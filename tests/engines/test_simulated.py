@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import subprocess
@@ -32,6 +33,7 @@ from engine_tasks import (
     square,
     total,
 )
+from support.descriptors import descriptors
 from support.pools import ending
 from support.waiting import wait_for
 from tines.errors import (
@@ -280,6 +282,34 @@ def test_a_result_that_belongs_to_one_machine_is_refused(nodes_pool: Pool) -> No
 def nodes_pool() -> Iterator[Pool]:
     with Pool(2, engine="simulated:2") as pool:
         yield pool
+
+
+def test_a_pool_that_cannot_be_made_leaves_nothing(tmp_path: Path) -> None:
+    lock = tines.Lock()
+    with Pool(1, engine="simulated:1"):
+        pass  # what all pools share is there
+    before = descriptors()
+    for arguments in ((square, (lock,)), (square, (b"x" * 100_000, lock))):
+        with pytest.raises(EncodeError):
+            Pool(1, *arguments, engine="simulated:1")
+    gc.collect()
+    wait_for(lambda: len(descriptors()) <= len(before))
+
+
+UNGUARDED = """
+import tines
+pool = tines.Pool(1, engine="simulated:1")
+"""
+
+
+def test_a_main_module_without_a_guard_is_told_so(tmp_path: Path) -> None:
+    script = tmp_path / "program.py"
+    script.write_text(UNGUARDED)
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert 'if __name__ == "__main__":' in done.stderr
 
 
 @pytest.mark.parametrize("name", ["ray", "simulated:0", "simulated:x", "simulated:1000", ""])

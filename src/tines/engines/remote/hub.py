@@ -82,6 +82,7 @@ class Hub:
     def start(self, streams: dict[Node, tuple[socket.socket, Receiver]]) -> None:
         """Begin to deal with nodes. Once."""
         self._over = False
+        self._streams.open()
         self.nodes = list(streams)
         for node, (sock, receiver) in streams.items():
             self._streams.add(node, sock, receiver)

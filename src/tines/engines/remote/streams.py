@@ -22,6 +22,11 @@ class Streams:
     def __init__(self) -> None:
         self._streams: dict[Node, tuple[socket.socket, Receiver]] = {}
         self._writing: set[Node] = set()
+        self._reader = self._writer = -1
+        self._selector: selectors.BaseSelector
+
+    def open(self) -> None:
+        """Take the descriptors that it needs; until then it has none."""
         self._reader, self._writer = os.pipe()
         for end in (self._reader, self._writer):
             os.set_blocking(end, False)
