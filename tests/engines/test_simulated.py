@@ -240,6 +240,14 @@ def test_arrays_travel_whole_and_stay_apart(make: MakePool) -> None:
     assert pool.apply(bytes, (b"x" * 3_000_000,)) == b"x" * 3_000_000
 
 
+def test_a_large_argument_comes_again_while_much_waits(make: MakePool) -> None:
+    """Nodes have no memory to refer to: each call brings its bytes."""
+    array = np.ones(16 << 20, "u1")
+    pool = make(1, nodes=1)
+    results = [pool.apply_async(len, (array,)) for _ in range(9)]
+    assert [result.get(60) for result in results] == [len(array)] * 9
+
+
 def _memory() -> shared_memory.SharedMemory:
     return shared_memory.SharedMemory(create=True, size=16)
 
@@ -328,11 +336,3 @@ def test_the_package_imports_none_of_it() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stdout.strip() == "[]"
-
-
-def test_a_large_argument_comes_again_while_much_waits(make: MakePool) -> None:
-    """Nodes have no memory to refer to: each call brings its bytes."""
-    array = np.ones(16 << 20, "u1")
-    pool = make(1, nodes=1)
-    results = [pool.apply_async(len, (array,)) for _ in range(9)]
-    assert [result.get(60) for result in results] == [len(array)] * 9
