@@ -348,21 +348,22 @@ def _played(durations: list[float], workers: int) -> tuple[list[int], float]:
 @pytest.mark.parametrize("workers", [1, 2, 8])
 @pytest.mark.parametrize("items", [10, 100, 1_000, 10_000])
 def test_a_small_map_of_quick_items_is_few_chunks(items: int, workers: int) -> None:
-    """Each costs more than what is in it: a probe for each worker, then a few shares."""
+    """Each costs more than what is in it: a probe for each worker, then as many as there are usually."""
     sizes, _ = _played([5e-8] * items, workers)
     assert sum(sizes) == items
-    assert len(sizes) <= 3 * workers + 3
+    assert len(sizes) <= 5 * workers + 3  # the last few shrink
 
 
 @pytest.mark.parametrize("workers", [2, 8])
 @pytest.mark.parametrize("items", [10, 100, 1_000])
 def test_slow_items_behind_quick_ones_are_shared(items: int, workers: int) -> None:
-    """The first ones tell nothing of the rest: nobody is left with more than an equal share of it."""
-    quick = workers
-    durations = [1e-7] * quick + [1.0] * (items - quick)
-    sizes, seconds = _played(durations, workers)
-    assert max(sizes) <= -(-items // workers)
-    assert seconds <= 1.25 * max(1.0, -(-(items - quick) // workers)) + 1
+    """The first ones tell nothing of the rest: nobody gets more than is usual."""
+    usual = -(-items // (4 * workers))
+    for quick in (workers, items // 2, items - workers):
+        durations = [1e-7] * quick + [1.0] * (items - quick)
+        sizes, seconds = _played(durations, workers)
+        assert max(sizes) <= usual
+        assert seconds <= -(-(items - quick) // workers) + usual
 
 
 @pytest.mark.parametrize("workers", [2, 8])

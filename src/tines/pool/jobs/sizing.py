@@ -5,9 +5,12 @@ many items as take about ``TARGET`` seconds by what was measured: short tasks sh
 costs some ten microseconds, and long ones travel alone. Towards the end chunks shrink to a fraction
 of what is left (guided self-scheduling, Polychronopoulos and Kuck 1987), so that all workers finish
 together although some items take far longer than the mean. They do not shrink below what a message is
-worth, ``FLOOR`` seconds, as nobody gains by waiting for shorter ones: when all that is left would take
-the workers no longer than that, each gets its equal share. So a map of 100 items that take nothing is
-four chunks: one item for each of two workers, then half of the rest for each.
+worth, ``FLOOR`` seconds, as nobody gains by waiting for shorter ones.
+
+What was measured tells nothing of the items that come after: the first of many files may be small, and the
+rest large. So no chunk is ever longer than the standard library's, which are a quarter of each worker's
+equal share: whatever the items turn out to be, no worker is left with more of them than there. A map of
+100 items that take nothing is ten chunks: one item for each of two workers, then eight of thirteen or less.
 """
 
 from __future__ import annotations
@@ -18,6 +21,10 @@ TARGET = 2e-3
 FLOOR = 100e-6
 GROWTH = 64
 SHARES = 3
+
+USUAL_SHARES = 4
+"""How many chunks ``multiprocessing.Pool.map`` makes for each worker, unless it is told."""
+
 FADING = 0.5
 
 MEASURING = 1e-6
@@ -40,8 +47,8 @@ class Guide:
         self._items = 0.0
         self._seconds = 0.0
         self._largest = 1
-        # The equal share of what is left, once that is all that a message is worth.
-        self._share = 0
+        # As many items as a chunk of the standard library has; known with the first question.
+        self._usual = 0
 
     def measured(self, items: int, seconds: float) -> None:
         """Note how long a worker took for so many items.
@@ -56,21 +63,15 @@ class Guide:
         """Return how many of the remaining items the next chunk has; at least 1."""
         if self._fixed:
             return min(self._fixed, remaining)
+        self._usual = self._usual or -(-remaining // (USUAL_SHARES * self._workers))
         if not self._items:
             return 1
         mean = max(self._seconds / self._items, 1e-9)
         fair = min(int(TARGET / mean), remaining // (SHARES * self._workers))
-        size = max(1, fair, self._least(remaining, int(FLOOR / mean)))
-        size = min(size, self._largest * GROWTH, remaining)
+        wanted = min(max(fair, int(FLOOR / mean)), self._usual)
+        size = min(max(1, wanted), self._largest * GROWTH, remaining)
         self._largest = max(self._largest, size)
         return size
-
-    def _least(self, remaining: int, worth: int) -> int:
-        """Return how many items a chunk has at least if ``worth`` of them are worth a message."""
-        share = max(self._share, -(-remaining // self._workers))
-        # Kept for the chunks that follow, or each would be an equal share of ever less.
-        self._share = share if worth >= share else 0
-        return min(worth, share)
 
     @property
     def ahead(self) -> int:
