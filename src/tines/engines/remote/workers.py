@@ -4,15 +4,31 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from tines.engines.contract import Exit, Usage
 
 if TYPE_CHECKING:
-    from tines.engines.remote.hub import Hub
+    from tines.engines.remote.looks import Look
     from tines.engines.remote.node import Node
 
-__all__ = ["RemoteWorker"]
+__all__ = ["Messenger", "RemoteWorker"]
+
+
+class Messenger(Protocol):
+    """Who passes on to a worker's node what the pool asks of the worker: the hub."""
+
+    def order(self, worker: RemoteWorker, order: bytes, /) -> bool:
+        """Interrupt a worker."""
+
+    def terminate(self, worker: RemoteWorker, /) -> None:
+        """Ask a worker to end."""
+
+    def kill(self, worker: RemoteWorker, /) -> None:
+        """End a worker."""
+
+    def look_at(self, slot: int, /) -> Look | None:
+        """Return what the worker in a slot is doing now; ``None``: there is none."""
 
 
 class RemoteWorker:
@@ -26,8 +42,8 @@ class RemoteWorker:
         was_ready: Whether it has said that it is ready.
     """
 
-    def __init__(self, hub: Hub, slot: int, name: str) -> None:
-        self._hub = hub
+    def __init__(self, messenger: Messenger, slot: int, name: str) -> None:
+        self._messenger = messenger
         self.slot = slot
         self.name = name
         self.node: Node | None = None
@@ -52,19 +68,19 @@ class RemoteWorker:
 
     def interrupt(self, order: bytes) -> bool:
         """See the contract."""
-        return self._hub.order(self, order)
+        return self._messenger.order(self, order)
 
     def terminate(self) -> None:
         """See the contract."""
-        self._hub.terminate(self)
+        self._messenger.terminate(self)
 
     def kill(self) -> None:
         """See the contract."""
-        self._hub.kill(self)
+        self._messenger.kill(self)
 
     def usage(self) -> Usage:
         """See the contract; ask its node."""
-        look = self._hub.look_at(self.slot)
+        look = self._messenger.look_at(self.slot)
         return Usage() if look is None else Usage(look.memory, look.cpu_seconds)
 
     def outcome(self) -> Exit:
