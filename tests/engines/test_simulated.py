@@ -6,6 +6,7 @@ import contextlib
 import gc
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -324,6 +325,12 @@ def test_a_main_module_without_a_guard_is_told_so(tmp_path: Path) -> None:
 def test_what_is_no_engine_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="engine="):
         Pool(1, engine=name)
+
+
+def test_where_there_can_be_no_nodes_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "socket", object)  # which has no sendmsg
+    with pytest.raises(NotImplementedError, match="engine='simulated:2'"):
+        Pool(1, engine="simulated:2")
 
 
 def test_the_package_imports_none_of_it() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -37,7 +38,12 @@ def engine(count: str, method: str, here: Transport, context: Any) -> RemoteEngi
 
     Raises:
         ValueError: ``count`` is no number that makes sense.
+        NotImplementedError: This system has no sockets that write several buffers at once (Windows).
     """
+    if not hasattr(socket.socket, "sendmsg"):
+        raise NotImplementedError(
+            f"engine='simulated:{count}' does not work on {sys.platform} yet: leave engine= out"
+        )
     if not (count or "2").isdecimal() or not 1 <= int(count or 2) <= MOST:
         raise ValueError(
             f"engine='simulated:{count}': say how many nodes, from 1 to {MOST}, as in 'simulated:2'"

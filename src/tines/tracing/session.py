@@ -67,7 +67,7 @@ def trace(
 
     Args:
         path: The file; overwritten if it is there. ``tines report`` summarises it. It is compressed
-            if its name ends with ``.gz``, which makes it some fifteen times smaller.
+            if its name ends with ``.gz``, which makes it about ten times smaller.
         max_bytes: How many bytes each process records at most; this one, four times as many. When
             it is full, the oldest tasks are dropped, and counted.
         max_file_bytes: How large the file may become, before it is compressed. What does not fit are
