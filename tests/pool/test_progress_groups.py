@@ -87,5 +87,5 @@ def test_processes_as_completed(shown: Recorder) -> None:
 
 
 def test_as_completed_takes_nothing_else() -> None:
-    with pytest.raises(TypeError, match="takes processes, or what apply_async"):
+    with pytest.raises(TypeError, match="takes either processes or the results of apply_async"):
         tines.as_completed([1])
