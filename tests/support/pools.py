@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import multiprocessing
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -27,8 +28,9 @@ def ending() -> Iterator[list[Pool]]:
 
 
 def _threads() -> list[threading.Thread]:
+    running = sys._current_frames()  # before 3.13 a dummy stays listed when its thread has ended
     return [
         thread
         for thread in threading.enumerate()
-        if thread.name.startswith(("tines pool", "Dummy"))
+        if thread.name.startswith(("tines pool", "Dummy")) and thread.ident in running
     ]
