@@ -9,7 +9,19 @@ from __future__ import annotations
 
 import socket
 
-__all__ = ["adopt", "new", "pair"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    Buffer = bytes | bytearray | memoryview
+
+__all__ = ["FLAGS", "Output", "adopt", "new", "pair"]
+
+FLAGS: int = getattr(socket, "MSG_NOSIGNAL", 0)
+"""For every write: SIGPIPE may have its default action, and a dead peer must not kill us."""
+
+_PIECES = 64
+"""How many buffers are handed to the system at a time."""
 
 
 def new(family: int, kind: int = socket.SOCK_STREAM) -> socket.socket:
@@ -44,3 +56,38 @@ def adopt(fd: int) -> socket.socket:
         made = socket.socket(fileno=fd)
     made.settimeout(None)
     return made
+
+
+class Output:
+    """What is still to be written to a non-blocking or blocking stream socket."""
+
+    def __init__(self) -> None:
+        self._chunks: list[Buffer] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._chunks)
+
+    def add(self, chunks: Iterable[Buffer]) -> None:
+        """Append buffers; they are kept until they are written."""
+        self._chunks.extend(chunks)
+
+    def write(self, sock: socket.socket) -> None:
+        """Write until nothing is left.
+
+        Raises:
+            BlockingIOError: the socket does not block and is full; call again when it is not.
+            OSError: the connection is broken, or its timeout passed.
+        """
+        chunks = self._chunks
+        while chunks:
+            if len(chunks) > 1 and hasattr(sock, "sendmsg"):
+                written = sock.sendmsg(chunks[:_PIECES], (), FLAGS)
+            else:
+                written = sock.send(chunks[0], FLAGS)
+            done = 0
+            while done < len(chunks) and written >= len(chunks[done]):
+                written -= len(chunks[done])
+                done += 1
+            del chunks[:done]
+            if written:
+                chunks[0] = memoryview(chunks[0])[written:]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import pickle
+import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -33,17 +36,23 @@ def test_who_knows_the_key_is_let_in(pair: tuple[socket.socket, socket.socket]) 
     node.join()
 
 
-def test_who_does_not_know_the_key_is_not(pair: tuple[socket.socket, socket.socket]) -> None:
+def proving(end: socket.socket) -> tuple[threading.Thread, list[BaseException]]:
+    """Be a node with a key of its own; return the thread, and how it fails."""
     failures: list[BaseException] = []
 
     def try_it() -> None:
         try:
-            prove(pair[1], new_key())
+            prove(end, new_key())
         except OSError as error:
             failures.append(error)
 
     node = threading.Thread(target=try_it)
     node.start()
+    return node, failures
+
+
+def test_who_does_not_know_the_key_is_not(pair: tuple[socket.socket, socket.socket]) -> None:
+    node, failures = proving(pair[1])
     with pytest.raises(PermissionError, match="does not know the key"):
         verify(pair[0], new_key())
     pair[0].close()
@@ -55,16 +64,7 @@ def test_a_node_does_not_speak_with_whoever_pretends_to_be_the_program(
     pair: tuple[socket.socket, socket.socket],
 ) -> None:
     """It is told nothing but a digest of what was drawn by lot, and what it then sends is not unpickled."""
-    failures: list[BaseException] = []
-
-    def try_it() -> None:
-        try:
-            prove(pair[1], new_key())
-        except OSError as error:
-            failures.append(error)
-
-    node = threading.Thread(target=try_it)
-    node.start()
+    node, failures = proving(pair[1])
     pair[0].sendall(b"tines-node-1\n" + b"l" * 32)
     pair[0].recv(64)
     pair[0].sendall(pickle.dumps(Exploding()).ljust(32, b"."))
@@ -138,6 +138,47 @@ def test_what_is_larger_than_a_socket_holds_arrives(
     sender.join()
     ((kind, tag, received, (buffer,)),) = frames[0]
     assert (kind, tag, bytes(received), bytes(buffer)) == (1, 2, data, data)
+
+
+WRITING = """
+import signal, socket
+from tines.engines.remote.frames import Word, pack_word, send_all
+from tines.engines.remote.handshake import new_key, verify
+from tines.engines.remote.node import Node
+from tines.engines.remote.streams import Streams
+
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+
+def write(sock):
+    streams, node = Streams(), Node("lost", "", 1)
+    streams.open()
+    streams.add(node, sock, None)
+    node.outgoing.add(pack_word(Word.UNSHARE, b""))
+    streams.write(node)
+
+def say(sock):
+    send_all(sock, pack_word(Word.SHUT, True))
+
+def greet(sock):
+    verify(sock, new_key())
+
+for attempt in (write, say, greet):
+    sock, other = socket.socketpair()
+    other.close()
+    try:
+        attempt(sock)
+    except OSError as error:
+        print(type(error).__name__)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGPIPE"), reason="nobody is killed for writing there")
+def test_a_node_that_has_gone_kills_nobody_who_writes_to_it() -> None:
+    """Where SIGPIPE has its default action, as in many command line tools."""
+    done = subprocess.run(
+        [sys.executable, "-c", WRITING], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("BrokenPipeError\n" * 3, "", 0)
 
 
 def test_a_node_is_given_what_it_can_begin() -> None:

@@ -228,12 +228,25 @@ class Terminal:
         return self.process.returncode
 
 
+@contextlib.contextmanager
+def ending(terminal):
+    """Leave it by what was pressed last; it is killed if something went wrong before that."""
+    try:
+        yield
+    except BaseException:
+        terminal.process.kill()
+        raise
+    finally:
+        code = terminal.end()
+    assert code == 0
+
+
 class TestTerminal:
     @pytest.mark.parametrize("rich", [True, False])
     def test_keys(self, programs, rich):
         programs.start(POOL)
         terminal = Terminal(rich=rich)
-        try:
+        with ending(terminal):
             terminal.until("> Pool 1")
             terminal.until("q quit")
             terminal.press(b"s")
@@ -243,12 +256,6 @@ class TestTerminal:
             terminal.press(b"x\x1b")
             terminal.until("> Pool 1")
             terminal.press(b"q")
-        except BaseException:
-            terminal.process.kill()
-            raise
-        finally:
-            code = terminal.end()
-        assert code == 0
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
     def test_the_terminal_is_given_back(self, programs, number):
@@ -265,19 +272,14 @@ class TestTerminal:
     def test_a_terminal_that_cannot_move_its_cursor(self, programs, term):
         programs.start(POOL)
         terminal = Terminal(term=term)
-        try:
+        with ending(terminal):
             for _ in range(2):  # one picture below the other
                 terminal.until("1 program, 1 pool")
                 shown = terminal.seen
                 terminal.until("q quit")
                 assert "\x1b" not in shown
             terminal.press(b"q")
-        except BaseException:
-            terminal.process.kill()
-            raise
-        finally:
-            code = terminal.end()
-        assert code == 0 and "\x1b" not in terminal.seen
+        assert "\x1b" not in terminal.seen
 
     def test_programs_that_end_are_taken_off_the_screen(self, programs):
         program = programs.start(QUEUE)

@@ -6,8 +6,8 @@ as if it were on another machine.
 
 from __future__ import annotations
 
-import contextlib
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -66,17 +66,19 @@ class SimulatedNodes:
         """See the protocol. What is secret goes through a pipe, and nobody sees it in a list of processes."""
         command = interpreter.command("tines.agent.main", "main")
         for number in range(self.nodes):
-            agent = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                # Ctrl-C is the program's business, not the nodes'.
-                start_new_session=sys.platform != "win32",
-            )
-            self._agents.append(agent)
             told = {"address": address, "key": key.hex(), "name": f"simulated-{number}"}
-            assert agent.stdin is not None
-            with contextlib.suppress(BrokenPipeError), agent.stdin:
-                agent.stdin.write(json.dumps(told).encode() + b"\n")
+            reader, writer = os.pipe()
+            with open(reader, "rb") as stdin:
+                # Before there is an agent that may end: nobody can be told by SIGPIPE that it has.
+                with open(writer, "wb") as file:
+                    file.write(json.dumps(told).encode() + b"\n")
+                agent = subprocess.Popen(
+                    command,
+                    stdin=stdin,
+                    # Ctrl-C is the program's business, not the nodes'.
+                    start_new_session=sys.platform != "win32",
+                )
+            self._agents.append(agent)
 
     def failed(self) -> str | None:
         """See the protocol."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from tines.cli.page.html import text
 from tines.cli.page.series import Lane, Series
 
-__all__ = ["MOST_LANES", "histogram", "lines", "shares", "timeline"]
+__all__ = ["MOST_LANES", "OUTCOMES", "histogram", "lines", "shares", "timeline"]
 
 WIDTH = 1000
 LEFT = 150
@@ -22,7 +22,8 @@ LANE = 20
 MOST_LANES = 64
 """How many workers are drawn; the tables have all."""
 MOST_LINES = 8
-_KNOWN = frozenset(("returned", "raised", "lost", "timeout", "cancelled", "stopped", "unfinished"))
+OUTCOMES = ("returned", "raised", "timeout", "cancelled", "lost", "stopped", "unfinished")
+"""What can become of a task; each has a colour."""
 
 
 def timeline(series: Series) -> str:
@@ -42,13 +43,12 @@ def timeline(series: Series) -> str:
 
 
 def _lane(lane: Lane, y: int, seconds: float) -> Iterator[str]:
-    name = lane.name if len(lane.name) <= 24 else f"{lane.name[:23]}…"
-    yield f"<text class='name' x='{LEFT - 8}' y='{y + 14}'>{text(name)}</text>"
+    yield _name(lane.name, y)
     begin, end = _x(lane.begin, seconds), _x(lane.end, seconds)
     yield f"<rect class='alive' x='{begin:.1f}' y='{y + 4}' width='{max(end - begin, 0.5):.1f}' height='12'/>"
     for block in lane.blocks:
         left, right = _x(block.begin, seconds), _x(block.end, seconds)
-        kind = block.outcome if block.outcome in _KNOWN else "returned"
+        kind = block.outcome if block.outcome in OUTCOMES else "returned"
         took = duration(block.end - block.begin)
         label = (
             f"{block.label}: {block.outcome}, {took}, from {block.begin:.3f} s"
@@ -136,8 +136,7 @@ def shares(rows: Sequence[tuple[str, Sequence[tuple[str, str, float]]]]) -> str:
     parts = []
     for index, (name, parts_of) in enumerate(rows[:MOST_LANES]):
         y = index * LANE
-        shown = name if len(name) <= 24 else f"{name[:23]}…"
-        parts.append(f"<text class='name' x='{LEFT - 8}' y='{y + 14}'>{text(shown)}</text>")
+        parts.append(_name(name, y))
         x = float(LEFT)
         for kind, what, share in parts_of:
             width = (WIDTH - LEFT - RIGHT) * min(max(share, 0.0), 1.0)
@@ -149,6 +148,12 @@ def shares(rows: Sequence[tuple[str, Sequence[tuple[str, str, float]]]]) -> str:
             x += width
     height = min(len(rows), MOST_LANES) * LANE
     return _svg("what each worker's time went to", height, parts) if rows else ""
+
+
+def _name(name: str, y: int) -> str:
+    """Write what a lane is called before it."""
+    shown = name if len(name) <= 24 else f"{name[:23]}…"
+    return f"<text class='name' x='{LEFT - 8}' y='{y + 14}'>{text(shown)}</text>"
 
 
 def duration(seconds: float) -> str:

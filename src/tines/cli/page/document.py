@@ -6,11 +6,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tines.cli import report as command
 from tines.cli.page import charts
 from tines.cli.page.html import details, section, table, text
 from tines.cli.page.series import BINS, Series, collect
 from tines.cli.page.style import STYLE
+from tines.cli.report_tables import advice_lines, headline, tables
 from tines.tracing.report import Failure, Report
 
 __all__ = ["document", "write"]
@@ -41,13 +41,13 @@ def document(content: dict[str, Any], report: Report, *, name: str, top: int) ->
     """Return the page; see :func:`write`."""
     series = collect(content)
     started = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(content["otherData"]["started"]))
-    tables = {each.title: each for each in command.tables(report, top)}
+    by_title = {each.title: each for each in tables(report, top)}
 
     def shown(title: str) -> str:
-        found = tables.get(title)
+        found = by_title.get(title)
         return "" if found is None else table(found.columns, found.rows, found.numbers)
 
-    advice = "".join(f"<li>{text(line)}</li>" for line in command.advice_lines(report))
+    advice = "".join(f"<li>{text(line)}</li>" for line in advice_lines(report))
     notes = "".join(f"<p class='note'>{text(note)}</p>" for note in report.notes)
     return "".join(
         (
@@ -56,7 +56,7 @@ def document(content: dict[str, Any], report: Report, *, name: str, top: int) ->
             "<meta name='viewport' content='width=device-width, initial-scale=1'>"
             "<meta name='color-scheme' content='light dark'>"
             f"<title>{text(name)}: tines report</title><style>{STYLE}</style></head>\n<body>"
-            f"<header><h1>{text(name)}</h1><p>{text(started)}: {text(command.headline(report))}</p>"
+            f"<header><h1>{text(name)}</h1><p>{text(started)}: {text(headline(report))}</p>"
             "</header><main>\n",
             section("What to change", f"<ul class='advice'>{advice}</ul>", notes),
             section("Timeline by worker", charts.timeline(series), _outcomes(), note=_most(series)),
@@ -80,12 +80,11 @@ def document(content: dict[str, Any], report: Report, *, name: str, top: int) ->
 
 
 def _outcomes() -> str:
-    kinds = ("returned", "raised", "timeout", "cancelled", "lost", "stopped", "unfinished")
     marks = (
         "<li>\N{MULTIPLICATION SIGN} a worker died, or was stopped</li>"
         "<li>\N{BLACK UP-POINTING TRIANGLE} a task was tried again</li>"
     )
-    legend = "".join(f"<li><i class='{kind}'></i>{kind}</li>" for kind in kinds)
+    legend = "".join(f"<li><i class='{kind}'></i>{kind}</li>" for kind in charts.OUTCOMES)
     return f"<ul class='legend'>{legend}{marks}</ul>"
 
 

@@ -19,6 +19,7 @@ import struct
 from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
+from tines._sockets import Output
 from tines.transport.contract import Buffer, Message
 
 __all__ = ["APART", "BATCH", "Receiver", "Word", "pack", "pack_word", "send_all"]
@@ -28,9 +29,6 @@ APART = 16 * 1024
 
 BATCH = 256
 """How many messages go into a frame at most."""
-
-PIECES = 64
-"""How many pieces are handed to the system at a time."""
 
 STAGE = 256 * 1024
 
@@ -90,7 +88,7 @@ def pack(messages: Sequence[Message]) -> list[Buffer]:
         if size < APART:
             body.append(data)
         else:
-            apart.insert(len(apart) - len(buffers), data)
+            apart.insert(len(apart) - len(buffers), memoryview(data).cast("B"))
     joined = b"".join(body)
     return [_HEADER.pack(_MESSAGES, len(messages), len(joined)) + joined, *apart]
 
@@ -103,15 +101,9 @@ def pack_word(word: Word, *arguments: Any) -> list[Buffer]:
 
 def send_all(sock: socket.socket, pieces: Sequence[Buffer]) -> None:
     """Send pieces through a socket that waits."""
-    views = [memoryview(piece).cast("B") for piece in pieces if len(piece)]
-    at = 0
-    while at < len(views):
-        sent = sock.sendmsg(views[at : at + PIECES])
-        while at < len(views) and sent >= views[at].nbytes:
-            sent -= views[at].nbytes
-            at += 1
-        if sent:
-            views[at] = views[at][sent:]
+    output = Output()
+    output.add(pieces)
+    output.write(sock)
 
 
 class Receiver:

@@ -11,6 +11,8 @@ import hmac
 import os
 import socket
 
+from tines._sockets import FLAGS
+
 __all__ = ["KEY_BYTES", "MAGIC", "new_key", "prove", "verify"]
 
 MAGIC = b"tines-node-1\n"
@@ -34,12 +36,12 @@ def verify(sock: socket.socket, key: bytes) -> None:
         OSError: nobody is, or not in time.
     """
     mine = os.urandom(_LOT)
-    sock.sendall(MAGIC + mine)
+    sock.sendall(MAGIC + mine, FLAGS)
     answer = _exactly(sock, _LOT + _DIGEST)
     theirs, digest = answer[:_LOT], answer[_LOT:]
     if not hmac.compare_digest(digest, _digest(key, b"node", mine, theirs)):
         raise PermissionError("a node does not know the key of this pool")
-    sock.sendall(_digest(key, b"program", mine, theirs))
+    sock.sendall(_digest(key, b"program", mine, theirs), FLAGS)
 
 
 def prove(sock: socket.socket, key: bytes) -> None:
@@ -49,7 +51,7 @@ def prove(sock: socket.socket, key: bytes) -> None:
         raise PermissionError("whoever is there is no program with a pool, or of another version")
     theirs = _exactly(sock, _LOT)
     mine = os.urandom(_LOT)
-    sock.sendall(mine + _digest(key, b"node", theirs, mine))
+    sock.sendall(mine + _digest(key, b"node", theirs, mine), FLAGS)
     digest = _exactly(sock, _DIGEST)
     if not hmac.compare_digest(digest, _digest(key, b"program", theirs, mine)):
         raise PermissionError("the program does not know the key of this pool")

@@ -375,17 +375,17 @@ class Hub:
     def _tell(self, node: Node, word: Word, *arguments: Any) -> None:
         # Behind what was sent before, tasks too: a node does things in order.
         while node.batch:
-            node.outgoing.extend(pack(node.batch[:BATCH]))
+            node.outgoing.add(pack(node.batch[:BATCH]))
             del node.batch[:BATCH]
-        node.outgoing.extend(pack_word(word, *arguments))
+        node.outgoing.add(pack_word(word, *arguments))
 
     def _tell_all(self, word: Word, *arguments: Any) -> None:
         for node in self.nodes:
             self._tell(node, word, *arguments)
 
     def _tell_worker(self, worker: RemoteWorker, word: Word, *arguments: Any) -> None:
-        node = worker.node
-        if node is not None and node.alive and node.workers.get(worker.slot) is worker:
+        node = self._places.get(worker.slot)
+        if node is not None and node.workers.get(worker.slot) is worker:
             self._tell(node, word, worker.slot, *arguments)
 
     def _ask_node(self, node: Node, word: Word, argument: Any, question: Question) -> None:

@@ -10,10 +10,10 @@ Pure: no thread, and no system call. Everything here belongs to the hub's thread
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from tines.transport.contract import Buffer, Message
+from tines._sockets import Output
+from tines.transport.contract import Message
 
 if TYPE_CHECKING:
     from tines.engines.remote.workers import RemoteWorker
@@ -53,7 +53,7 @@ class Node:
         self.given: dict[int, Message] = {}
         self.workers: dict[int, RemoteWorker] = {}
         self.ready: set[int] = set()
-        self.outgoing: deque[Buffer] = deque()
+        self.outgoing = Output()
         self.batch: list[Message] = []
         self.asked: dict[int, Any] = {}
         self.alive = True

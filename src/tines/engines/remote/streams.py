@@ -9,7 +9,7 @@ import socket
 from collections.abc import Iterator
 from typing import Any
 
-from tines.engines.remote.frames import BATCH, PIECES, Receiver, pack
+from tines.engines.remote.frames import BATCH, Receiver, pack
 from tines.engines.remote.node import Node
 from tines.transport.contract import Message
 
@@ -102,14 +102,9 @@ class Streams:
         try:
             while outgoing or batch:
                 if not outgoing:
-                    outgoing.extend(pack(batch[:BATCH]))
+                    outgoing.add(pack(batch[:BATCH]))
                     del batch[:BATCH]
-                views = [outgoing[index] for index in range(min(PIECES, len(outgoing)))]
-                sent = sock.sendmsg(views)
-                while outgoing and sent >= len(outgoing[0]):
-                    sent -= len(outgoing.popleft())
-                if sent:
-                    outgoing[0] = memoryview(outgoing[0])[sent:]
+                outgoing.write(sock)
         except BlockingIOError:
             pass
         self._watch(node, sock, bool(outgoing or batch))

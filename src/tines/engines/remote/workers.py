@@ -10,9 +10,8 @@ from tines.engines.contract import Exit, Usage
 
 if TYPE_CHECKING:
     from tines.engines.remote.looks import Look
-    from tines.engines.remote.node import Node
 
-__all__ = ["Messenger", "RemoteWorker"]
+__all__ = ["Messenger", "Place", "RemoteWorker"]
 
 
 class Messenger(Protocol):
@@ -31,6 +30,14 @@ class Messenger(Protocol):
         """Return what the worker in a slot is doing now; ``None``: there is none."""
 
 
+class Place(Protocol):
+    """Where a worker is: a node."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+
 class RemoteWorker:
     """See :class:`tines.engines.contract.Running`.
 
@@ -46,7 +53,7 @@ class RemoteWorker:
         self._messenger = messenger
         self.slot = slot
         self.name = name
-        self.node: Node | None = None
+        self.node: Place | None = None
         self.pid: int | None = None
         self.was_ready = False
         self._exit: Exit | None = None

@@ -135,11 +135,10 @@ class Repeated:
                 self._seen.popitem(last=False)
 
     def _keep(self, seen: _Seen, view: memoryview) -> Retained | None:
-        if view.nbytes > self._most:
+        transport = self._transport
+        if transport is None or view.nbytes > self._most:
             return None
-        if self._transport is None:
-            return None
-        copy = self._transport.retain(view)
+        copy = transport.retain(view)
         if copy is None:
             self._transport = None  # nor will it the next time
             return None

@@ -20,9 +20,10 @@ from multiprocessing import process as _process
 from typing import TYPE_CHECKING
 
 from tines import _clock, _sockets
+from tines._sockets import FLAGS, Output
 from tines.errors import TransportError
 from tines.transport.contract import Buffer
-from tines.transport.pipe.protocol import FLAGS, Decoder, Frame, Op, Output, proof
+from tines.transport.pipe.protocol import Decoder, Frame, Op, proof
 
 if TYPE_CHECKING:
     from tines.transport.pipe.broker import Address

@@ -15,13 +15,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tines import _clock
+from tines._sockets import Output
 from tines.errors import QueueShutDown
 from tines.transport.pipe.parcel import Parcel
 from tines.transport.pipe.protocol import (
     Decoder,
     Frame,
     Op,
-    Output,
     Pass,
     pack_parcels,
     pack_statistics,

@@ -27,11 +27,9 @@ from tines.transport.pipe.parcel import Parcel
 from tines.transport.statistics import ChannelStatistics
 
 __all__ = [
-    "FLAGS",
     "Decoder",
     "Frame",
     "Op",
-    "Output",
     "Pass",
     "pack_parcels",
     "pack_statistics",
@@ -45,9 +43,6 @@ _HEAD = struct.Struct("<BBxxIQqQd")  # op, kind, parts, channel, number, tag, ti
 _RECORD = struct.Struct("<BxxxIQ")  # kind, parts, tag
 _STATISTICS = struct.Struct("<6Q")
 _CHUNK = 64 * 1024
-
-FLAGS: int = getattr(socket, "MSG_NOSIGNAL", 0)
-"""For every write: SIGPIPE may have its default action, and a dead peer must not kill us."""
 
 # Before a peer has proved itself, no frame of it may be larger than this.
 _STRANGER = 4096
@@ -259,38 +254,3 @@ class Decoder:
         while have < size:
             have += yield view[have:]
         return part
-
-
-class Output:
-    """What is still to be written to a non-blocking or blocking stream socket."""
-
-    def __init__(self) -> None:
-        self._chunks: list[Buffer] = []
-
-    def __bool__(self) -> bool:
-        return bool(self._chunks)
-
-    def add(self, chunks: Sequence[Buffer]) -> None:
-        """Append buffers; they are kept until they are written."""
-        self._chunks.extend(chunks)
-
-    def write(self, sock: socket.socket) -> None:
-        """Write until nothing is left.
-
-        Raises:
-            BlockingIOError: the socket does not block and is full; call again when it is not.
-            OSError: the connection is broken, or its timeout passed.
-        """
-        chunks = self._chunks
-        while chunks:
-            if len(chunks) > 1 and hasattr(sock, "sendmsg"):
-                written = sock.sendmsg(chunks[:64], (), FLAGS)
-            else:
-                written = sock.send(chunks[0], FLAGS)
-            done = 0
-            while done < len(chunks) and written >= len(chunks[done]):
-                written -= len(chunks[done])
-                done += 1
-            del chunks[:done]
-            if written:
-                chunks[0] = memoryview(chunks[0])[written:]
