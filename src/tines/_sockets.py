@@ -11,11 +11,11 @@ import socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     Buffer = bytes | bytearray | memoryview
 
-__all__ = ["FLAGS", "Output", "adopt", "new", "pair"]
+__all__ = ["FLAGS", "Output", "adopt", "new", "pair", "send_fds"]
 
 FLAGS: int = getattr(socket, "MSG_NOSIGNAL", 0)
 """For every write: SIGPIPE may have its default action, and a dead peer must not kill us."""
@@ -56,6 +56,17 @@ def adopt(fd: int) -> socket.socket:
         made = socket.socket(fileno=fd)
     made.settimeout(None)
     return made
+
+
+def send_fds(sock: socket.socket, data: bytes, fds: Sequence[int]) -> None:
+    """Send a short message with descriptors; as ``socket.send_fds``, which leaves out :data:`FLAGS`.
+
+    Raises:
+        OSError: whoever was there has gone.
+    """
+    import array
+
+    sock.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))], FLAGS)
 
 
 class Output:

@@ -15,6 +15,7 @@ import pytest
 import tines as mp
 from forkserver_tools import start
 from support.waiting import PATIENCE, wait_for
+from tines import _sockets
 from tines.process.start import forkserver_client, popen
 
 pytestmark = pytest.mark.skipif(
@@ -108,7 +109,7 @@ SMITTEN = """
 @pytest.mark.parametrize(
     ("function", "deed"),
     [
-        ("socket.send_fds", "os.kill(os.getpid(), signal.SIGKILL)"),
+        ("tines._sockets.send_fds", "os.kill(os.getpid(), signal.SIGKILL)"),
         ("os.pidfd_open", "os.kill(os.getpid(), signal.SIGKILL)"),
         ("os.pidfd_open", "raise OSError(24, 'Too many open files')"),
     ],
@@ -120,7 +121,7 @@ def test_a_child_that_takes_a_job_and_dies(
     """Another one runs it, while the server has other children. The pid is that of the process."""
     if function == "os.pidfd_open" and not popen.HAVE_PIDFD:
         pytest.skip("no child opens one here")
-    module, _, name = function.partition(".")
+    module, _, name = function.rpartition(".")
     armed = tmp_path / "armed"
     preload(SMITTEN.format(module=module, function=name, deed=deed, armed=str(armed)))
     other = start(ctx, time.sleep, 1000)
@@ -146,8 +147,8 @@ def test_a_server_that_nobody_can_ask_any_more_tells_how_its_last_child_ended(se
 
 
 @pytest.mark.skipif("fork" not in mp.get_all_start_methods(), reason="there is no fork here")
-@pytest.mark.parametrize("step", ["socketpair", "send_fds"])
-def test_a_process_forked_during_a_start_hides_no_death(server, ctx, monkeypatch, step):
+@pytest.mark.parametrize(("module", "step"), [(socket, "socketpair"), (_sockets, "send_fds")])
+def test_a_process_forked_during_a_start_hides_no_death(server, ctx, monkeypatch, module, step):
     """It would hold what only a server, or its child, is to hold, for as long as it runs."""
     processes = []
     forks = threading.Thread(target=lambda: processes.append(forked()))
@@ -159,7 +160,7 @@ def test_a_process_forked_during_a_start_hides_no_death(server, ctx, monkeypatch
         done.set()
         return process
 
-    original = getattr(socket, step)
+    original = getattr(module, step)
 
     def pause(*args):
         made = original(*args)
@@ -168,7 +169,7 @@ def test_a_process_forked_during_a_start_hides_no_death(server, ctx, monkeypatch
             done.wait(1)  # where it may fork now, it does; where it may not, it waits for us
         return made
 
-    monkeypatch.setattr(socket, step, pause)
+    monkeypatch.setattr(module, step, pause)
     process = start(ctx, time.sleep, 1000)
     monkeypatch.undo()
     forks.join()
@@ -189,16 +190,16 @@ def test_an_interrupt_right_after_the_start_is_not_lost(server, ctx, tmp_path, p
     until = tmp_path / "until"
     os.mkfifo(until)
     preload(f"""
-        import socket
+        from tines import _sockets
 
-        original = socket.send_fds
+        original = _sockets.send_fds
 
-        def send(to, messages, *rest):
-            original(to, messages, *rest)
-            if messages[0][:1] == b"h":
+        def send(to, message, fds):
+            original(to, message, fds)
+            if message[:1] == b"h":
                 open({str(until)!r}).read()
 
-        socket.send_fds = send
+        _sockets.send_fds = send
     """)
     process = start(ctx, time.sleep, 1000)
     with open(os.open(until, os.O_RDWR), "w"):

@@ -234,6 +234,39 @@ def test_a_spare_that_was_killed_is_no_loss():
     assert run(pid) not in (0, os.getpid())
 
 
+STARTING = """
+import os, signal
+import tines as mp
+from tines.process.start import spares
+
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+
+if __name__ == "__main__":
+    spawn = mp.get_context("spawn")
+    codes = []
+    for _ in range(4):
+        for spare in spares._spares:
+            os.kill(spare.pid, signal.SIGKILL)
+            os.waitid(os.P_PID, spare.pid, os.WEXITED | os.WNOWAIT)
+        process = spawn.Process(target=int)
+        process.start()
+        process.join()
+        codes.append(process.exitcode)
+    print(codes, len(spares._spares))
+"""
+
+
+def test_a_spare_that_was_killed_kills_nobody(tmp_path):
+    """Where SIGPIPE has its default action, as in many command line tools."""
+    program = tmp_path / "program.py"
+    program.write_text(STARTING)
+    done = subprocess.run(
+        [sys.executable, str(program)], capture_output=True, text=True, timeout=60, check=False
+    )
+    wanted = f"[0, 0, 0, 0] {spares.LIMIT}\n"
+    assert (done.stdout, done.stderr, done.returncode) == (wanted, "", 0)
+
+
 def echo(connection, files):
     for fd, text in files:
         assert os.read(fd, 100) == text

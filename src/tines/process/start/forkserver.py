@@ -282,7 +282,7 @@ class _Server:
             if os.getppid() != self._pid:
                 os._exit(1)
             try:
-                socket.send_fds(self.taken_w, [b"%d" % pid], [status_fd])
+                _sockets.send_fds(self.taken_w, b"%d" % pid, [status_fd])
             except OSError:
                 os._exit(1)
             # Before the hello, as from then on the client may interrupt it.
@@ -301,7 +301,7 @@ def _say_hello(status: socket.socket, pid: int) -> None:
     if HAVE_PIDFD:
         fds.append(os.pidfd_open(pid))
     try:
-        socket.send_fds(status, [MESSAGE.pack(HELLO, pid)], fds)
+        _sockets.send_fds(status, MESSAGE.pack(HELLO, pid), fds)
     except OSError as error:
         if error.errno not in (errno.EPIPE, errno.ECONNRESET):
             raise

@@ -266,7 +266,7 @@ def _send_job(
         with child_end:
             passed = [payload_fd, liveness_fd, child_end.fileno(), tracker_fd, way.fileno()]
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                socket.send_fds(way, [b"j"], [*passed, *fds])
+                _sockets.send_fds(way, b"j", [*passed, *fds])
     return status, way
 
 

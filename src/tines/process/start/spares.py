@@ -23,7 +23,6 @@ import collections
 import contextlib
 import os
 import signal
-import socket
 import struct
 import threading
 from multiprocessing import spawn, util
@@ -99,7 +98,7 @@ class Spare:
         job = struct.pack(f"={len(everything)}i", *everything)
         with self._socket:
             try:
-                socket.send_fds(self._socket, [job], everything)
+                _sockets.send_fds(self._socket, job, everything)
             except OSError:
                 self.discard()
                 return False
