@@ -365,7 +365,7 @@ def _named_engine(name: str, context: Any, carrier: Any) -> Engine:
         method = context.get_start_method()
         return simulated.engine(rest, method, carrier or transport.chosen(), context)
     raise ValueError(
-        f"engine={name!r} is not known: use 'local' or 'simulated:N', where N is how many nodes to pretend"
+        f"engine={name!r} is not known: use 'local' or 'simulated:N', where N is the number of nodes"
     )
 
 

@@ -1,4 +1,4 @@
-"""``simulated:N``: nodes that are pretended, on this machine: for tests, and for trying out.
+"""``simulated:N``: N nodes simulated on this machine, for tests and for trying things out.
 
 Each is an agent in a process of its own, which shares neither memory nor descriptors with this program,
 as if it were on another machine.
@@ -37,7 +37,7 @@ def engine(count: str, method: str, here: Transport, context: Any) -> RemoteEngi
         context: What the pool says its context is.
 
     Raises:
-        ValueError: ``count`` is no number that makes sense.
+        ValueError: ``count`` is not a whole number from 1 to :data:`MOST`.
         NotImplementedError: This system has no sockets that write several buffers at once (Windows).
     """
     if not hasattr(socket.socket, "sendmsg"):

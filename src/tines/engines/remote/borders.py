@@ -18,8 +18,8 @@ __all__ = ["check"]
 _HINTS = (b"tines.", b"multiprocessing.")
 
 _INSTEAD = {
-    "lock": "let the program do what must be done by one at a time, or use a Manager, whose locks are "
-    "reached through a connection",
+    "lock": "do in your program what only one may do at a time, or use the locks of a Manager, which "
+    "are reached through a connection",
     "queue": "return results from the call, or use a Manager's Queue",
     "memory": "pass a copy (an array travels beside the pickle) and return what changed",
     "descriptor": "open it in the call",
@@ -73,7 +73,7 @@ def _refusal(data: Buffer) -> EncodeError | None:
 
 def _error(what: str, kind: str) -> EncodeError:
     return EncodeError(
-        f"{what} cannot be sent to another node: it belongs to the machine that it was made on. "
+        f"{what} cannot be sent to another node: it belongs to the machine on which it was made. "
         f"Instead, {_INSTEAD[kind]}"
     )
 

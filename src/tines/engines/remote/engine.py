@@ -226,7 +226,7 @@ def _one_word(name: str, receiver: Receiver) -> tuple[Any, ...]:
         while not (frames := receiver.receive()):
             pass
     except (OSError, EOFError) as error:
-        raise TransportError(f"node {name} has gone before it could be used: {error}") from error
+        raise TransportError(f"node {name} ended before it could be used: {error}") from error
     word, *arguments = frames[0]
     assert word in (Word.HELLO, Word.ANSWER), word
     return tuple(arguments)

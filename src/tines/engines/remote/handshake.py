@@ -1,7 +1,7 @@
 """How a program and a node make sure of each other, before anything is unpickled.
 
 Each pool has a key of its own, which its engine hands to its nodes. Each side shows that it knows the
-key, by an HMAC of what both have drawn by lot, so nothing that was overheard is of use another time. All
+key, by an HMAC of random numbers from both, so nothing that was overheard can be used again. All
 of it has a fixed length.
 """
 
@@ -32,7 +32,7 @@ def verify(sock: socket.socket, key: bytes) -> None:
     """Be the program's side, on a socket with a timeout.
 
     Raises:
-        PermissionError: whoever is there does not know the key.
+        PermissionError: the other side does not know the key.
         OSError: nobody is, or not in time.
     """
     mine = os.urandom(_LOT)
@@ -48,7 +48,9 @@ def prove(sock: socket.socket, key: bytes) -> None:
     """Be the node's side; as :func:`verify`."""
     magic = _exactly(sock, len(MAGIC))
     if magic != MAGIC:
-        raise PermissionError("whoever is there is no program with a pool, or of another version")
+        raise PermissionError(
+            "the other side is not a program with a pool, or speaks another version of the protocol"
+        )
     theirs = _exactly(sock, _LOT)
     mine = os.urandom(_LOT)
     sock.sendall(mine + _digest(key, b"node", theirs, mine), FLAGS)
