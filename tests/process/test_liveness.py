@@ -7,6 +7,7 @@ import os
 import select
 import signal
 import sys
+import threading
 
 import pytest
 
@@ -221,3 +222,26 @@ def test_no_child_holds_the_lifeline_of_another():
     assert not (held - others) & liveness._write_ends
     os.close(reader)
     os.close(writer)
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_a_process_that_is_garbage_waits_for_nobody_who_forks(method):
+    """Garbage is collected in any thread, also in one that has a lock which whoever forks is about to want."""
+    gc.collect()
+    before = set(liveness._write_ends)
+    processes = [mp.get_context(method).Process(target=int)]
+    processes[0].start()
+    processes[0].join()
+    ends = set(liveness._write_ends) - before
+    assert len(ends) == 1
+    liveness._lock.acquire()  # as it is held across a fork
+    try:
+        dropping = threading.Thread(target=processes.clear, daemon=True)
+        dropping.start()
+        dropping.join(30)
+        dropped, kept = not dropping.is_alive(), set(liveness._write_ends)
+    finally:
+        liveness._after_fork_in_parent()
+    assert dropped
+    assert ends <= kept, "somebody else closed it while a fork was under way"
+    assert not ends & liveness._write_ends

@@ -10,7 +10,7 @@ import pytest
 
 import tines
 from support.waiting import wait_for
-from tines.transport import named
+from tines.transport import choice, named
 from tines.transport.contract import Transport
 from tines.wire import pickling
 
@@ -51,10 +51,9 @@ def over(transport: Transport, obj: Any) -> Any:
 
 
 def ring() -> Any:
-    try:
-        return named("ring")
-    except ImportError:
-        pytest.skip("the native core is not there")
+    if choice().name != "ring":
+        pytest.skip(f"the native core is not used: {choice().reason}")
+    return named("ring")
 
 
 def held() -> int:

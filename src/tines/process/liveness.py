@@ -16,7 +16,8 @@ Three things make it free of races:
 
 * The child asks first and looks at the pipe afterwards, so a parent that died in between is seen.
 * All write ends are closed in every forked process by a hook of ``os.fork()``, so no sibling and no
-  grandchild keeps one open. The hook and the making of a pipe exclude each other by a lock.
+  grandchild keeps one open. The hook and the making of a pipe exclude each other by a lock. Nobody
+  waits for that lock in a finalizer, which may run in a thread that somebody who forks waits for.
 * Nothing is ever written into the pipe, so the only event on it is its end.
 
 One pipe for all children would do with fewer descriptors. But the signal belongs to the open file,
@@ -25,6 +26,7 @@ so each child would have to open it anew through ``/proc``, which takes longer t
 
 from __future__ import annotations
 
+import collections
 import errno
 import multiprocessing.process as std
 import os
@@ -57,6 +59,8 @@ _std: Any = std
 # Reentrant: a signal handler that forks may run in the middle of ``lifeline``.
 _lock = threading.RLock()
 _write_ends: set[int] = set()
+# Ends that are to be closed, by whoever has the lock next.
+_cut: collections.deque[int] = collections.deque()
 
 # Set in a process that is bound already.
 _bound = False
@@ -72,15 +76,32 @@ def lifeline() -> tuple[int, int]:
     with _lock:
         read_end, write_end = os.pipe()
         _write_ends.add(write_end)
+    _close_cut()
     return read_end, write_end
 
 
 def cut(write_end: int) -> None:
-    """Close the parent's end, when the child has ended or was not started."""
-    with _lock:
-        if write_end in _write_ends:
-            _write_ends.remove(write_end)
-            os.close(write_end)
+    """Close the parent's end, when the child has ended or was not started.
+
+    Waits for no lock: a finalizer of the process calls it, wherever garbage is collected. Where another
+    thread has the lock, for the moment of a fork, the end is closed by that thread as it lets go.
+    """
+    _cut.append(write_end)
+    _close_cut()
+
+
+def _close_cut() -> None:
+    # Looks again after it has let go: what came while it had the lock was left to it.
+    while _cut and _lock.acquire(blocking=False):
+        try:
+            write_end = _cut.popleft()
+            if write_end in _write_ends:
+                _write_ends.remove(write_end)
+                os.close(write_end)
+        except IndexError:
+            return
+        finally:
+            _lock.release()
 
 
 def _after_fork_in_child() -> None:
@@ -92,10 +113,21 @@ def _after_fork_in_child() -> None:
     for write_end in _write_ends:
         os.close(write_end)
     _write_ends.clear()
+    _cut.clear()
     _lock.release()
 
 
-at_fork(Rank.LIVENESS, before=_lock.acquire, parent=_lock.release, child=_after_fork_in_child)
+def _after_fork_in_parent() -> None:
+    _lock.release()
+    _close_cut()
+
+
+at_fork(
+    Rank.LIVENESS,
+    before=_lock.acquire,
+    parent=_after_fork_in_parent,
+    child=_after_fork_in_child,
+)
 
 
 def enter(sentinel: int | None, bound: bool, own_group: bool) -> None:
