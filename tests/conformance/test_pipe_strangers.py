@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
+import queue
 import socket
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -67,6 +70,33 @@ def test_so_many_are_kept_at_most(broker: Broker, monkeypatch: pytest.MonkeyPatc
     wait_for(lambda: sum(peer.is_stranger for peer in list(broker.peers)) == 3)
     for sock in sockets:
         sock.close()
+
+
+def test_what_is_logged_of_them_holds_up_nobody(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A handler may wait for a thread that uses a channel, as one does whose records go into a queue."""
+    monkeypatch.setattr(brokers, "_may_speak", lambda sock: False)
+    used: queue.SimpleQueue[bool] = queue.SimpleQueue()
+
+    def use() -> None:
+        with broker.lock:
+            used.put(True)
+
+    class Waiting(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            threading.Thread(target=use, daemon=True).start()
+            answers.put(used.get(timeout=PATIENCE))
+
+    answers: queue.SimpleQueue[bool] = queue.SimpleQueue()
+    logger, handler = logging.getLogger("tines.transport"), Waiting()
+    logger.addHandler(handler)
+    try:
+        with connected(broker) as stranger:
+            assert is_closed(stranger)
+        assert answers.get(timeout=2 * PATIENCE)
+    finally:
+        logger.removeHandler(handler)
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid(), reason="needs to change its user")

@@ -226,7 +226,7 @@ def test_no_child_holds_the_lifeline_of_another():
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_a_process_that_is_garbage_waits_for_nobody_who_forks(method):
-    """Garbage is collected in any thread, also in one that has a lock which whoever forks is about to want."""
+    """Garbage is collected in any thread, also in one with a lock that the thread which forks waits for."""
     gc.collect()
     before = set(liveness._write_ends)
     processes = [mp.get_context(method).Process(target=int)]

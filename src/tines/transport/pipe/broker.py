@@ -6,7 +6,8 @@ each of their threads that ever called, so that a process which dies breaks only
 of the broker blocks, and what a slow or stopped client does not read waits in its own buffer.
 
 Locks: ``lock`` is the only one here. It is held for short, non-blocking steps, and no other lock is
-taken under it. It is re-entrant: a signal handler, or ``__del__``, may call in the midst of such a step of
+taken under it, not even a ``logging`` handler's: what is to be logged is noted, and the thread logs it
+without the lock. It is re-entrant: a signal handler, or ``__del__``, may call in the midst of such a step of
 its own thread. What it then asks for is not done on a state that is half changed, but left in ``late``
 for the thread, or for who comes next (see ``local``). A finalizer of ours must not take the lock: it calls
 :meth:`Broker.wake`, and the thread does the rest.
@@ -38,6 +39,7 @@ import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from multiprocessing import process as _process
 from multiprocessing.util import Finalize
 
@@ -144,6 +146,7 @@ class Broker:
         self._arrived: list[_Lifeline] = []
         self._strangers: list[Peer] = []
         self._late: deque[Callable[[], object]] = deque()
+        self._notes: deque[Callable[[], object]] = deque()
         try:
             _load_what_ends_threads()
             self.selector = selectors.DefaultSelector()
@@ -178,7 +181,7 @@ class Broker:
             try:
                 step()
             except (QueueShutDown, ValueError) as error:
-                _log.warning("a call of a signal handler or finalizer came too late: %s", error)
+                self._note("a call of a signal handler or finalizer came too late: %s", error)
 
     def wake(self) -> None:
         """Let the thread look again. Takes no lock: finalizers call it."""
@@ -275,8 +278,15 @@ class Broker:
                 self.channels.clear()
             raise
 
+    def _note(self, text: str, *args: object, error: BaseException | None = None) -> None:
+        """Have the thread log a warning, once the lock is free. Under the lock."""
+        self._notes.append(partial(_log.warning, text, *args, exc_info=error))
+        self.wake()
+
     def _serve(self) -> None:
         while True:
+            while self._notes:
+                self._notes.popleft()()
             self._sweep()
             with self.lock:
                 self.catch_up()
@@ -290,8 +300,8 @@ class Broker:
             for key, mask in events:
                 try:
                     key.data(mask)
-                except Exception:
-                    _log.exception("a channel's connection failed and was dropped")
+                except Exception as error:
+                    self._note("a channel's connection failed and was dropped", error=error)
                     if isinstance(key.fileobj, socket.socket):
                         self._drop_socket(key.fileobj)
             self._timers.run()
@@ -323,7 +333,7 @@ class Broker:
         except BlockingIOError:
             return
         except OSError as error:
-            _log.warning("cannot accept a process that wants to use a channel: %s", error)
+            self._note("cannot accept a process that wants to use a channel: %s", error)
             self.selector.unregister(self._listener)
             self._timers.add(_clock.monotonic() + _ACCEPT_AGAIN, self._accept_again)
             return
@@ -331,7 +341,7 @@ class Broker:
         if sock.family != getattr(socket, "AF_UNIX", None):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if not _may_speak(sock):
-            _log.warning("a process of another user wanted to use a channel, and was refused")
+            self._note("a process of another user wanted to use a channel, and was refused")
             sock.close()
             return
         peer = Peer(self, sock)
