@@ -15,14 +15,21 @@ from support.leftovers import (
     pytest_terminal_summary,
     pytest_unconfigure,
 )
-from support.watchdog import pytest_runtest_protocol, pytest_sessionstart
+from support.watchdog import (
+    pytest_runtest_call,
+    pytest_runtest_protocol,
+    pytest_runtest_setup,
+    pytest_sessionstart,
+)
 
 __all__ = [
     "method",
     "pytest_addoption",
     "pytest_configure",
+    "pytest_runtest_call",
     "pytest_runtest_logfinish",
     "pytest_runtest_protocol",
+    "pytest_runtest_setup",
     "pytest_sessionfinish",
     "pytest_sessionstart",
     "pytest_terminal_summary",

@@ -5,7 +5,8 @@ Two steps, because a hang can be of two kinds:
 1. At the limit SIGALRM interrupts the main thread. All stacks of this process are written to
    stderr, all children get SIGABRT, upon which ``faulthandler`` (on in every child through
    PYTHONFAULTHANDLER) writes theirs, and the test fails with an exception. The suite goes on. This
-   works where waits return to Python for signals, as those of tines must.
+   works where waits return to Python for signals, as those of tines must. Where the exception is lost (a
+   hook or finalizer had it, and the interpreter only printed it) the test fails at its end.
 2. Where that cannot happen (a wait in C that holds the GIL, or a platform without SIGALRM), a timer
    that needs neither the GIL nor signals writes the stacks after a further grace, and ends the run.
    It is a thread, whose start holds locks of ASan that a fork at this moment does not release:
@@ -30,12 +31,19 @@ import pytest
 
 from support.waiting import SLOWNESS
 
-__all__ = ["TestHung", "pytest_runtest_protocol", "pytest_sessionstart"]
+__all__ = [
+    "TestHung",
+    "pytest_runtest_call",
+    "pytest_runtest_protocol",
+    "pytest_runtest_setup",
+    "pytest_sessionstart",
+]
 
 LIMIT = 60.0
 GRACE = 30.0
 
 _real_stderr = sys.__stderr__
+_lately_hung: list[TestHung] = []
 
 
 class TestHung(BaseException):
@@ -56,18 +64,40 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Run one test, with its fixtures, under the watchdog."""
-    marker = item.get_closest_marker("watchdog")
-    limit = SLOWNESS * (float(marker.args[0]) if marker else LIMIT)
-    with _last_resort(limit + GRACE), _alarm(item.nodeid, limit):
+    with _last_resort(), _alarm(item.nodeid, _limit(item)):
         return (yield)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Begin to count: anew, where the test is tried once more."""
+    _start_last_resort(_limit(item) + GRACE)
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, _limit(item))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Fail a test that hung and went on, as if nothing had been."""
+    _lately_hung.clear()
+    result = yield
+    if _lately_hung:
+        raise _lately_hung.pop()
+    return result
+
+
+def _limit(item: pytest.Item) -> float:
+    marker = item.get_closest_marker("watchdog")
+    return SLOWNESS * (float(marker.args[0]) if marker else LIMIT)
+
+
+def _start_last_resort(seconds: float) -> None:
+    if os.environ.get("TINES_TESTS_LAST_RESORT") != "off":
+        faulthandler.dump_traceback_later(seconds, exit=True, file=_real_stderr)
+
+
 @contextlib.contextmanager
-def _last_resort(seconds: float) -> Iterator[None]:
-    if os.environ.get("TINES_TESTS_LAST_RESORT") == "off":
-        yield
-        return
-    faulthandler.dump_traceback_later(seconds, exit=True, file=_real_stderr)
+def _last_resort() -> Iterator[None]:
     try:
         yield
     finally:
@@ -84,10 +114,11 @@ def _alarm(name: str, seconds: float) -> Iterator[None]:
     def ring(signum: int, frame: FrameType | None) -> None:
         if os.getpid() == owner:  # forked children inherit the handler, though not the timer
             _dump_everything(name, seconds)
-            raise TestHung(f"{name} was still running after {seconds:g} s: stacks are on stderr")
+            hung = TestHung(f"{name} was still running after {seconds:g} s: stacks are on stderr")
+            _lately_hung.append(hung)
+            raise hung
 
     previous = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
     finally:
