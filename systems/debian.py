@@ -68,16 +68,18 @@ class Root:
             shutil.rmtree(path, ignore_errors=True)
             command = ["debootstrap", "--variant=minbase", SUITE, str(path), MIRROR]
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-            shutil.copy("/etc/resolv.conf", path / "etc/resolv.conf")
-            (path / "etc/ssl/certs").mkdir(parents=True, exist_ok=True)
-            shutil.copy(os.environ.get("SSL_CERT_FILE", CERTIFICATES), path / "etc/ssl/certs")
             stamp.write_text("")
+        shutil.copy("/etc/resolv.conf", path / "etc/resolv.conf")
         root = cls(path)
         if stamp.read_text() != wanted:
             root.run(
                 ["sh", "-c", f"{_APT} update && {_APT} --no-install-recommends install {wanted}"]
             )
             stamp.write_text(wanted)
+        # Last: the package ca-certificates writes the file anew, without what this machine trusts besides.
+        trusted = path / str(CERTIFICATES).lstrip("/")
+        trusted.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(os.environ.get("SSL_CERT_FILE", CERTIFICATES), trusted)
         return root
 
     def run(
