@@ -7,7 +7,9 @@ each socket of tines is made here, or has its timeout set right after it was mad
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,10 +17,15 @@ if TYPE_CHECKING:
 
     Buffer = bytes | bytearray | memoryview
 
-__all__ = ["FLAGS", "Output", "adopt", "new", "pair", "send_fds"]
+__all__ = ["FLAGS", "Output", "adopt", "new", "pair", "prepared", "send_fds"]
 
 FLAGS: int = getattr(socket, "MSG_NOSIGNAL", 0)
 """For every write: SIGPIPE may have its default action, and a dead peer must not kill us."""
+
+_NO_SIGNAL: int | None = None
+"""Where writes have no such flag (macOS, whose number Python does not name), the option of sockets for it."""
+if not FLAGS and sys.platform == "darwin":
+    _NO_SIGNAL = getattr(socket, "SO_NOSIGPIPE", 0x1022)
 
 _PIECES = 64
 """How many buffers are handed to the system at a time."""
@@ -26,9 +33,17 @@ _PIECES = 64
 
 def new(family: int, kind: int = socket.SOCK_STREAM) -> socket.socket:
     """Return a new socket that waits."""
-    made = socket.socket(family, kind)
-    made.settimeout(None)
-    return made
+    return prepared(socket.socket(family, kind))
+
+
+def prepared(sock: socket.socket) -> socket.socket:
+    """Have a socket that was made by other means wait, and not raise SIGPIPE; return it."""
+    sock.settimeout(None)
+    if _NO_SIGNAL is not None:
+        # One whose peer has gone already takes no options; an accepted one has its listener's.
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, _NO_SIGNAL, 1)
+    return sock
 
 
 def pair(kind: int = socket.SOCK_STREAM) -> tuple[socket.socket, socket.socket]:
@@ -37,9 +52,7 @@ def pair(kind: int = socket.SOCK_STREAM) -> tuple[socket.socket, socket.socket]:
         ends = socket.socketpair()
     else:
         ends = socket.socketpair(socket.AF_UNIX, kind)
-    for end in ends:
-        end.settimeout(None)
-    return ends
+    return prepared(ends[0]), prepared(ends[1])
 
 
 def adopt(fd: int) -> socket.socket:
@@ -54,8 +67,7 @@ def adopt(fd: int) -> socket.socket:
         made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | nonblocking, 0, fd)
     else:
         made = socket.socket(fileno=fd)
-    made.settimeout(None)
-    return made
+    return prepared(made)
 
 
 def send_fds(sock: socket.socket, data: bytes, fds: Sequence[int]) -> None:

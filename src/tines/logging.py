@@ -15,11 +15,11 @@ from __future__ import annotations
 import logging
 import logging.handlers
 import os
-import sys
 import threading
 from multiprocessing import util
 from typing import Any
 
+from tines._pids import runs
 from tines.errors import TransportError
 from tines.process.base import at_start
 from tines.queues import SimpleQueue
@@ -85,7 +85,8 @@ class _Sender(logging.handlers.QueueHandler):
 
     def enqueue(self, record: logging.LogRecord) -> None:
         """Send one record, or write it, if nobody is left to handle it."""
-        if _exists(self._handled_by):
+        # Else its queue might take records for ever.
+        if runs(self._handled_by):
             try:
                 self._put(record)
                 return
@@ -94,19 +95,6 @@ class _Sender(logging.handlers.QueueHandler):
         last_resort = logging.lastResort
         if last_resort is not None and record.levelno >= last_resort.level:
             last_resort.handle(record)
-
-
-def _exists(pid: int) -> bool:
-    """Whether a process of this program is there. Else its queue might take records for ever."""
-    if sys.platform == "win32":
-        return True  # a queue ends with who made it there
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
 
 
 def _prepare() -> _Setup | None:

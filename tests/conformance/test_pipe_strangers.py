@@ -18,7 +18,7 @@ from support.processes import Start
 from support.waiting import PATIENCE, wait_for
 from tines.transport import named
 from tines.transport.pipe import broker as brokers
-from tines.transport.pipe import registry
+from tines.transport.pipe import door, registry
 from tines.transport.pipe.broker import Broker
 
 pipe = named("pipe")
@@ -76,7 +76,7 @@ def test_what_is_logged_of_them_holds_up_nobody(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A handler may wait for a thread that uses a channel, as one does whose records go into a queue."""
-    monkeypatch.setattr(brokers, "_may_speak", lambda sock: False)
+    monkeypatch.setattr(door, "may_speak", lambda sock: False)
     used: queue.SimpleQueue[bool] = queue.SimpleQueue()
 
     def use() -> None:
@@ -105,7 +105,7 @@ def test_other_users_are_refused_unless_they_are_children(
     broker: Broker, monkeypatch: pytest.MonkeyPatch, ours: bool
 ) -> None:
     if not ours:
-        monkeypatch.setattr(brokers, "_descends", lambda pid: False)
+        monkeypatch.setattr(door, "_descends", lambda pid: False)
     pid = os.fork()
     if pid == 0:
         code = 9

@@ -88,6 +88,90 @@ def test_processes(tmp_path, method):
     assert done.stderr == ""
 
 
+WRITERS = """
+import os, socket, sys
+
+NO_SIGPIPE = 0x1022  # of macOS
+quiet = set()
+
+def setsockopt(self, level, option, value, real=socket.socket.setsockopt):
+    if option == NO_SIGPIPE:
+        quiet.add(id(self))
+    else:
+        real(self, level, option, value)
+
+def checked(name):
+    real = getattr(socket.socket, name)
+
+    def write(self, *arguments):
+        if id(self) not in quiet:
+            with open(sys.argv[2], "a") as file:
+                print(name, self, file=file)
+        return real(self, *arguments)
+
+    setattr(socket.socket, name, write)
+
+socket.socket.setsockopt = setsockopt
+for name in ("send", "sendall", "sendmsg"):
+    checked(name)
+
+import tines as mp
+
+def put(queue):
+    queue.put(bytes(100_000))
+
+if __name__ == "__main__":
+    ctx = mp.get_context(sys.argv[1])
+    queue = ctx.Queue()
+    process = ctx.Process(target=put, args=(queue,))
+    process.start()
+    assert len(queue.get(timeout=30)) == 100_000
+    assert not queue._reader.poll()
+    process.join()
+    with ctx.Pool(2) as pool:
+        assert pool.map(abs, range(-5, 0)) == [5, 4, 3, 2, 1]
+    assert quiet
+"""
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_no_socket_raises_sigpipe(tmp_path, method):
+    told = tmp_path / "told"
+    run(tmp_path, WRITERS, method, str(told))
+    assert not told.exists(), told.read_text()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_long_name_of_the_temporary_folder(tmp_path, monkeypatch, method):
+    folder = tmp_path / ("x" * 120)
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    done = run(
+        tmp_path,
+        """
+        import sys
+        import tines as mp
+        from tines.transport.pipe import registry
+
+        def put(queue):
+            queue.put("through")
+
+        if __name__ == "__main__":
+            ctx = mp.get_context(sys.argv[1])
+            queue = ctx.Queue()
+            process = ctx.Process(target=put, args=(queue,))
+            process.start()
+            assert queue.get(timeout=30) == "through"
+            process.join()
+            print(registry.current().broker().address)
+        """,
+        method,
+    )
+    assert os.listdir(folder) == []
+    address = Path(done.stdout.strip())
+    assert address.name == "broker" and not address.parent.exists()
+
+
 @pytest.mark.parametrize(
     "shape", ["sleep", "sleep-thread", "grandchildren", "daemon-grandchildren"]
 )

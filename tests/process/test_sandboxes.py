@@ -90,6 +90,30 @@ def test_everything_works_without(method, names, error, tmp_path):
     assert os.listdir(tmp_path) == ["program.py"]
 
 
+OLDER = """
+import os
+import signal
+
+for module, name in ((os, "memfd_create"), (os, "pidfd_open"), (signal, "pidfd_send_signal")):
+    vars(module).pop(name, None)
+"""
+
+
+def test_an_interpreter_that_was_built_for_older_systems(method, tmp_path):
+    """It knows no such calls, whatever the kernel has: Conda's, for one."""
+    path = tmp_path / "program.py"
+    path.write_text(PROGRAM)
+    (tmp_path / "sitecustomize.py").write_text(OLDER)
+    done = subprocess.run(
+        [sys.executable, str(path), "0", method],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)])},
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "right\n", "")
+
+
 UNSEEN = """
 import os
 import signal

@@ -3,7 +3,8 @@
 A pipe holds 64 KB and blocks its writer when it is full: a child whose parent waits for its end
 before reading would never end. A file takes everything at once, outlives its writer, and large
 buffers in it are mapped instead of copied. It is a ``memfd`` on Linux, and an unlinked temporary
-file elsewhere and where a sandbox forbids memfds; nothing is left behind, whoever is killed.
+file elsewhere and where a sandbox forbids memfds or Python does not know them; nothing is left
+behind, whoever is killed.
 
 A message is committed by its header, which is written last: what a killed writer left half done
 is not there for the reader.
@@ -47,6 +48,8 @@ def create(name: str) -> int:
     if sys.platform == "linux":
         try:
             return os.memfd_create(name, os.MFD_CLOEXEC)
+        except AttributeError:
+            pass  # an interpreter that was built for older systems, as Conda's are
         except OSError as error:
             if error.errno not in (errno.EPERM, errno.EACCES, errno.ENOSYS):
                 raise
@@ -127,12 +130,21 @@ def _contents(fd: int, at: int, size: int) -> memoryview:
 
 if hasattr(os, "pread"):
 
+    def _read_into(fd: int, view: memoryview, position: int) -> int:
+        """Fill as much of a buffer as can be read at once; return how much that is."""
+        if hasattr(os, "preadv"):
+            return os.preadv(fd, [view], position)
+        # macOS before 11
+        data = os.pread(fd, min(view.nbytes, _MOST_GATHERED), position)
+        view[: len(data)] = data
+        return len(data)
+
     def read(fd: int, size: int, position: int) -> memoryview:
         """Read ``size`` bytes, fewer only at the end of the file, without moving its position."""
         view = memoryview(bytearray(size))
         done = 0
         while done < size:
-            count = os.preadv(fd, [view[done:]], position + done)
+            count = _read_into(fd, view[done:], position + done)
             if count == 0:
                 break
             done += count

@@ -8,12 +8,11 @@ dropped it.
 from __future__ import annotations
 
 import contextlib
-import os
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tines._pids import runs
 from tines.tracing import details
 from tines.tracing.recorder import SUFFIX
 from tines.tracing.records import (
@@ -30,7 +29,7 @@ from tines.tracing.records import (
 )
 from tines.tracing.spool import Role, SpoolReader
 
-__all__ = ["Key", "Life", "Pool", "Process", "Sources", "load", "runs"]
+__all__ = ["Key", "Life", "Pool", "Process", "Sources", "load"]
 
 Key = tuple[int, int, int]
 
@@ -402,16 +401,3 @@ def _order_about(task: Record | None, orders: list[Record]) -> int:
         if about_task and task is not None and task[2] <= order[1]:
             return flags_of(order)
     return 0
-
-
-def runs(pid: int) -> bool:
-    """Whether there is such a process; it may be another one by now."""
-    if sys.platform == "win32":
-        return True  # signal 0 is none there
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True

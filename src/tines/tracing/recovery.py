@@ -11,8 +11,8 @@ import shutil
 import sys
 from pathlib import Path
 
+from tines._pids import runs
 from tines.tracing import export
-from tines.tracing.merge import runs
 from tines.tracing.recorder import SUFFIX
 from tines.tracing.records import latest
 from tines.tracing.session import MAX_FILE_BYTES, PACKED, WORK

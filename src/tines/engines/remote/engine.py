@@ -179,7 +179,7 @@ class RemoteEngine:
             raise StartError(f"the nodes of the pool could not be started: {problem}")
         listener.settimeout(0.1)
         try:
-            sock, _ = listener.accept()
+            sock = _sockets.prepared(listener.accept()[0])
         except TimeoutError:
             return
         try:

@@ -196,8 +196,8 @@ class Popen(std.Popen):
                 return
         except ProcessLookupError:
             return
-        except OSError:
-            pass  # an old sandbox knows nothing of it
+        except (AttributeError, OSError):
+            pass  # an old sandbox, or an interpreter built for older systems, knows nothing of it
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signum)
 

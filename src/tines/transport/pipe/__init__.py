@@ -8,6 +8,7 @@ and what is guaranteed when either side is killed.
     protocol    frames between processes, authentication
     progress    how far the holders of leases are
     broker      the owner's side: sockets, lifetimes; ``peer`` is one connection of it
+    door        where a broker listens, how it is reached, who is let in
     connection  the other end of such a connection
     local       a channel in its owner; ``client`` is one of another process
     registry    what one process has of all this, and what becomes of it at a fork

@@ -29,40 +29,28 @@ import heapq
 import itertools
 import logging
 import os
-import secrets
 import selectors
-import shutil
 import socket
-import struct
 import sys
-import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable
 from functools import partial
 from multiprocessing import process as _process
-from multiprocessing.util import Finalize
 
-from tines import _clock
+from tines import _clock, _sockets
 from tines.errors import QueueShutDown, TransportError
 from tines.transport.contract import Buffer
+from tines.transport.pipe import door
 from tines.transport.pipe.peer import Peer
 from tines.transport.pipe.state import ChannelState
 
-__all__ = ["LOCAL", "Address", "Broker"]
-
-Address = str | bytes | tuple[str, int]
+__all__ = ["LOCAL", "Broker"]
 
 LOCAL = "local"
 """The holder that stands for all handles of the owner itself."""
 
 _log = logging.getLogger("tines.transport")
-
-_CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
-
-# How many may connect before the thread comes to them. Beyond that who connects with a time limit is
-# refused at once, and all workers of a large pool may come in the moment in which the owner is busy.
-BACKLOG = 4096
 
 # Who has connected and not yet proved that it belongs to the program: so many at a time at most, in which
 # all workers of a large pool find room, and for so long. Other users' processes are refused at once.
@@ -150,8 +138,8 @@ class Broker:
         try:
             _load_what_ends_threads()
             self.selector = selectors.DefaultSelector()
-            self._listener, self.address = _listen()
-            self._wake_in, self._wake_out = socket.socketpair()
+            self._listener, self.address = door.listen()
+            self._wake_in, self._wake_out = _sockets.pair()
             for sock in (self._listener, self._wake_in, self._wake_out):
                 sock.setblocking(False)
             self.selector.register(self._listener, selectors.EVENT_READ, self._accept)
@@ -329,7 +317,7 @@ class Broker:
 
     def _accept(self, mask: int) -> None:
         try:
-            sock, _ = self._listener.accept()
+            sock = door.accept(self._listener)
         except BlockingIOError:
             return
         except OSError as error:
@@ -337,10 +325,7 @@ class Broker:
             self.selector.unregister(self._listener)
             self._timers.add(_clock.monotonic() + _ACCEPT_AGAIN, self._accept_again)
             return
-        sock.setblocking(False)
-        if sock.family != getattr(socket, "AF_UNIX", None):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if not _may_speak(sock):
+        if not door.may_speak(sock):
             self._note("a process of another user wanted to use a channel, and was refused")
             sock.close()
             return
@@ -369,32 +354,6 @@ class Broker:
                 pass
 
 
-def _may_speak(sock: socket.socket) -> bool:
-    """Whether who has connected is of this user, or root, or a child of ours that has changed its user.
-
-    Where the system does not say, a folder keeps others out, or they have to be let in.
-    """
-    if not hasattr(socket, "SO_PEERCRED") or sock.family != socket.AF_UNIX:
-        return True
-    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    pid, user, _ = _CREDENTIALS.unpack(credentials)
-    return user in (0, os.geteuid()) or _descends(pid)
-
-
-def _descends(pid: int) -> bool:
-    """Whether a process is a child of this one, or of a child."""
-    own = os.getpid()
-    for _ in range(100):
-        if pid <= 1 or pid == own:
-            break
-        try:
-            with open(f"/proc/{pid}/stat", "rb") as file:
-                pid = int(file.read().rpartition(b")")[2].split()[1])
-        except (OSError, ValueError, IndexError):
-            return False
-    return pid == own
-
-
 def _descriptors() -> int:
     """Return how many descriptors this process may have."""
     if sys.platform == "win32":
@@ -417,28 +376,3 @@ def _load_what_ends_threads() -> None:
             import ctypes
 
             ctypes.CDLL("libgcc_s.so.1")
-
-
-def _listen() -> tuple[socket.socket, Address]:
-    """Open a listener that leaves nothing behind when this process is killed, where that exists."""
-    name = f"tines-{os.getpid()}-{secrets.token_hex(8)}"
-    address: Address
-    if sys.platform == "linux":
-        address = b"\0" + name.encode()
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    elif hasattr(socket, "AF_UNIX") and os.name == "posix":
-        folder = tempfile.mkdtemp(prefix="tines-")
-        # A child of multiprocessing ends without atexit, but runs these.
-        Finalize(None, shutil.rmtree, args=(folder, True), exitpriority=-100)
-        address = os.path.join(folder, "broker")
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    else:
-        address = ("127.0.0.1", 0)
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        listener.bind(address)
-        listener.listen(BACKLOG)
-    except OSError:
-        listener.close()
-        raise
-    return listener, listener.getsockname() if isinstance(address, tuple) else address

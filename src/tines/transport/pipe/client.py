@@ -24,7 +24,7 @@ from tines.transport.pipe.protocol import (
 from tines.transport.statistics import ChannelStatistics
 
 if TYPE_CHECKING:
-    from tines.transport.pipe.broker import Address
+    from tines.transport.pipe.door import Address
 
 __all__ = ["Remote", "Watch", "closed"]
 

@@ -13,20 +13,22 @@ import hmac
 import math
 import os
 import secrets
-import socket
 import threading
 import weakref
 from multiprocessing import process as _process
 from typing import TYPE_CHECKING
 
-from tines import _clock, _sockets
+from tines import _clock
 from tines._sockets import FLAGS, Output
 from tines.errors import TransportError
 from tines.transport.contract import Buffer
+from tines.transport.pipe import door
 from tines.transport.pipe.protocol import Decoder, Frame, Op, proof
 
 if TYPE_CHECKING:
-    from tines.transport.pipe.broker import Address
+    from collections.abc import Iterator
+
+    from tines.transport.pipe.door import Address
 
 __all__ = ["PATIENCE", "Connection", "Connections", "NoAnswer"]
 
@@ -55,6 +57,24 @@ def gone(pid: int) -> TransportError:
     )
 
 
+@contextlib.contextmanager
+def _explained(pid: int) -> Iterator[None]:
+    """Have what goes wrong with connecting raise what the callers expect."""
+    try:
+        yield
+    except TimeoutError:
+        raise NoAnswer(written=False) from None
+    except EOFError:
+        raise TransportError(
+            f"the process that owns this channel (pid {pid}) refused the connection: it is "
+            "ending, or this process has another multiprocessing authkey"
+        ) from None
+    except (ConnectionError, FileNotFoundError) as error:
+        raise gone(pid) from error
+    except OSError as error:
+        raise TransportError(f"cannot reach the owner of this channel: {error}") from error
+
+
 class Connection:
     """A stream to the process that owns a channel. Not for use by two threads at once."""
 
@@ -71,32 +91,16 @@ class Connection:
         self._decoder = Decoder()
         self._decoder.trusted = True
         self._output = Output()
-        family = socket.AF_INET if isinstance(address, tuple) else socket.AF_UNIX
-        self.sock = _sockets.new(family)
         self._timeout: float | None = None
-        try:
-            self._limit(deadline := _deadline(timeout))
-            self.sock.connect(address)
-            if family == socket.AF_INET:
-                self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._prove(deadline)
-        except TimeoutError:
-            self.close()
-            raise NoAnswer(written=False) from None
-        except EOFError:
-            self.close()
-            raise TransportError(
-                f"the process that owns this channel (pid {pid}) refused the connection: it is "
-                "ending, or this process has another multiprocessing authkey"
-            ) from None
-        except OSError as error:
-            self.close()
-            if isinstance(error, (ConnectionError, FileNotFoundError)):
-                raise gone(pid) from error
-            raise TransportError(f"cannot reach the owner of this channel: {error}") from error
-        except BaseException:
-            self.close()
-            raise
+        deadline = _deadline(timeout)
+        with _explained(pid):
+            self.sock = door.connect(address, pid, deadline)
+            try:
+                self._limit(deadline)
+                self._prove(deadline)
+            except BaseException:
+                self.close()
+                raise
 
     def _prove(self, deadline: float) -> None:
         key = bytes(_process.current_process().authkey)

@@ -48,7 +48,7 @@ class Page:
         self.place = b""
         self._descriptor = -1
         if slots:
-            with contextlib.suppress(OSError, ValueError):
+            with contextlib.suppress(AttributeError, OSError, ValueError):
                 self._share(slots)
 
     def _share(self, slots: int) -> None:

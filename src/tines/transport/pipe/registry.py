@@ -20,9 +20,10 @@ from typing import Any
 from tines._fork import Rank, at_fork
 from tines.errors import TransportError
 from tines.transport.contract import Buffer
-from tines.transport.pipe.broker import LOCAL, Address, Broker
+from tines.transport.pipe.broker import LOCAL, Broker
 from tines.transport.pipe.client import Remote, Watch, closed
 from tines.transport.pipe.connection import Connection, Connections, NoAnswer
+from tines.transport.pipe.door import Address
 from tines.transport.pipe.local import Local, LocalWatch
 from tines.transport.pipe.protocol import Frame, Op, Pass
 from tines.transport.pipe.state import ChannelState
