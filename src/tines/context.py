@@ -352,21 +352,16 @@ def _local_engine(
     return LocalEngine(context, context.get_start_method(), make, name)
 
 
-def _named_engine(name: str, context: Any, carrier: Any) -> Engine:
-    """Return the engine that a pool was given by its name."""
-    kind, _, rest = name.partition(":")
-    if kind == "local" and not rest:
+def _named_engine(given: Any, context: Any, carrier: Any) -> Engine:
+    """Return the engine that a pool was given by its name, or by an object of its library."""
+    if given == "local":
         return _local_engine(context)
-    if kind == "simulated":
-        from tines import transport
-        from tines.engines import simulated
+    from tines import transport
+    from tines.engines.names import maker
 
-        context = default.get_context() if context is None else context
-        method = context.get_start_method()
-        return simulated.engine(rest, method, carrier or transport.chosen(), context)
-    raise ValueError(
-        f"engine={name!r} is not known: use 'local' or 'simulated:N', where N is the number of nodes"
-    )
+    make = maker(given)
+    context = default.get_context() if context is None else context
+    return make(given, context.get_start_method(), carrier or transport.chosen(), context)
 
 
 engines.set_default(_local_engine)

@@ -67,3 +67,8 @@ def lock_back() -> Any:
     import tines
 
     return tines.Queue()
+
+
+def agents_on(dask_worker: Any) -> int:
+    """How many agents a worker of Dask's has; it is run there by Dask."""
+    return sum(name.startswith("tines") for name in dask_worker.plugins)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import os
 import signal
@@ -17,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 
 import tines
@@ -34,6 +32,7 @@ from engine_tasks import (
     square,
     total,
 )
+from engine_tools import lives
 from support.descriptors import descriptors
 from support.pools import ending
 from support.waiting import wait_for
@@ -65,12 +64,6 @@ def make() -> Iterator[MakePool]:
 
         yield make_pool
     wait_for(lambda: not [pid for pid in agents if lives(pid)])
-
-
-def lives(pid: int) -> bool:
-    with contextlib.suppress(psutil.NoSuchProcess):
-        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
-    return False
 
 
 def test_calls_go_to_all_nodes_and_their_results_come_back(make: MakePool) -> None:
@@ -337,7 +330,7 @@ def test_the_package_imports_none_of_it() -> None:
     program = (
         "import sys, tines; p = tines.Pool(1); p.apply(len, ('',)); p.terminate();"
         "print([m for m in sys.modules if m.startswith(('tines.agent', 'tines.engines.remote', "
-        "'tines.engines.simulated'))])"
+        "'tines.engines.simulated', 'tines.engines.dask', 'distributed'))])"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True

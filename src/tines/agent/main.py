@@ -1,8 +1,9 @@
 """The beginning and the end of an agent.
 
-The first line on standard input says whom to call and with which key. The agent lives as long as the
-stream: when that ends, however the program went, it kills its workers and ends. If the agent is killed,
-its workers end as any workers do whose parent is gone.
+The first line on standard input says whom to call and with which key. The agent lives as long as both of
+its lines: the stream, which ends with the program, and standard input, which ends with the process that
+has started the agent. When either does, the agent kills its workers and ends. If the agent is killed, its
+workers end as any workers do whose parent is gone.
 
 It does not touch what is the program's: Ctrl-C does not reach it, and nothing that it does is printed.
 """
@@ -16,12 +17,16 @@ import platform
 import signal
 import socket
 import sys
+import threading
+from collections.abc import Callable
+from typing import Any
 
 from tines import _sockets
 from tines.agent.carrier import Carrier
 from tines.agent.warden import Warden
 from tines.engines.remote.frames import Word, pack_word, send_all
 from tines.engines.remote.handshake import prove
+from tines.engines.remote.hosting import UNREACHABLE
 
 __all__ = ["main"]
 
@@ -34,21 +39,16 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     line = sys.stdin.buffer.readline()
     if not line:
-        os._exit(1)  # the program has gone before it could say anything
+        os._exit(1)  # it has gone before it could say anything
     told = json.loads(line)
-    _forget_standard_input()
     sock = _sockets.new(socket.AF_INET)
     sock.settimeout(CALL_SECONDS)
-    try:
-        sock.connect(tuple(told["address"]))
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        prove(sock, bytes.fromhex(told["key"]))
-        facts = {"name": told["name"], "address": platform.node(), "pid": os.getpid()}
-        sock.settimeout(None)
-        send_all(sock, pack_word(Word.HELLO, facts))
-    except OSError:
-        os._exit(1)  # the program is gone, or does not want us
     warden = Warden(Carrier(sock))
+    line_to_host = _take_standard_input()
+    threading.Thread(
+        target=_watch, args=(line_to_host, warden.leave), name="tines agent host", daemon=True
+    ).start()
+    _call(sock, told)
     code = 1
     try:
         warden.run()
@@ -58,8 +58,33 @@ def main() -> None:
         os._exit(code)
 
 
-def _forget_standard_input() -> None:
-    """Have nothing on standard input, as the workers' parent would have."""
+def _call(sock: socket.socket, told: dict[str, Any]) -> None:
+    """Become known to the program, or end."""
+    try:
+        sock.connect(tuple(told["address"]))
+    except OSError:
+        os._exit(UNREACHABLE)
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        prove(sock, bytes.fromhex(told["key"]))
+        facts = {"name": told["name"], "address": platform.node(), "pid": os.getpid()}
+        sock.settimeout(None)
+        send_all(sock, pack_word(Word.HELLO, facts))
+    except OSError:
+        os._exit(1)  # the program is gone, or does not want us
+
+
+def _take_standard_input() -> int:
+    """Have nothing on standard input, as the workers' parent would have; return what was there."""
+    taken = os.dup(0)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)
+    return taken
+
+
+def _watch(line: int, leave: Callable[[], object]) -> None:
+    """Leave when the process that has started this one is gone, or wants that."""
+    while os.read(line, 4096):
+        pass
+    leave()

@@ -39,6 +39,7 @@ class Warden:
         self._words: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._writer, False)
+        self._running = False
         self._engine: LocalEngine
 
     def run(self) -> None:
@@ -53,9 +54,18 @@ class Warden:
             return
         self._carrier.carry(self._deal, self._usage)
         self._engine.watch()
+        self._running = True
         while self._deal_with_words():
             self._wait(None)
         self._end()
+
+    def leave(self) -> None:
+        """End the workers, and :meth:`run`. Any thread."""
+        if not self._running:
+            os._exit(
+                1
+            )  # there are no workers yet, and nobody can say when the main module is imported
+        self._deal(None)
 
     def _make_ready(self, main: dict[str, Any], slots: int, method: str, name: str) -> str | None:
         """Become like the program; return what went wrong, if something did."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tines.engines.contract import Engine
 
     Maker = Callable[[Any, Callable[..., Any] | None, str | None], Engine]
-    Namer = Callable[[str, Any, Any], Engine]
+    Namer = Callable[[object, Any, Any], Engine]
 
 __all__ = ["default", "named", "set_default", "set_named"]
 
@@ -45,21 +45,23 @@ _find: Namer | None = None
 
 
 def set_named(find: Namer) -> None:
-    """Have ``find`` called for the engine of a pool that is given a name, as :func:`named` is."""
+    """Have ``find`` called for the engine of a pool that is given something else, as :func:`named` is."""
     global _find
     _find = find
 
 
-def named(name: str, context: Any, transport: Any) -> Engine:
-    """Return the engine of a name.
+def named(name: object, context: Any, transport: Any) -> Engine:
+    """Return the engine of a name, or of an object that stands for one.
 
     Args:
-        name: Such as ``"simulated:2"``.
+        name: Such as ``"simulated:2"``, or a client of Dask's.
         context: Says how processes are started; ``None``: by the default start method.
         transport: What a machine uses within itself; ``None``: what is best there.
 
     Raises:
         ValueError: there is no such engine.
+        TypeError: it is no name, and stands for no engine.
+        ImportError: the engine's library is not installed.
     """
     if _find is None:
         raise RuntimeError("no engines were set: import tines before you make a pool")

@@ -6,49 +6,38 @@ as if it were on another machine.
 
 from __future__ import annotations
 
-import json
-import os
 import socket
-import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
+from tines.engines.names import count_in
 from tines.engines.remote.engine import RemoteEngine
-from tines.process.start import interpreter
+from tines.engines.remote.hosting import Agent
 
 if TYPE_CHECKING:
     from tines.transport.contract import Transport
 
 __all__ = ["SimulatedNodes", "engine"]
 
-END_SECONDS = 5.0
-"""How long an agent may take to end when its stream has."""
 
-MOST = 64
-
-
-def engine(count: str, method: str, here: Transport, context: Any) -> RemoteEngine:
+def engine(given: str, method: str, here: Transport, context: Any) -> RemoteEngine:
     """Return the engine.
 
     Args:
-        count: How many nodes; two if empty.
+        given: ``"simulated"``, which has two nodes, or ``"simulated:N"``.
         method: The start method for workers.
         here: The transport, here and there.
         context: What the pool says its context is.
 
     Raises:
-        ValueError: ``count`` is not a whole number from 1 to :data:`MOST`.
+        ValueError: N is not a whole number from 1 to 64.
         NotImplementedError: This system has no sockets that write several buffers at once (Windows).
     """
     if not hasattr(socket.socket, "sendmsg"):
         raise NotImplementedError(
-            f"engine='simulated:{count}' does not work on {sys.platform} yet: leave engine= out"
+            f"engine={given!r} does not work on {sys.platform} yet: leave engine= out"
         )
-    if not (count or "2").isdecimal() or not 1 <= int(count or 2) <= MOST:
-        raise ValueError(
-            f"engine='simulated:{count}': say how many nodes, from 1 to {MOST}, as in 'simulated:2'"
-        )
-    return RemoteEngine(SimulatedNodes(int(count or 2)), method, here, context)
+    return RemoteEngine(SimulatedNodes(count_in(given, 2)), method, here, context)
 
 
 class SimulatedNodes:
@@ -60,40 +49,23 @@ class SimulatedNodes:
 
     def __init__(self, nodes: int) -> None:
         self.nodes = nodes
-        self._agents: list[subprocess.Popen[bytes]] = []
+        self._agents: list[Agent] = []
+
+    def host(self) -> str:
+        """See the protocol."""
+        return "127.0.0.1"
 
     def begin(self, address: tuple[str, int], key: bytes) -> None:
-        """See the protocol. What is secret goes through a pipe, and nobody sees it in a list of processes."""
-        command = interpreter.command("tines.agent.main", "main")
+        """See the protocol."""
         for number in range(self.nodes):
-            told = {"address": address, "key": key.hex(), "name": f"simulated-{number}"}
-            reader, writer = os.pipe()
-            with open(reader, "rb") as stdin:
-                # Before there is an agent that may end: nobody can be told by SIGPIPE that it has.
-                with open(writer, "wb") as file:
-                    file.write(json.dumps(told).encode() + b"\n")
-                agent = subprocess.Popen(
-                    command,
-                    stdin=stdin,
-                    # Ctrl-C is the program's business, not the nodes'.
-                    start_new_session=sys.platform != "win32",
-                )
-            self._agents.append(agent)
+            self._agents.append(Agent(address, key, f"simulated-{number}"))
 
     def failed(self) -> str | None:
         """See the protocol."""
-        for agent in self._agents:
-            code = agent.poll()
-            if code is not None:
-                return f"agent {agent.pid} ended with code {code}; what it printed says why"
-        return None
+        return next(filter(None, (agent.problem() for agent in self._agents)), None)
 
     def end(self) -> None:
         """See the protocol."""
         for agent in self._agents:
-            try:
-                agent.wait(END_SECONDS)
-            except subprocess.TimeoutExpired:
-                agent.kill()
-                agent.wait()
+            agent.end()
         self._agents = []

@@ -61,9 +61,10 @@ class Pool(PoolInsides):
         maxtasksperchild: After how many tasks a worker is replaced.
         context: A context, for its start method; by default the program's.
         transport: What carries tasks and results; by default the one that the engine names.
-        engine: Starts workers and watches over them: ``"simulated:2"`` for two nodes that are pretended on
-            this machine, or an :class:`~tines.engines.contract.Engine`. Processes on this machine, if
-            not given.
+        engine: Starts workers and watches over them. The name of one: ``"dask"`` for the workers of a Dask
+            cluster, ``"tcp://host:8786"`` for those of this scheduler, ``"simulated:2"`` for two nodes that
+            are pretended on this machine. A ``Client`` or cluster of Dask's, or an
+            :class:`~tines.engines.contract.Engine`. Processes on this machine, if not given.
         progress: Whether and how maps show how far they are, unless they say otherwise: ``True``,
             :class:`~tines.progress.options.ProgressOptions`, or a rich or tqdm object.
         options: What else the pool can do: ``max_memory``, ``max_memory_hard``, ``inner_threads``,
@@ -75,7 +76,8 @@ class Pool(PoolInsides):
 
     Raises:
         ValueError: an argument is out of range.
-        TypeError: the initializer is not callable, or there is no such option.
+        TypeError: the initializer is not callable, the engine is none, or there is no such option.
+        ImportError: the library of the engine is not installed.
         NotImplementedError: memory is to be limited, and cannot be measured here.
     """
 
@@ -90,7 +92,7 @@ class Pool(PoolInsides):
         context: object = None,
         *,
         transport: Transport | None = None,
-        engine: Engine | str | None = None,
+        engine: Engine | Any = None,  # a name, or an object of another library
         progress: ProgressArgument = None,
         **options: Unpack[PoolKeywords],
     ) -> None:
@@ -99,17 +101,12 @@ class Pool(PoolInsides):
             raise TypeError(
                 f"transport={transport!r} is not a transport: pass one that tines.transport.named() returns"
             )
-        if not (engine is None or isinstance(engine, str) or hasattr(engine, "expect")):
-            raise TypeError(
-                f"engine={engine!r} is not an engine: pass the name of one, an object with the methods of "
-                "tines.engines.contract.Engine, or leave it out for processes on this machine"
-            )
         check_context("context", context)
         chosen = pool_options(processes, maxtasksperchild, dict(options))
         self._displays = displays = Displays(progress)
         if engine is None:
             engine = engines.default(context, process_maker(self), self._worker_name)
-        elif isinstance(engine, str):
+        elif not hasattr(engine, "expect"):
             engine = engines.named(engine, context, transport)
             transport = None  # that is the engine's business now
         self._engine = engine

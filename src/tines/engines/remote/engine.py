@@ -37,12 +37,22 @@ JOIN_SECONDS = 60.0
 
 HANDSHAKE_SECONDS = 5.0
 
+BACKLOG = 1024
+"""How many nodes may call at once."""
+
 
 class Placement(Protocol):
     """Where agents are."""
 
     nodes: int
-    """How many it starts."""
+    """How many it starts. Known when it has begun."""
+
+    def host(self) -> str:
+        """Return by which address of this machine the nodes reach it, connecting to the engine for that.
+
+        Raises:
+            StartError: the engine cannot be reached.
+        """
 
     def begin(self, address: tuple[str, int], key: bytes) -> None:
         """Have agents started, each of which will connect to the address and know the key."""
@@ -153,11 +163,11 @@ class RemoteEngine:
         authkey: Any = main["authkey"]
         main["authkey"] = bytes(authkey)  # it refuses to be pickled as it is
         key = new_key()
-        deadline = _clock.monotonic() + JOIN_SECONDS
         with contextlib.closing(_sockets.new(socket.AF_INET)) as listener:
-            listener.bind(("127.0.0.1", 0))
-            listener.listen(64)
+            listener.bind((self._placement.host(), 0))
+            listener.listen(BACKLOG)
             self._placement.begin(listener.getsockname(), key)
+            deadline = _clock.monotonic() + JOIN_SECONDS
             while len(self._streams) < self._placement.nodes:
                 self._accept(listener, key, deadline)
         opening = pack_word(Word.OPEN, main, transport.slots, self.method, self._here.name)
