@@ -3,6 +3,7 @@
 Bottom-up::
 
     handshake  program and node make sure of each other
+    hosting    an agent, as the process that starts it has it
     frames     what goes over the stream
     borders    what cannot travel, and how that is said
     sharing    payloads that a node has once
