@@ -10,8 +10,15 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from multiprocessing.process import BaseProcess
     from typing import Protocol
+
+    class Started(Protocol):
+        """A process that was started."""
+
+        @property
+        def name(self) -> str: ...
+        @property
+        def pid(self) -> int | None: ...
 
     class Listener(Protocol):
         """Somebody who wants to know of queues and pools."""
@@ -28,7 +35,7 @@ if TYPE_CHECKING:
         def starting(self) -> int:
             """Hear that a process is about to be started; return what :meth:`started` is given."""
 
-        def started(self, process: BaseProcess, began: int) -> None:
+        def started(self, process: Started, began: int) -> None:
             """Hear that it was started."""
 
         def ended(self, pid: int, exitcode: int) -> None:

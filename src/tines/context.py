@@ -261,7 +261,7 @@ class BaseContext(_std.BaseContext):
 class DefaultContext(BaseContext, _std.DefaultContext):
     """The context of the program's default start method."""
 
-    Process = Process
+    Process = Process  # type: ignore[assignment]
 
     def __init__(self) -> None:
         """Make it; its only state is the standard library's."""
@@ -317,7 +317,7 @@ class SpawnContext(BaseContext, _std.SpawnContext):
     """Starts a fresh interpreter."""
 
     _name = "spawn"
-    Process = SpawnProcess
+    Process = SpawnProcess  # type: ignore[assignment]
 
 
 _contexts: dict[str, BaseContext] = {"spawn": SpawnContext()}
@@ -329,13 +329,13 @@ if sys.platform != "win32":
         """Forks this process."""
 
         _name = "fork"
-        Process = ForkProcess
+        Process = ForkProcess  # type: ignore[assignment]
 
     class ForkServerContext(BaseContext, _std.ForkServerContext):
         """Forks a warm, single-threaded server."""
 
         _name = "forkserver"
-        Process = ForkServerProcess
+        Process = ForkServerProcess  # type: ignore[assignment]
 
     _contexts["fork"] = ForkContext()
     _contexts["forkserver"] = ForkServerContext()

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, Executor, Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from concurrent.futures.process import BrokenProcessPool
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from tines import _clock, _config, context
 from tines._arguments import (
@@ -55,6 +55,7 @@ POSITIONAL = ("max_workers", "mp_context", "initializer", "initargs", "max_tasks
 
 __all__ = ["BrokenExecutorPool", "FutureEncodeError", "FutureLostError", "ProcessPoolExecutor"]
 
+P = ParamSpec("P")
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -310,7 +311,7 @@ class ProcessPoolExecutor(Executor):
         self._pending: set[_TaskFuture[Any]] = set()
         self._interrupts = _Interrupts()
 
-    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Schedule ``fn(*args, **kwargs)`` and return its future.
 
         Raises:

@@ -63,7 +63,7 @@ def test_a_wrong_type_is_found(tmp_path: Path) -> None:
     """So the types are there: where a package has none, everything passes."""
     client = tmp_path / "wrong.py"
     client.write_text(
-        "import tines as mp\n"
+        "import tines as mp; from tines import aio\n"
         "queue: mp.Queue[int] = mp.Queue()\n"
         "queue.put('text')\n"
         "mp.Lock().recover\n"
@@ -72,6 +72,10 @@ def test_a_wrong_type_is_found(tmp_path: Path) -> None:
         "mp.get_context('fork').Event().wait('long')\n"
         "text: str = mp.Pool(1).apply_async(len, ('a',)).get()\n"
         "more: list[str] = mp.Pool(1).map_async(len, ['a']).get()\n"
+        "mp.Pool(1).map(bytes.hex, ['a'])\n"
+        "for text in mp.Pool(1).imap(bytes.hex, [1]): ...\n"
+        "mp.ProcessPoolExecutor().submit(bytes.hex, 'a')\n"
+        "aio.Pool(1).imap_unordered(bytes.hex, ['a'])\n"
     )
     done = check(client, tmp_path / "cache")
-    assert [f":{line}: error" in done.stdout for line in range(3, 10)] == [True] * 7, done.stdout
+    assert [f":{line}: error" in done.stdout for line in range(3, 14)] == [True] * 11, done.stdout

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import sys
 from concurrent.futures import Future
@@ -13,7 +14,7 @@ from multiprocessing.shared_memory import SharedMemory
 from typing import Any
 
 import tines as mp
-from tines import connection, errors, managers, pool, queues, shared_memory, sharedctypes
+from tines import aio, connection, errors, managers, pool, queues, shared_memory, sharedctypes
 from tines.context import BaseContext
 from tines.pool import AsyncResult, IMapIterator, MapResult
 from tines.synchronize import Barrier, Condition, Event, Lock, RLock, Semaphore
@@ -50,7 +51,24 @@ class Greeter(mp.Process):
         self.answers.put(self.name)
 
 
+class Doubler(mp.Process):
+    """A subclass that hands back what its ``run()`` returns."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(returns=True)
+        self.number = number
+
+    def run(self) -> int:
+        return double(self.number)
+
+
+def outcome_of(process: mp.Process) -> Any:
+    process.start()
+    return process.result(60)
+
+
 def processes() -> None:
+    assert outcome_of(Doubler(2)) == 4
     answers: mp.Queue[str] = mp.Queue(10, max_bytes=1000)
     process = mp.Process(target=greet, args=(answers, mp.Lock()), returns=True)
     process.start()
@@ -117,6 +135,15 @@ def executors() -> None:
         result: int = future.result(60)
         numbers: list[int] = list(executor.map(double, NUMBERS, timeout=60))
     assert (result, numbers) == (4, [2, 4, 6])
+
+
+async def awaited() -> None:
+    async with aio.Pool(1) as workers:
+        one: int = await workers.apply(double, (4,))
+        several: list[int] = await workers.map(double, NUMBERS)
+        values: list[int] = [value async for value in workers.imap(double, NUMBERS)]
+        sums: list[int] = [value async for value in workers.istarmap(add, [(1, 2)])]
+    assert (one, several, values, sums) == (8, [2, 4, 6], [2, 4, 6], [3])
 
 
 def locks(context: BaseContext) -> None:
@@ -217,6 +244,7 @@ def main() -> None:
     all_queues()
     pools()
     executors()
+    asyncio.run(awaited())
     memory()
     pipes_and_managers()
     contexts()

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Pool", "outcome"]
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 ENDED = (ValueError, TransportError)
@@ -108,8 +109,8 @@ class Pool:
 
     async def map(
         self,
-        func: Callable[[Any], T],
-        iterable: Iterable[object] | AsyncIterable[object],
+        func: Callable[[S], T],
+        iterable: Iterable[S] | AsyncIterable[S],
         chunksize: int | None = None,
         **options: Any,
     ) -> list[T]:
@@ -130,14 +131,14 @@ class Pool:
 
     def imap(
         self,
-        func: Callable[[Any], object],
-        iterable: Iterable[object] | AsyncIterable[object],
+        func: Callable[[S], T],
+        iterable: Iterable[S] | AsyncIterable[S],
         chunksize: int = 1,
         *,
         buffersize: int | None = None,
         progress: ProgressArgument = None,
         **options: Any,
-    ) -> ResultIterator:
+    ) -> ResultIterator[T]:
         """Iterate over the results in order: ``async for value in pool.imap(...)``.
 
         Args:
@@ -157,41 +158,41 @@ class Pool:
 
     def imap_unordered(
         self,
-        func: Callable[[Any], object],
-        iterable: Iterable[object] | AsyncIterable[object],
+        func: Callable[[S], T],
+        iterable: Iterable[S] | AsyncIterable[S],
         chunksize: int = 1,
         *,
         buffersize: int | None = None,
         progress: ProgressArgument = None,
         **options: Any,
-    ) -> ResultIterator:
+    ) -> ResultIterator[T]:
         """Iterate over the results as they come; otherwise as :meth:`imap`."""
         return self._imap(False, func, iterable, chunksize, buffersize, progress, options)
 
     def istarmap(
         self,
-        func: Callable[..., object],
+        func: Callable[..., T],
         iterable: Iterable[Iterable[object]] | AsyncIterable[Iterable[object]],
         chunksize: int = 1,
         *,
         buffersize: int | None = None,
         progress: ProgressArgument = None,
         **options: Any,
-    ) -> ResultIterator:
+    ) -> ResultIterator[T]:
         """Iterate over ``func(*item)`` for each item in order; otherwise as :meth:`imap`."""
         arguments = (func, iterable, chunksize, buffersize, progress, options)
         return self._imap(True, *arguments, star=True)
 
     def istarmap_unordered(
         self,
-        func: Callable[..., object],
+        func: Callable[..., T],
         iterable: Iterable[Iterable[object]] | AsyncIterable[Iterable[object]],
         chunksize: int = 1,
         *,
         buffersize: int | None = None,
         progress: ProgressArgument = None,
         **options: Any,
-    ) -> ResultIterator:
+    ) -> ResultIterator[T]:
         """Iterate over the results as they come; otherwise as :meth:`istarmap`."""
         arguments = (func, iterable, chunksize, buffersize, progress, options)
         return self._imap(False, *arguments, star=True)
@@ -199,7 +200,7 @@ class Pool:
     def _imap(
         self,
         ordered: bool,
-        func: Callable[..., object],
+        func: Callable[..., T],
         iterable: Any,
         chunksize: int,
         buffersize: int | None,
@@ -207,7 +208,7 @@ class Pool:
         options: dict[str, Any],
         *,
         star: bool = False,
-    ) -> ResultIterator:
+    ) -> ResultIterator[T]:
         pool = self.pool
         chunksize = whole_number("chunksize", chunksize, least=1)
         if buffersize is None:

@@ -16,7 +16,7 @@ import functools
 import weakref
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tines.aio.bridge import Bridge, wake
 from tines.pool.jobs.chunk import Chunk, encode_items
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from tines.wire.pickling import Encoded
 
 __all__ = ["ResultIterator", "Stream"]
+
+T = TypeVar("T")
 
 AHEAD = 16
 """Items for each worker that are on their way or wait for the consumer, if nothing else is asked for."""
@@ -306,7 +308,7 @@ class Stream:
         self._wake()
 
 
-class ResultIterator(AsyncIterator[Any]):
+class ResultIterator(AsyncIterator[T]):
     """The results of ``imap`` or ``imap_unordered``. Made by the pool.
 
     A task that raised does not end it: the next step returns the next result. Leaving it cancels what
@@ -318,17 +320,18 @@ class ResultIterator(AsyncIterator[Any]):
         self._left = weakref.finalize(self, bridge.post, stream.close)
         self._left.atexit = False
 
-    def __aiter__(self) -> ResultIterator:
+    def __aiter__(self) -> ResultIterator[T]:
         return self
 
-    async def __anext__(self) -> Any:
+    async def __anext__(self) -> T:
+        value: Any
         try:
             good, value = await self._stream.next()
         except asyncio.CancelledError:
             self._stream.close()
             raise
         if good:
-            return value
+            return value  # type: ignore[no-any-return]
         try:
             raise value
         finally:

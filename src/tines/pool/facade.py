@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Pool"]
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -178,8 +179,8 @@ class Pool(PoolInsides):
 
     def map(
         self,
-        func: Callable[[Any], T],
-        iterable: Iterable[object],
+        func: Callable[[S], T],
+        iterable: Iterable[S],
         chunksize: int | None = None,
         *,
         progress: ProgressArgument = None,
@@ -193,8 +194,8 @@ class Pool(PoolInsides):
 
     def map_async(
         self,
-        func: Callable[[Any], T],
-        iterable: Iterable[object],
+        func: Callable[[S], T],
+        iterable: Iterable[S],
         chunksize: int | None = None,
         callback: Callable[[Any], object] | None = None,
         error_callback: Callable[[BaseException], object] | None = None,
@@ -242,8 +243,8 @@ class Pool(PoolInsides):
 
     def imap(
         self,
-        func: Callable[[Any], T],
-        iterable: Iterable[object],
+        func: Callable[[S], T],
+        iterable: Iterable[S],
         chunksize: int = 1,
         *,
         buffersize: int | None = None,
@@ -257,8 +258,8 @@ class Pool(PoolInsides):
 
     def imap_unordered(
         self,
-        func: Callable[[Any], T],
-        iterable: Iterable[object],
+        func: Callable[[S], T],
+        iterable: Iterable[S],
         chunksize: int = 1,
         *,
         buffersize: int | None = None,

@@ -25,6 +25,44 @@ if TYPE_CHECKING:
     from tines.process.lifecycle.outcome import Outcome
     from tines.process.stacks import Stacks
 
+    class _Base:
+        """The standard library's class as its users may see it: there ``run()`` may return nothing."""
+
+        name: str
+        daemon: bool
+        authkey: bytes
+        _identity: tuple[int, ...]
+
+        def __init__(
+            self,
+            group: None = None,
+            target: Callable[..., object] | None = None,
+            name: str | None = None,
+            args: Iterable[object] = (),
+            kwargs: Mapping[str, object] = {},
+            *,
+            daemon: bool | None = None,
+        ) -> None: ...
+        def run(self) -> object:
+            """Call the target; subclasses do something else. ``returns=True`` hands back what it returns."""
+
+        def start(self) -> None: ...
+        def terminate(self) -> None: ...
+        def kill(self) -> None: ...
+        def close(self) -> None: ...
+        def join(self, timeout: float | None = None) -> None: ...
+        def is_alive(self) -> bool: ...
+        @property
+        def exitcode(self) -> int | None: ...
+        @property
+        def ident(self) -> int | None: ...
+        @property
+        def pid(self) -> int | None: ...
+        @property
+        def sentinel(self) -> int: ...
+else:
+    _Base = _process.BaseProcess
+
 __all__ = ["ManagedProcess", "at_start"]
 
 _SET_BY_INIT = frozenset(
@@ -60,7 +98,7 @@ def at_start(prepare: Callable[[], Callable[[], None] | None]) -> None:
         _at_start.append(prepare)
 
 
-class ManagedProcess(_process.BaseProcess):
+class ManagedProcess(_Base):
     """What all process classes of tines share.
 
     Args:

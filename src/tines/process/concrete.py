@@ -14,15 +14,26 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import multiprocessing.context as std_context
     from typing import Any
+
+    class _Nothing:
+        """What the standard library's classes add for type checkers: see ``base._Base``."""
+
+    _Process = _Nothing
+    _SpawnProcess = _Nothing
+    _ForkProcess = _Nothing
+    _ForkServerProcess = _Nothing
 else:
     std_context = standard("context")
+    _Process, _SpawnProcess = std_context.Process, std_context.SpawnProcess
+    if sys.platform != "win32":
+        _ForkProcess, _ForkServerProcess = std_context.ForkProcess, std_context.ForkServerProcess
 
 __all__ = ["CONCRETE", "Process", "SpawnProcess"]
 
 _default_context = std_context._default_context
 
 
-class Process(ManagedProcess, std_context.Process):  # noqa: D101
+class Process(ManagedProcess, _Process):  # noqa: D101
     __doc__ = ManagedProcess.__doc__
 
     @staticmethod
@@ -30,7 +41,7 @@ class Process(ManagedProcess, std_context.Process):  # noqa: D101
         return CONCRETE[_default_context.get_start_method()]._Popen(process_obj)
 
 
-class SpawnProcess(ManagedProcess, std_context.SpawnProcess):
+class SpawnProcess(ManagedProcess, _SpawnProcess):
     """A process that is started as a fresh interpreter."""
 
     @staticmethod
@@ -47,7 +58,7 @@ CONCRETE: dict[str, type[ManagedProcess]] = {"spawn": SpawnProcess}
 
 if sys.platform != "win32":
 
-    class ForkProcess(ManagedProcess, std_context.ForkProcess):
+    class ForkProcess(ManagedProcess, _ForkProcess):
         """A process that is forked from this one."""
 
         @staticmethod
@@ -56,7 +67,7 @@ if sys.platform != "win32":
 
             return Popen(process_obj)
 
-    class ForkServerProcess(ManagedProcess, std_context.ForkServerProcess):
+    class ForkServerProcess(ManagedProcess, _ForkServerProcess):
         """A process that is forked from a warm, single-threaded server."""
 
         @staticmethod

@@ -17,7 +17,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing import current_process, util
 from pathlib import Path
-from typing import Any
 
 from tines import _clock, _watchers
 from tines._fork import Rank, at_fork
@@ -138,7 +137,7 @@ class Recorder:
         """See :class:`tines._watchers.ProcessObserver`."""
         return _now()
 
-    def started(self, process: Any, began: int) -> None:
+    def started(self, process: _watchers.Started, began: int) -> None:
         """See :class:`tines._watchers.ProcessObserver`."""
         if self.active:
             state = self.here()
