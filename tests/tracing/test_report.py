@@ -94,9 +94,13 @@ def test_tasks_that_only_wait_are_told_from_those_that_compute(run):
         assert "tasks-wait" in codes(report)
     with tines.trace(run), pool_of(1) as pool:
         pool.map(traced_tasks.compute, [0.02] * 10, chunksize=1)
+        pool.close()
+        pool.join()  # a worker that is terminated may not have noted the end of its last task
     report = report_of(run)
     (worker,) = report.workers
-    assert worker.cpu >= 10 * 0.02 * 0.9
+    assert (
+        worker.cpu + worker.busy / 100 >= 10 * 0.02
+    )  # it is kept in hundredths of what a task took
     assert all(each["args"]["cpu_us"] > 0 for each in runs_of(run))
 
 
