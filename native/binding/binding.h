@@ -26,6 +26,7 @@ typedef struct segment_object segment_object;
 typedef struct ring_object ring_object;
 typedef struct block_object block_object;
 typedef struct sync_object sync_object;
+typedef struct letter letter; /* a message that is received; see ring_receiving.c */
 
 typedef struct {
     PyTypeObject *segment_type, *ring_type, *block_type, *part_type, *reference_type, *ticking_type,
@@ -37,6 +38,7 @@ typedef struct {
     ring_object *rings;
     block_object *blocks;
     sync_object *syncs;
+    letter *letters; /* that nobody uses at the moment */
 } module_state;
 
 struct segment_object {
@@ -77,8 +79,9 @@ struct ring_object {
     ring_object *previous, *next;
     tn_queue queue;
     uint32_t reference, fork_reference;
-    int users;   /* threads inside a call that may have let go of the GIL */
-    bool closed; /* the reference goes with the last user */
+    letter *kept; /* taken, but there was no memory for its objects: the next to be received */
+    int users;    /* threads inside a call that may have let go of the GIL */
+    bool closed;  /* the reference goes with the last user */
 };
 
 typedef struct {
@@ -95,17 +98,28 @@ PyObject *raise_result(module_state *state, tn_result result, const char *doing)
 /* Seconds or None to a deadline; *waits is false for 0 and less. False with an error set. */
 bool parse_timeout(PyObject *timeout, int64_t *deadline, bool *waits);
 
+/* What makes an object of a block or a reference (`_wrap`, `_receive`) takes that over only if the object is
+ * made; otherwise it is the caller's as before. */
 PyObject *block_wrap(module_state *state, segment_object *segment, uint32_t index);
-PyObject *block_take(module_state *state, segment_object *segment, uint64_t length);
-PyObject *block_copy(module_state *state, segment_object *segment, Py_buffer *from);
-PyObject *block_open_private(module_state *state, segment_object *segment, uint64_t handle);
-/* A private view of the SHARED block that a reference to data stands for. Takes the reference over. */
+/* A private view of the SHARED block that a reference to data stands for. */
 PyObject *block_receive(module_state *state, segment_object *segment, uint32_t reference);
-PyObject *part_of(module_state *state, block_object *whole, uint64_t at, uint64_t length);
 PyObject *reference_wrap(module_state *state, segment_object *segment, uint32_t index);
 PyObject *ring_wrap(module_state *state, segment_object *segment, tn_queue queue,
                     uint32_t reference);
 PyObject *sync_wrap(module_state *state, segment_object *segment, tn_sync sync, uint32_t reference);
+/* What such an object had taken over is the caller's again; the object is to be let go of. */
+void block_disown(block_object *self);
+void reference_disown(reference_object *self);
+/* For a caller who has no more use for it if no object was made. */
+static inline PyObject *made_or_release(segment_object *segment, uint32_t index, PyObject *made) {
+    if (made == NULL) tn_block_release(&segment->segment, index);
+    return made;
+}
+
+PyObject *block_take(module_state *state, segment_object *segment, uint64_t length);
+PyObject *block_copy(module_state *state, segment_object *segment, Py_buffer *from);
+PyObject *block_open_private(module_state *state, segment_object *segment, uint64_t handle);
+PyObject *part_of(module_state *state, block_object *whole, uint64_t at, uint64_t length);
 
 void segments_before_fork(module_state *state);
 void segments_after_fork_in_parent(module_state *state);

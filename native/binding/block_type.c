@@ -19,19 +19,21 @@ static block_object *allocate(module_state *state, segment_object *segment, uint
     return self;
 }
 
-/* A Block for an index that this process holds. Takes it over, also on failure. */
 PyObject *block_wrap(module_state *state, segment_object *segment, uint32_t index) {
     block_object *self = allocate(state, segment, index);
-    if (self == NULL) {
-        tn_block_release(&segment->segment, index);
-        return NULL;
+    if (self == NULL) return NULL;
+    self->data = tn_view_open(&segment->segment, tn_block_at(&segment->segment, index));
+    if (self->data == NULL) {
+        Py_DECREF(self);
+        return PyErr_NoMemory();
     }
-    const tn_block *block = tn_block_at(&segment->segment, index);
     self->owned = true;
-    self->data = tn_view_open(&segment->segment, block);
-    if (self->data != NULL) return (PyObject *)self;
-    Py_DECREF(self);
-    return PyErr_NoMemory();
+    return (PyObject *)self;
+}
+
+void block_disown(block_object *self) {
+    self->owned = false;
+    self->reference = TN_NO_BLOCK;
 }
 
 /* A Block of this process's own, to be filled and sent. */
@@ -42,20 +44,28 @@ PyObject *block_take(module_state *state, segment_object *segment, uint64_t leng
     result = tn_block_take(&segment->segment, length, &index);
     Py_END_ALLOW_THREADS;
     if (result != TN_OK) return raise_result(state, result, "taking shared memory");
-    block_object *self = (block_object *)block_wrap(state, segment, index);
+    PyObject *made = made_or_release(segment, index, block_wrap(state, segment, index));
+    block_object *self = (block_object *)made;
     /* The pages are there, but not in the mapping that Python sees: one call, instead of a fault for each
      * page that is written. */
     if (self != NULL) tn_view_expect(self->data, self->length);
-    return (PyObject *)self;
+    return made;
 }
 
-/* A Block for a reference to a SHARED block. Takes the reference over, also on failure. */
-static block_object *open_shared(module_state *state, segment_object *segment, uint32_t index,
-                                 uint32_t reference) {
+/* The SHARED block, to be read, with a reference to it. */
+static PyObject *show_shared(module_state *state, segment_object *segment, uint32_t index,
+                             uint32_t reference) {
     block_object *self = allocate(state, segment, index);
-    if (self == NULL) tn_block_release(&segment->segment, reference);
-    else self->reference = reference;
-    return self;
+    if (self == NULL) return NULL;
+    uint8_t *data = tn_view_at(&segment->segment, tn_block_at(&segment->segment, index));
+    if (data == NULL) {
+        Py_DECREF(self);
+        return PyErr_NoMemory();
+    }
+    self->shared = true;
+    self->data = data;
+    self->reference = reference;
+    return (PyObject *)self;
 }
 
 PyObject *block_copy(module_state *state, segment_object *segment, Py_buffer *from) {
@@ -71,32 +81,29 @@ PyObject *block_copy(module_state *state, segment_object *segment, Py_buffer *fr
     }
     Py_END_ALLOW_THREADS;
     if (result != TN_OK) return raise_result(state, result, "copying a buffer to shared memory");
-    block_object *self = open_shared(state, segment, index, reference);
-    if (self == NULL) return NULL;
-    self->shared = true;
-    self->data = tn_view_at(&segment->segment, tn_block_at(&segment->segment, index));
-    if (self->data != NULL) return (PyObject *)self;
-    Py_DECREF(self);
-    return PyErr_NoMemory();
+    return made_or_release(segment, reference, show_shared(state, segment, index, reference));
 }
 
-/* With the reference that it has: a mapping of its own, copy on write. */
-static PyObject *map_private(segment_object *segment, block_object *self) {
+/* With a reference to the SHARED block: a mapping of its own, copy on write. */
+static PyObject *map_private(module_state *state, segment_object *segment, uint32_t index,
+                             uint32_t reference) {
+    block_object *self = allocate(state, segment, index);
     if (self == NULL) return NULL;
-    self->data = tn_view_map(&segment->segment, tn_block_at(&segment->segment, self->index));
-    self->mapped = self->data != NULL;
-    if (self->mapped) return (PyObject *)self;
-    Py_DECREF(self);
-    return PyErr_NoMemory();
+    self->data = tn_view_map(&segment->segment, tn_block_at(&segment->segment, index));
+    if (self->data == NULL) {
+        Py_DECREF(self);
+        return PyErr_NoMemory();
+    }
+    self->mapped = true;
+    self->reference = reference;
+    return (PyObject *)self;
 }
 
 PyObject *block_receive(module_state *state, segment_object *segment, uint32_t reference) {
     uint32_t index = atomic_load(&tn_block_at(&segment->segment, reference)->target);
-    if (tn_referred_data(&segment->segment, reference) == NULL) {
-        tn_block_release(&segment->segment, reference);
+    if (tn_referred_data(&segment->segment, reference) == NULL)
         return raise_result(state, TN_CORRUPT, "receiving a shared buffer");
-    }
-    return map_private(segment, open_shared(state, segment, index, reference));
+    return map_private(state, segment, index, reference);
 }
 
 PyObject *block_open_private(module_state *state, segment_object *segment, uint64_t handle) {
@@ -106,7 +113,7 @@ PyObject *block_open_private(module_state *state, segment_object *segment, uint6
                         "what was shared is gone: its maker closed it or ended");
         return NULL;
     }
-    return map_private(segment, open_shared(state, segment, index, reference));
+    return made_or_release(segment, reference, map_private(state, segment, index, reference));
 }
 
 /* Of a view that is not a mapping of its own. */
@@ -283,14 +290,6 @@ PyType_Spec block_spec = {
 /* ---- Reference ---- */
 
 PyObject *reference_wrap(module_state *state, segment_object *segment, uint32_t index) {
-    reference_object *self = PyObject_New(reference_object, state->reference_type);
-    if (self == NULL) {
-        tn_block_release(&segment->segment, index);
-        return NULL;
-    }
-    self->segment = (segment_object *)Py_NewRef(segment);
-    self->index = index;
-    memset(self->handle, 0, sizeof self->handle);
     uint32_t target = atomic_load(&tn_block_at(&segment->segment, index)->target);
     tn_queue queue;
     tn_sync sync;
@@ -298,14 +297,20 @@ PyObject *reference_wrap(module_state *state, segment_object *segment, uint32_t 
     if (tn_ring_open(&segment->segment, target, &queue) == TN_OK) birth = queue.ring->birth;
     else if (tn_sync_open(&segment->segment, target, &sync) == TN_OK)
         birth = atomic_load(&tn_block_at(&segment->segment, target)->ring);
-    else {
-        Py_DECREF(self);
-        return raise_result(state, TN_CORRUPT, "receiving a queue or lock");
-    }
+    else return raise_result(state, TN_CORRUPT, "receiving a queue or lock");
+    reference_object *self = PyObject_New(reference_object, state->reference_type);
+    if (self == NULL) return NULL;
+    self->segment = (segment_object *)Py_NewRef(segment);
+    self->index = index;
+    memset(self->handle, 0, sizeof self->handle);
     memcpy(self->handle, segment->segment.header->id, 16);
     memcpy(self->handle + 16, &target, sizeof target);
     memcpy(self->handle + 24, &birth, sizeof birth);
     return (PyObject *)self;
+}
+
+void reference_disown(reference_object *self) {
+    self->index = TN_NO_BLOCK;
 }
 
 static void reference_dealloc(reference_object *self) {
@@ -336,9 +341,11 @@ static PyObject *reference_open(reference_object *self, PyObject *unused) {
         if (self->index == TN_NO_BLOCK) tn_block_release(segment, index);
         return raise_result(state, TN_CORRUPT, "opening a queue or lock");
     }
-    self->index = TN_NO_BLOCK;
-    return is_ring ? ring_wrap(state, self->segment, queue, index)
-                   : sync_wrap(state, self->segment, sync, index);
+    PyObject *made = is_ring ? ring_wrap(state, self->segment, queue, index)
+                             : sync_wrap(state, self->segment, sync, index);
+    if (made != NULL) self->index = TN_NO_BLOCK;
+    else if (self->index == TN_NO_BLOCK) tn_block_release(segment, index);
+    return made;
 }
 
 static int reference_getbuffer(reference_object *self, Py_buffer *view, int flags) {

@@ -3,16 +3,19 @@
  * It keeps one C pickler, whose file and buffer callback it is itself, and clears its memo between
  * objects. Everything unusual (an error, a __reduce__ that encodes in turn, another thread in the
  * middle of it) goes to the Python twin.
+ *
+ * A pickler that may be in any state (it failed, or its memo could not be cleared) is let go of, and the
+ * next object is given a new one. So whatever fails here, for want of memory too, fails for one object.
  */
 #include "binding.h"
 
 typedef struct {
     PyObject_HEAD
     vectorcallfunc vectorcall;
-    PyObject *new_pickler; /* (encoder) -> pickler */
-    PyObject *encode;      /* the twin: (obj) -> (kind, data, buffers) */
-    PyObject *failed;      /* (obj, exception) -> the same, or raises */
-    PyObject *dump, *clear_memo;
+    PyObject *new_pickler;       /* (encoder) -> pickler */
+    PyObject *encode;            /* the twin: (obj) -> (kind, data, buffers) */
+    PyObject *failed;            /* (obj, exception) -> the same, or raises */
+    PyObject *dump, *clear_memo; /* of the pickler; both NULL: the next object needs a new one */
     PyObject *written;   /* bytes, or a list of them where the pickler wrote several times */
     PyObject *kept;      /* list of out-of-band buffers, or NULL */
     PyObject *pickled;   /* the kind of message that is a pickle: 0 */
@@ -25,14 +28,26 @@ typedef struct {
     char deferring; /* everything goes to the twin */
 } encoder_object;
 
+static void let_go(encoder_object *self) {
+    Py_CLEAR(self->dump);
+    Py_CLEAR(self->clear_memo);
+}
+
+/* Have a pickler; what there is stays until the new one is whole. */
 static int renew(encoder_object *self) {
     PyObject *pickler = PyObject_CallOneArg(self->new_pickler, (PyObject *)self);
     if (pickler == NULL) return -1;
-    Py_XSETREF(self->dump, PyObject_GetAttrString(pickler, "dump"));
-    Py_XSETREF(self->clear_memo, PyObject_GetAttrString(pickler, "clear_memo"));
+    PyObject *dump = PyObject_GetAttrString(pickler, "dump");
+    PyObject *clear_memo = dump == NULL ? NULL : PyObject_GetAttrString(pickler, "clear_memo");
     Py_DECREF(pickler);
+    if (clear_memo == NULL) {
+        Py_XDECREF(dump);
+        return -1;
+    }
+    Py_XSETREF(self->dump, dump);
+    Py_XSETREF(self->clear_memo, clear_memo);
     self->largest = 0;
-    return self->dump != NULL && self->clear_memo != NULL ? 0 : -1;
+    return 0;
 }
 
 static PyObject *encoder_write(encoder_object *self, PyObject *chunk) {
@@ -101,14 +116,8 @@ static PyObject *recover(encoder_object *self, PyObject *obj) {
     PyObject *result = NULL;
     Py_CLEAR(self->written);
     Py_CLEAR(self->kept);
-    bool renewed = renew(self) == 0; /* a pickler that failed may be in any state */
+    let_go(self);
     self->busy = false;
-    if (!renewed) {
-        Py_XDECREF(type);
-        Py_XDECREF(value);
-        Py_XDECREF(traceback);
-        return NULL;
-    }
     if (PyErr_GivenExceptionMatches(type, PyExc_Exception)) {
         if (traceback != NULL) PyException_SetTraceback(value, traceback);
         result = PyObject_CallFunctionObjArgs(self->failed, obj, value, NULL);
@@ -145,6 +154,16 @@ static bool has_grown(encoder_object *self, Py_ssize_t size) {
     return self->largest > LARGE && size < self->largest / MUCH_SMALLER;
 }
 
+/* The message is made by now, so this may fail. */
+static void clear(encoder_object *self) {
+    PyObject *cleared = PyObject_CallNoArgs(self->clear_memo);
+    if (cleared == NULL) {
+        PyErr_Clear();
+        let_go(self);
+    }
+    Py_XDECREF(cleared);
+}
+
 static PyObject *encoder_call(encoder_object *self, PyObject *const *args, size_t nargsf,
                               PyObject *names) {
     if (PyVectorcall_NARGS(nargsf) != 1 || names != NULL) {
@@ -160,6 +179,10 @@ static PyObject *encoder_call(encoder_object *self, PyObject *const *args, size_
     if (kind != NULL) return triple(kind, Py_NewRef(obj), Py_NewRef(state->no_buffers));
     if (self->busy || self->deferring) return PyObject_CallOneArg(self->encode, obj);
     self->busy = true;
+    if (self->dump == NULL && renew(self) < 0) {
+        self->busy = false;
+        return NULL;
+    }
     self->left = self->out_of_band;
     self->references = 0;
     PyObject *done = PyObject_CallOneArg(self->dump, obj);
@@ -168,12 +191,9 @@ static PyObject *encoder_call(encoder_object *self, PyObject *const *args, size_
     PyObject *data = collect(self);
     PyObject *buffers = self->kept != NULL ? self->kept : Py_NewRef(state->no_buffers);
     self->kept = NULL;
-    bool grown = data != NULL && has_grown(self, PyBytes_GET_SIZE(data));
-    PyObject *cleared = grown ? NULL : PyObject_CallNoArgs(self->clear_memo);
-    bool failed = grown ? renew(self) < 0 : cleared == NULL;
-    Py_XDECREF(cleared);
+    if (data == NULL || has_grown(self, PyBytes_GET_SIZE(data))) let_go(self);
+    else clear(self);
     self->busy = false;
-    if (failed) Py_CLEAR(data);
     return triple(self->pickled, data, buffers);
 }
 

@@ -119,7 +119,7 @@ static bool import_errors(module_state *state) {
 
 static PyTypeObject *add_type(PyObject *module, PyType_Spec *spec) {
     PyObject *type = PyType_FromModuleAndSpec(module, spec, NULL);
-    if (type == NULL || PyModule_AddType(module, (PyTypeObject *)type) < 0) return NULL;
+    if (type != NULL && PyModule_AddType(module, (PyTypeObject *)type) < 0) Py_CLEAR(type);
     return (PyTypeObject *)type;
 }
 
@@ -127,9 +127,16 @@ static int add_constants(PyObject *module) {
     PyObject *steps = PyTuple_New(TN_STEP_COUNT);
     if (steps == NULL) return -1;
     for (int i = 0; i < TN_STEP_COUNT; i++) {
-        PyTuple_SET_ITEM(steps, i, PyUnicode_FromString(tn_step_names[i]));
+        PyObject *name = PyUnicode_FromString(tn_step_names[i]);
+        if (name == NULL) {
+            Py_DECREF(steps);
+            return -1;
+        }
+        PyTuple_SET_ITEM(steps, i, name);
     }
-    if (PyModule_AddObject(module, "steps", steps) < 0) return -1;
+    int failed = PyModule_AddObjectRef(module, "steps", steps);
+    Py_DECREF(steps);
+    if (failed) return -1;
     return PyModule_AddStringConstant(module, "build", BUILD);
 }
 

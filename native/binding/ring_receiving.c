@@ -1,5 +1,52 @@
-/* Ring: receiving. */
+/* Ring: receiving.
+ *
+ * A message is taken in one step of the core, where no object can be made, and its objects are made after that.
+ * If there is no memory for one of them, the message is kept as it was taken, blocks and all, and is the next
+ * that this process receives from the ring: so whoever was given a MemoryError has lost nothing, and may
+ * call again. It needs no memory to keep one, as a message is taken into a letter that was there before. */
 #include "ring_type.h"
+
+struct letter {
+    tn_incoming message;
+    letter *next;
+    bool again; /* it was kept before */
+};
+
+/* An empty one; NULL with an error set. */
+static letter *letter_begin(module_state *state) {
+    letter *letter = state->letters;
+    if (letter == NULL) letter = PyMem_Malloc(sizeof *letter);
+    else state->letters = letter->next;
+    if (letter == NULL) PyErr_NoMemory();
+    else letter->again = false;
+    return letter;
+}
+
+/* There are as many as were ever used at the same time. */
+static void letter_end(module_state *state, letter *letter) {
+    letter->next = state->letters;
+    state->letters = letter;
+}
+
+static void release_blocks(const ring_object *self, const tn_incoming *message) {
+    for (uint32_t i = 0; i < message->block_count; i++)
+        tn_block_release(&self->segment->segment, message->blocks[i]);
+}
+
+uint64_t ring_kept(const ring_object *self) {
+    uint64_t count = 0;
+    for (const letter *letter = self->kept; letter != NULL; letter = letter->next) count++;
+    return count;
+}
+
+void ring_drop_kept(ring_object *self, bool blocks) {
+    while (self->kept != NULL) {
+        letter *letter = self->kept;
+        self->kept = letter->next;
+        if (blocks) release_blocks(self, &letter->message);
+        letter_end(state_of(Py_TYPE(self)), letter);
+    }
+}
 
 /* A message's buffers while its blocks become objects: `next` is the first block that is not yet one. */
 typedef struct {
@@ -18,6 +65,14 @@ static PyObject *wrap_next(inbox *box) {
     if (tn_referred_data(&segment->segment, index) != NULL)
         return block_receive(state, segment, index);
     return reference_wrap(state, segment, index);
+}
+
+/* It was not received after all: what it had of the message is the message's again. */
+static void disown(const module_state *state, PyObject *item) {
+    if (item == NULL) return;
+    if (Py_TYPE(item) == state->part_type) item = (PyObject *)((part_object *)item)->whole;
+    if (Py_TYPE(item) == state->block_type) block_disown((block_object *)item);
+    if (Py_TYPE(item) == state->reference_type) reference_disown((reference_object *)item);
 }
 
 /* `pack` as it was opened; `whole` is its block. */
@@ -63,13 +118,14 @@ static bool unpack_parts(inbox *box) {
         if (whole == NULL) return false;
         tn_unpacking pack;
         bool fine = Py_TYPE(whole) == state_of(Py_TYPE(box->self))->block_type &&
-                    tn_pack_open(&pack, whole->data, whole->length);
+                    tn_pack_open(&pack, whole->data, whole->length) && pack.head.parts > 0;
         if (!fine) raise_result(state_of(Py_TYPE(box->self)), TN_CORRUPT, "receiving many buffers");
         if (fine && i == 0) {
             fine = begin_packed(box, &pack.head);
             packs = pack.head.packs;
         }
         fine = fine && place_parts(box, &pack, whole);
+        if (!fine) disown(state_of(Py_TYPE(box->self)), (PyObject *)whole);
         Py_DECREF(whole);
         if (!fine) return false;
     }
@@ -91,52 +147,85 @@ static bool place_others(inbox *box) {
     return true;
 }
 
-/* The message's blocks as objects; from `first` on. Takes all of them over, also on failure. */
+/* The message's blocks as objects; from `first` on. NULL: it has all of them still. */
 static PyObject *wrap_blocks(ring_object *self, const tn_incoming *message, uint32_t first) {
     if (first >= message->block_count) return Py_NewRef(state_of(Py_TYPE(self))->no_buffers);
     inbox box = {.self = self, .message = message, .next = first};
     if (!message->packed) box.buffers = PyTuple_New(message->block_count - first);
     bool fine = message->packed ? unpack_parts(&box) : box.buffers != NULL;
-    fine = fine && place_others(&box);
-    while (box.next < message->block_count)
-        tn_block_release(&self->segment->segment, message->blocks[box.next++]);
-    if (!fine) Py_CLEAR(box.buffers);
-    return box.buffers;
+    if (fine && place_others(&box)) {
+        /* More blocks than buffers: nobody is to have them. */
+        while (box.next < message->block_count)
+            tn_block_release(&self->segment->segment, message->blocks[box.next++]);
+        return box.buffers;
+    }
+    Py_ssize_t count = box.buffers == NULL ? 0 : PyTuple_GET_SIZE(box.buffers);
+    for (Py_ssize_t i = 0; i < count; i++)
+        disown(state_of(Py_TYPE(self)), PyTuple_GET_ITEM(box.buffers, i));
+    Py_CLEAR(box.buffers);
+    return NULL;
 }
 
+/* NULL: the message has all that it had. */
 static PyObject *as_tuple(ring_object *self, const tn_incoming *message) {
-    PyObject *data;
-    uint32_t first = 0;
-    if (message->payload_in_block && message->block_count > 0) {
-        data = block_wrap(state_of(Py_TYPE(self)), self->segment, message->blocks[0]);
-        first = 1;
-    } else {
+    module_state *state = state_of(Py_TYPE(self));
+    bool in_block = message->payload_in_block && message->block_count > 0;
+    PyObject *tuple = PyTuple_New(4);
+    PyObject *tag = tuple == NULL ? NULL : PyLong_FromUnsignedLongLong(message->tag);
+    PyObject *data = NULL, *buffers = NULL;
+    if (tag != NULL && in_block) data = block_wrap(state, self->segment, message->blocks[0]);
+    else if (tag != NULL)
         data = PyBytes_FromStringAndSize((const char *)message->payload, message->length);
-    }
-    PyObject *buffers = wrap_blocks(self, message, first);
-    PyObject *tag = PyLong_FromUnsignedLongLong(message->tag);
-    PyObject *kind = PyLong_FromLong(message->kind);
-    PyObject *tuple = data && buffers && tag && kind ? PyTuple_New(4) : NULL;
-    if (tuple == NULL) {
+    if (data != NULL) buffers = wrap_blocks(self, message, in_block);
+    if (buffers == NULL) {
+        disown(state, data);
         Py_XDECREF(data);
-        Py_XDECREF(buffers);
         Py_XDECREF(tag);
-        Py_XDECREF(kind);
+        Py_XDECREF(tuple);
         return NULL;
     }
-    PyTuple_SET_ITEM(tuple, 0, kind);
+    PyTuple_SET_ITEM(tuple, 0, PyLong_FromLong(message->kind)); /* one of those that are kept */
     PyTuple_SET_ITEM(tuple, 1, tag);
     PyTuple_SET_ITEM(tuple, 2, data);
     PyTuple_SET_ITEM(tuple, 3, buffers);
     return tuple;
 }
 
+/* Behind what was taken before it, by another thread for example. */
+static void keep(ring_object *self, letter *kept) {
+    letter **at = &self->kept;
+    while (*at != NULL && !kept->again) at = &(*at)->next;
+    kept->again = true;
+    kept->next = *at;
+    *at = kept;
+}
+
+/* Make the objects of a message that was taken, and be done with the letter; or keep it for the next call.
+ * What cannot be right is let go of. */
+static PyObject *open_letter(ring_object *self, letter *letter) {
+    PyObject *tuple = as_tuple(self, &letter->message);
+    if (tuple == NULL && PyErr_ExceptionMatches(PyExc_MemoryError)) {
+        keep(self, letter);
+        return NULL;
+    }
+    if (tuple == NULL) release_blocks(self, &letter->message);
+    letter_end(state_of(Py_TYPE(self)), letter);
+    return tuple;
+}
+
+/* The message that was kept longest, if any. An immediate shutdown is the end of those as well. */
+static letter *next_kept(ring_object *self) {
+    if (self->kept != NULL && atomic_load(&self->queue.ring->shut) > 1) ring_drop_kept(self, true);
+    letter *letter = self->kept;
+    if (letter != NULL) self->kept = letter->next;
+    return letter;
+}
+
 /* As `deliver`: TN_TIMED_OUT when none came, negative with an error set. */
 static int fetch(ring_object *self, tn_incoming *message, PyObject *timeout, int lease) {
     int64_t deadline = TN_FOREVER;
     bool waits = true, contended;
-    if (timeout != NULL && timeout != Py_None && !parse_timeout(timeout, &deadline, &waits))
-        return -1;
+    if (timeout != Py_None && !parse_timeout(timeout, &deadline, &waits)) return -1;
     tn_result result = tn_ring_recv_now(&self->queue, message, lease, &contended);
     if (result == TN_TIMED_OUT && !waits && !contended) return TN_TIMED_OUT;
     while (result == TN_TIMED_OUT || result == TN_INTERRUPTED) {
@@ -149,26 +238,65 @@ static int fetch(ring_object *self, tn_incoming *message, PyObject *timeout, int
     return (int)result;
 }
 
+/* The next message; as `fetch`, or, without a timeout, as far as that needs no waiting. */
+static int take_letter(ring_object *self, letter **letter, PyObject *timeout, int lease) {
+    *letter = next_kept(self);
+    if (*letter != NULL) return TN_OK;
+    module_state *state = state_of(Py_TYPE(self));
+    *letter = letter_begin(state);
+    if (*letter == NULL) return -1;
+    tn_incoming *message = &(*letter)->message;
+    bool contended;
+    int result = timeout != NULL ? fetch(self, message, timeout, lease)
+                                 : (int)tn_ring_recv_now(&self->queue, message, lease, &contended);
+    if (result != TN_OK) letter_end(state, *letter);
+    return result;
+}
+
 PyObject *ring_recv(ring_object *self, PyObject *const *args, Py_ssize_t count, PyObject *kwnames) {
     static const char *const names[] = {"timeout", "lease"};
-    PyObject *values[2] = {NULL};
+    PyObject *values[2] = {Py_None, NULL};
     if (!ring_parse(args, count, kwnames, names, 2, values)) return NULL;
     long lease = values[1] == NULL ? TN_NO_LEASE : PyLong_AsLong(values[1]);
     if (lease == -1 && PyErr_Occurred()) return NULL;
     if (!ring_enter(self)) return NULL;
-    tn_incoming message;
-    int result = fetch(self, &message, values[0], (int)lease);
-    PyObject *tuple = result == TN_OK ? as_tuple(self, &message) : NULL;
+    letter *letter;
+    int result = take_letter(self, &letter, values[0], (int)lease);
+    PyObject *tuple = result == TN_OK ? open_letter(self, letter) : NULL;
     ring_leave(self);
     if (result < 0 || result == TN_OK) return tuple;
     if (result == TN_TIMED_OUT) Py_RETURN_NONE;
     return raise_result(state_of(Py_TYPE(self)), (tn_result)result, "receiving");
 }
 
+/* Append the next message, for which there is room before it is taken. As `fetch`. */
+static int append_next(ring_object *self, PyObject *list, PyObject *timeout) {
+    Py_ssize_t place = PyList_GET_SIZE(list);
+    if (PyList_Append(list, Py_None) < 0) return -1;
+    letter *letter;
+    int result = take_letter(self, &letter, timeout, TN_NO_LEASE);
+    PyObject *tuple = result == TN_OK ? open_letter(self, letter) : NULL;
+    if (tuple != NULL) return PyList_SetItem(list, place, tuple);
+    Py_SET_SIZE(list, place); /* nobody else has seen it */
+    Py_DECREF(Py_None);
+    return result == TN_OK ? -1 : result;
+}
+
+/* Up to `limit`, waiting for the first only. What ends it after that, the next call will be told. */
+static int receive_some(ring_object *self, PyObject *list, Py_ssize_t limit, PyObject *timeout) {
+    int result = append_next(self, list, timeout);
+    if (result != TN_OK) return result;
+    while (result == TN_OK && PyList_GET_SIZE(list) < limit) result = append_next(self, list, NULL);
+    if (result < 0 && !PyErr_ExceptionMatches(PyExc_MemoryError))
+        PyErr_WriteUnraisable((PyObject *)self);
+    else if (result < 0) PyErr_Clear();
+    return TN_OK;
+}
+
 PyObject *ring_recv_many(ring_object *self, PyObject *const *args, Py_ssize_t count,
                          PyObject *kwnames) {
     static const char *const names[] = {"limit", "timeout"};
-    PyObject *values[2] = {NULL};
+    PyObject *values[2] = {NULL, Py_None};
     if (!ring_parse(args, count, kwnames, names, 2, values)) return NULL;
     Py_ssize_t limit = values[0] == NULL ? 1 : PyLong_AsSsize_t(values[0]);
     if (limit == -1 && PyErr_Occurred()) return NULL;
@@ -178,20 +306,10 @@ PyObject *ring_recv_many(ring_object *self, PyObject *const *args, Py_ssize_t co
         Py_XDECREF(list);
         return NULL;
     }
-    tn_incoming message;
-    int result = fetch(self, &message, values[1], TN_NO_LEASE);
-    bool failed = result < 0, first = true;
-    while (result == TN_OK) {
-        PyObject *tuple = as_tuple(self, &message);
-        failed = tuple == NULL || PyList_Append(list, tuple) < 0;
-        Py_XDECREF(tuple);
-        first = false;
-        if (failed || PyList_GET_SIZE(list) >= limit) break;
-        bool contended;
-        result = (int)tn_ring_recv_now(&self->queue, &message, TN_NO_LEASE, &contended);
-    }
+    int result = receive_some(self, list, limit, values[1]);
     ring_leave(self);
-    if (!failed && (!first || result == TN_TIMED_OUT)) return list;
+    if (result == TN_OK || result == TN_TIMED_OUT) return list;
     Py_DECREF(list);
-    return failed ? NULL : raise_result(state_of(Py_TYPE(self)), (tn_result)result, "receiving");
+    return result < 0 ? NULL
+                      : raise_result(state_of(Py_TYPE(self)), (tn_result)result, "receiving");
 }

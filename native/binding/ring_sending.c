@@ -239,6 +239,15 @@ static void let_notice(ring_object *self) {
     Py_END_ALLOW_THREADS;
 }
 
+/* The message is sent by now, so this does not fail: what nobody can revoke, as if it were too late for that, has
+ * 0 for a ticket. */
+static PyObject *ticket_number(uint64_t ticket) {
+    PyObject *number = PyLong_FromUnsignedLongLong(ticket);
+    if (number != NULL) return number;
+    PyErr_Clear();
+    return PyLong_FromLong(0); /* there always is one */
+}
+
 PyObject *ring_send(ring_object *self, PyObject *const *args, Py_ssize_t count, PyObject *kwnames) {
     static const char *const names[] = {"data", "buffers", "kind", "tag", "timeout"};
     PyObject *values[5] = {NULL};
@@ -256,7 +265,7 @@ PyObject *ring_send(ring_object *self, PyObject *const *args, Py_ssize_t count, 
     if (result == TN_OK) let_notice(self);
     ring_leave(self);
     if (result < 0) return NULL;
-    if (result == TN_OK) return PyLong_FromUnsignedLongLong(ticket);
+    if (result == TN_OK) return ticket_number(ticket);
     if (result == TN_TIMED_OUT) return PyLong_FromLong(-1);
     return raise_result(state_of(Py_TYPE(self)), (tn_result)result, "sending");
 }
@@ -291,13 +300,23 @@ static bool check_all(const outbox *box) {
     return true;
 }
 
-static bool note_ticket(outbox *box, uint64_t ticket) {
-    box->next++;
+/* Have room for the tickets of what is about to be sent. */
+static bool make_room(const outbox *box, Py_ssize_t more) {
     if (box->tickets == NULL) return true;
-    PyObject *number = PyLong_FromUnsignedLongLong(ticket);
-    int failed = number == NULL || PyList_Append(box->tickets, number) < 0;
-    Py_XDECREF(number);
-    return !failed;
+    Py_ssize_t size = PyList_GET_SIZE(box->tickets), end = size;
+    while (end < size + more && PyList_Append(box->tickets, Py_None) == 0) end++;
+    for (Py_ssize_t i = size; i < end; i++) Py_DECREF(Py_None);
+    Py_SET_SIZE(box->tickets, size); /* the room stays */
+    return end == size + more;
+}
+
+/* There is room, unless another thread has had its hands on the list. */
+static void note_ticket(outbox *box, uint64_t ticket) {
+    box->next++;
+    if (box->tickets == NULL) return;
+    PyObject *number = ticket_number(ticket);
+    if (PyList_Append(box->tickets, number) < 0) PyErr_Clear();
+    Py_DECREF(number);
 }
 
 static bool is_small(const module_state *state, PyObject *const *fields) {
@@ -326,10 +345,10 @@ static bool send_small(ring_object *self, outbox *box) {
         if (!parse_kind_and_tag(fields[0], fields[1], message)) return false;
         size++;
     }
-    uint32_t sent = size > 1 ? tn_ring_send_some(&self->queue, batch, size, tickets) : 0;
-    for (uint32_t i = 0; i < sent; i++) {
-        if (!note_ticket(box, tickets[i])) return false;
-    }
+    if (size < 2) return true;
+    if (!make_room(box, size)) return false;
+    uint32_t sent = tn_ring_send_some(&self->queue, batch, size, tickets);
+    for (uint32_t i = 0; i < sent; i++) note_ticket(box, tickets[i]);
     return true;
 }
 
@@ -341,9 +360,10 @@ static int send_next(ring_object *self, outbox *box) {
     parcel.message = (tn_outgoing){0};
     uint64_t ticket;
     int result = -1;
-    if (fields != NULL && parse_kind_and_tag(fields[0], fields[1], &parcel.message))
+    if (fields != NULL && parse_kind_and_tag(fields[0], fields[1], &parcel.message) &&
+        make_room(box, 1))
         result = send_one(self, &parcel, fields[2], fields[3], box->waits, box->deadline, &ticket);
-    if (result == TN_OK && !note_ticket(box, ticket)) result = -1;
+    if (result == TN_OK) note_ticket(box, ticket);
     Py_DECREF(message);
     return result;
 }
@@ -375,12 +395,15 @@ PyObject *ring_send_many(ring_object *self, PyObject *const *args, Py_ssize_t co
     if (box.messages == NULL) return NULL;
     box.count = PySequence_Fast_GET_SIZE(box.messages);
     int result = -1;
-    if (ring_enter(self)) {
+    PyObject *all = PyLong_FromSsize_t(box.count);
+    if (all != NULL && ring_enter(self)) {
         result = send_all(self, &box);
         if (box.next > 0) let_notice(self);
         ring_leave(self);
     }
     Py_DECREF(box.messages);
+    if (result == TN_OK && box.next == box.count) return all;
+    Py_XDECREF(all);
     if (result < 0) return NULL;
     if (result == TN_OK || result == TN_TIMED_OUT) return PyLong_FromSsize_t(box.next);
     return raise_result(state_of(Py_TYPE(self)), (tn_result)result, "sending");

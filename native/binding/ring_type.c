@@ -9,10 +9,7 @@
 PyObject *ring_wrap(module_state *state, segment_object *segment, tn_queue queue,
                     uint32_t reference) {
     ring_object *self = PyObject_New(ring_object, state->ring_type);
-    if (self == NULL) {
-        tn_block_release(&segment->segment, reference);
-        return NULL;
-    }
+    if (self == NULL) return NULL;
     *self = (ring_object){.ob_base = self->ob_base, .queue = queue, .reference = reference};
     self->fork_reference = TN_NO_BLOCK;
     self->segment = (segment_object *)Py_NewRef(segment);
@@ -24,6 +21,7 @@ PyObject *ring_wrap(module_state *state, segment_object *segment, tn_queue queue
 
 static void let_go(ring_object *self) {
     if (self->reference == TN_NO_BLOCK || self->users > 0) return;
+    ring_drop_kept(self, true);
     tn_block_release(&self->segment->segment, self->reference);
     self->reference = TN_NO_BLOCK;
     tn_janitor_call(&self->segment->segment);
@@ -58,6 +56,7 @@ void rings_before_fork(module_state *state) {
 void rings_after_fork_in_child(module_state *state) {
     for (ring_object *self = state->rings; self != NULL; self = self->next) {
         self->users = 0; /* the threads that were inside are the parent's */
+        ring_drop_kept(self, false);
         self->reference = self->fork_reference;
         /* Stopped for long between the fork and here, a child is given up. */
         if (!tn_block_held(&self->segment->segment, self->reference)) self->reference = TN_NO_BLOCK;
@@ -119,12 +118,13 @@ static PyObject *ring_wait(ring_object *self, PyObject *args) {
         return NULL;
     }
     if (!ring_enter(self)) return NULL;
-    tn_result result;
-    do {
+    tn_result result = wanted && ring_kept(self) > 0 ? TN_OK : TN_INTERRUPTED;
+    while (result == TN_INTERRUPTED) {
         Py_BEGIN_ALLOW_THREADS;
         result = tn_ring_wait(&self->queue, wanted, seen, deadline);
         Py_END_ALLOW_THREADS;
-    } while (result == TN_INTERRUPTED && PyErr_CheckSignals() == 0);
+        if (result == TN_INTERRUPTED && PyErr_CheckSignals() < 0) break;
+    }
     ring_leave(self);
     return result == TN_INTERRUPTED ? NULL : PyBool_FromLong(result == TN_OK);
 }
@@ -248,7 +248,7 @@ static PyObject *ring_ticking(ring_object *self, PyObject *args) {
 static PyObject *ring_qsize(ring_object *self, PyObject *unused) {
     (void)unused;
     if (!ring_enter(self)) return NULL;
-    uint64_t depth = tn_ring_depth(&self->queue, NULL);
+    uint64_t depth = tn_ring_depth(&self->queue, NULL) + ring_kept(self);
     ring_leave(self);
     return PyLong_FromUnsignedLongLong(depth);
 }
@@ -293,10 +293,9 @@ static PyObject *ring_reference(ring_object *self, PyObject *unused) {
     module_state *state = state_of(Py_TYPE(self));
     uint32_t index;
     tn_result result = tn_reference_take(&self->segment->segment, self->queue.index, &index);
-    PyObject *reference = result == TN_OK ? reference_wrap(state, self->segment, index)
-                                          : raise_result(state, result, "passing a queue on");
     ring_leave(self);
-    return reference;
+    if (result != TN_OK) return raise_result(state, result, "passing a queue on");
+    return made_or_release(self->segment, index, reference_wrap(state, self->segment, index));
 }
 
 static PyMethodDef ring_methods[] = {

@@ -11,6 +11,11 @@
 bool ring_enter(ring_object *self);
 void ring_leave(ring_object *self);
 
+/* How many messages this process has taken whose objects could not be made. */
+uint64_t ring_kept(const ring_object *self);
+/* Let go of these, and of their blocks unless those are the process's that has forked this one. */
+void ring_drop_kept(ring_object *self, bool blocks);
+
 /* Positional and keyword arguments into `values` by `names`; missing ones stay as they are. */
 bool ring_parse(PyObject *const *args, Py_ssize_t count, PyObject *kwnames,
                 const char *const *names, Py_ssize_t most, PyObject **values);

@@ -83,7 +83,7 @@ static PyObject *segment_ring(segment_object *self, PyObject *args) {
     tn_result result =
         tn_ring_create(&self->segment, max_items, max_bytes, leases, &queue, &reference);
     if (result != TN_OK) return raise_result(state, result, "making a queue");
-    return ring_wrap(state, self, queue, reference);
+    return made_or_release(self, reference, ring_wrap(state, self, queue, reference));
 }
 
 /* A ring from the bytes of a handle: for handles that came by another way than a ring's message. */
@@ -100,7 +100,8 @@ static PyObject *segment_open(segment_object *self, PyObject *args) {
         if (result == TN_OK && queue.ring->birth != birth) result = TN_CORRUPT;
         if (result != TN_OK) tn_block_release(&self->segment, reference);
     }
-    if (result == TN_OK) return ring_wrap(state, self, queue, reference);
+    if (result == TN_OK)
+        return made_or_release(self, reference, ring_wrap(state, self, queue, reference));
     PyErr_SetString(state->transport_error,
                     "the queue is gone: every process that held it has let go of it or ended");
     return NULL;
@@ -117,7 +118,7 @@ static PyObject *segment_primitive(segment_object *self, PyObject *args) {
     tn_result result =
         tn_sync_create(&self->segment, (tn_kind)kind, value, limit, &sync, &reference);
     if (result != TN_OK) return raise_result(state, result, "making a lock");
-    return sync_wrap(state, self, sync, reference);
+    return made_or_release(self, reference, sync_wrap(state, self, sync, reference));
 }
 
 static PyObject *segment_open_primitive(segment_object *self, PyObject *args) {
@@ -132,7 +133,8 @@ static PyObject *segment_open_primitive(segment_object *self, PyObject *args) {
         result = tn_sync_open(&self->segment, index, &sync);
         if (result != TN_OK) tn_block_release(&self->segment, reference);
     }
-    if (result == TN_OK) return sync_wrap(state, self, sync, reference);
+    if (result == TN_OK)
+        return made_or_release(self, reference, sync_wrap(state, self, sync, reference));
     PyErr_SetString(state->transport_error,
                     "the lock is gone: every process that had it has let go of it or ended");
     return NULL;

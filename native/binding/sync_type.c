@@ -24,10 +24,7 @@ PyObject *sync_wrap(module_state *state, segment_object *segment, tn_sync sync,
                          : sync.kind == TN_MEMORY  ? state->memory_type
                                                    : state->lock_type;
     sync_object *self = PyObject_New(sync_object, type);
-    if (self == NULL) {
-        tn_block_release(&segment->segment, reference);
-        return NULL;
-    }
+    if (self == NULL) return NULL;
     *self = (sync_object){.ob_base = self->ob_base, .sync = sync, .reference = reference};
     self->fork_reference = TN_NO_BLOCK;
     self->segment = (segment_object *)Py_NewRef(segment);
@@ -86,7 +83,8 @@ static PyObject *sync_reference(sync_object *self, PyObject *unused) {
     uint32_t index;
     tn_result result = tn_reference_take(&self->segment->segment, self->sync.index, &index);
     if (result != TN_OK) return failed(self, result, "passing a lock on");
-    return reference_wrap(state_of(Py_TYPE(self)), self->segment, index);
+    module_state *state = state_of(Py_TYPE(self));
+    return made_or_release(self->segment, index, reference_wrap(state, self->segment, index));
 }
 
 /* ---- Lock ---- */
@@ -262,7 +260,9 @@ static PyObject *waiters_enter(sync_object *self, PyObject *unused) {
     if (!usable(self)) return NULL;
     tn_result result = tn_waiters_enter(&self->sync, &place);
     if (result != TN_OK) return failed(self, result, "waiting, as one of so many");
-    return PyLong_FromUnsignedLong(place);
+    PyObject *number = PyLong_FromUnsignedLong(place);
+    if (number == NULL) tn_waiters_leave(&self->sync, place, false);
+    return number;
 }
 
 static bool parse_place(const sync_object *self, PyObject *arg, uint32_t *place) {
