@@ -20,17 +20,18 @@ from functools import cached_property
 from pickle import loads
 from queue import Empty, Full
 from types import GenericAlias
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from tines import _watchers
 from tines import transport as transports
 from tines._arguments import check_iterable, whole_number
 from tines.errors import DecodeError, QueueShutDown
+from tines.wire.again import Again, Kept, is_out_of_memory
 from tines.wire.ends import Reader, Writer
 from tines.wire.pickling import PICKLED, decode, decode_error, encode
 
 if TYPE_CHECKING:
-    from tines.transport.contract import Channel
+    from tines.transport.contract import Channel, Message
     from tines.transport.statistics import ChannelStatistics
 
 __all__ = ["Empty", "Full", "JoinableQueue", "Queue", "QueueClosedError", "SimpleQueue"]
@@ -52,6 +53,7 @@ class _ChannelQueue(Generic[T]):
     """What the three queues share: a channel, and its life in this process."""
 
     _channel: Channel
+    _kept: Kept | None = None
 
     def __init__(self, channel: Channel) -> None:
         self._closed = False
@@ -88,8 +90,38 @@ class _ChannelQueue(Generic[T]):
         self._check_open()
         number = self._channel.fileno()
         # From now on what is taken here is seen by the descriptor at once.
-        self._take_message = self._channel.recv
+        self._take_message = self._take_kept if self._kept else self._channel.recv
         return number
+
+    def _not_decoded(self, message: Message, error: Exception) -> NoReturn:
+        """Raise what a ``get`` raises for a message that was taken; ``error`` is why it has no object."""
+        if is_out_of_memory(error) and type(message) is not Again:
+            self._keep([message])
+            raise MemoryError(
+                f"there is no memory for a received object of {len(message[2])} bytes: the next get has it"
+            ) from error
+        raise (
+            error if isinstance(error, DecodeError) else decode_error(message[2], error)
+        ) from error
+
+    def _keep(self, messages: list[Message]) -> None:
+        """Keep what was taken, of which the first was tried and the others were not."""
+        if self._kept is None:
+            self._kept = Kept()
+        self._kept.add(messages)
+        self._take_message = self._take_kept
+
+    def _take_kept(self, timeout: float | None = None, lease: int = -1) -> Message | None:
+        """What takes a message as long as there are some that were kept."""
+        message = self._kept.take() if self._kept is not None else None
+        if message is not None:
+            return message
+        self._take_message = self._channel.recv
+        return self._channel.recv(timeout, lease)
+
+    def qsize(self) -> int:
+        """Return how many items it holds: exact at this moment, on every system, also after :meth:`close`."""
+        return self._channel.qsize() + (len(self._kept) if self._kept is not None else 0)
 
     @cached_property
     def _reader(self) -> Reader:
@@ -188,6 +220,8 @@ class Queue(_ChannelQueue[T]):
         Raises:
             queue.Empty: nothing came in time.
             DecodeError: the object does not unpickle here; it is gone, and the queue goes on.
+            MemoryError: there is no memory left for it; the next ``get`` of this process has it. If that
+                fails as well, it is a ``DecodeError``.
             ValueError: the queue is closed here, or was shut down and has drained.
         """
         if self._closed:
@@ -195,13 +229,13 @@ class Queue(_ChannelQueue[T]):
         message = self._take_message(timeout if block else 0)
         if message is None:
             raise Empty
-        kind, _, data, buffers = message
-        if kind != PICKLED or buffers:
-            return decode(kind, data, buffers)  # type: ignore[no-any-return]
         try:
+            kind, _, data, buffers = message
+            if kind != PICKLED or buffers:
+                return decode(kind, data, buffers)  # type: ignore[no-any-return]
             return loads(data)  # type: ignore[no-any-return]
         except Exception as error:
-            raise decode_error(data, error) from error
+            self._not_decoded(message, error)
 
     def put_nowait(self, obj: T) -> None:
         """Put an object if there is room now; otherwise raise ``queue.Full``."""
@@ -230,19 +264,30 @@ class Queue(_ChannelQueue[T]):
         Raises:
             queue.Empty: nothing came in time.
             DecodeError: one of them does not unpickle; the others are in the error's ``received``.
+            MemoryError: as in :meth:`get`, for the first of them.
         """
         self._check_open()
         max_items = whole_number("max_items", max_items, least=1)
-        messages = self._channel.recv_many(max_items, timeout)
-        if not messages:
-            raise Empty
         objects: list[T] = []
         failure: DecodeError | None = None
-        for kind, _, data, buffers in messages:
-            try:
-                objects.append(decode(kind, data, buffers))
-            except DecodeError as error:
-                failure = error
+        done = 0
+        again = self._kept.take() if self._kept is not None else None
+        messages = [again] if again is not None else self._channel.recv_many(max_items, timeout)
+        if not messages:
+            raise Empty
+        try:
+            for kind, _, data, buffers in messages:
+                try:
+                    objects.append(decode(kind, data, buffers))
+                except DecodeError as error:
+                    if is_out_of_memory(error) and type(messages[done]) is not Again:
+                        raise MemoryError from error
+                    failure = error
+                done += 1
+        except MemoryError:
+            self._keep(messages[done:])
+            if not objects and failure is None:
+                raise
         if failure is not None:
             failure.received = objects
             raise failure
@@ -257,10 +302,6 @@ class Queue(_ChannelQueue[T]):
                 return
             yield item
 
-    def qsize(self) -> int:
-        """Return how many items it holds: exact at this moment, on every system, also after :meth:`close`."""
-        return self._channel.qsize()
-
     def full(self) -> bool:
         """Return whether a ``put`` would have to wait at this moment."""
         return self._channel.full()
@@ -271,7 +312,7 @@ class Queue(_ChannelQueue[T]):
         Raises:
             OSError: the queue is closed, and there is something, which nobody can get here.
         """
-        nothing = self._channel.qsize() == 0
+        nothing = self.qsize() == 0
         if not nothing:
             self._check_open()
         return nothing
@@ -340,13 +381,16 @@ class SimpleQueue(_ChannelQueue[T]):
         self._check_open()
         message = self._take_message(None)
         assert message is not None, "a wait without a timeout ended without a message"
-        kind, _, data, buffers = message
-        return decode(kind, data, buffers)  # type: ignore[no-any-return]
+        try:
+            kind, _, data, buffers = message
+            return decode(kind, data, buffers)  # type: ignore[no-any-return]
+        except Exception as error:
+            self._not_decoded(message, error)
 
     def empty(self) -> bool:
         """Return whether there is nothing to get at this moment."""
         self._check_open()
-        return self._channel.qsize() == 0
+        return self.qsize() == 0
 
     def close(self) -> None:
         """Let go of the queue in this process. What was put stays, for the others."""
