@@ -13,6 +13,7 @@
 # make model            explore the ring's protocol, with a crash at every step
 # make windows          a quick part of the suite on a Python for Windows, by Wine: ARGS="tests/pool"
 # make package          source distribution and wheel into dist/, checked
+# make manylinux        a wheel for any Linux with glibc 2.28 or later into dist/, by zig, checked
 # make compat           the interpreter's own tests of multiprocessing, judged
 # make pythons          a quick part of the suite on Debian's newest Pythons: ARGS="--version 3.15"
 # make clients          real programs, compared with the standard library: ARGS="uvicorn --transport ring"
@@ -42,7 +43,7 @@ pip := $(bin)/python -m pip --disable-pip-version-check --quiet install
 export TINES_BUILD TINES_NATIVE
 
 .DELETE_ON_ERROR:
-.PHONY: build chaos clean clients compat demo docs FORCE format fuzz model package pythons sanitize windows
+.PHONY: build chaos clean clients compat demo docs FORCE format fuzz manylinux model package pythons sanitize windows
 .PHONY: test test-full test-quick test-without-native
 .PHONY: lint lint-c lint-imports lint-style lint-types
 
@@ -105,6 +106,16 @@ package: $(VENV)/package.stamp
 	$(bin)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(bin)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 	$(bin)/check-jsonschema --builtin-schema vendor.readthedocs .readthedocs.yaml
+
+# zig has the symbols of every glibc; auditwheel refuses a wheel that needs a newer one. Built from
+# the source distribution, so that no object file of another build gets into it.
+glibc := 2.28
+manylinux: $(VENV)/manylinux.stamp
+	rm -rf build/manylinux
+	CC="$(abspath $(bin))/python -m ziglang cc -target $(shell uname -m)-linux-gnu.$(glibc)" \
+	    TINES_NATIVE=require $(bin)/python -m build --no-isolation --outdir build/manylinux
+	PATH="$(abspath $(bin)):$$PATH" $(bin)/auditwheel repair --wheel-dir dist \
+	    --plat manylinux_$(subst .,_,$(glibc))_$(shell uname -m) build/manylinux/*.whl
 
 fuzz:
 	$(MAKE) -C native/tests fuzz
