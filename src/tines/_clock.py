@@ -80,7 +80,7 @@ def seconds_of(timeout: Any) -> float | None:
     return seconds if seconds > 0 else 0.0
 
 
-def deadline_after(timeout: Any) -> float | None:
+def deadline_after(timeout: object) -> float | None:
     """Return when ``timeout`` seconds from now will be over; ``None``: never.
 
     Raises:

@@ -11,7 +11,6 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
-    from typing import Any
 
 __all__ = ["on_first_use"]
 
@@ -28,7 +27,7 @@ def on_first_use(
     """
     namespace = vars(sys.modules[package])
 
-    def __getattr__(name: str) -> Any:  # noqa: N807
+    def __getattr__(name: str) -> object:  # noqa: N807
         if name not in homes and name not in modules:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         from importlib import import_module

@@ -13,7 +13,16 @@ from tines import _clock
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Any
+    from typing import Protocol, TypeVar
+
+    class HasFileno(Protocol):
+        """Something that has a descriptor, or on Windows a handle."""
+
+        def fileno(self) -> int:
+            """Return it."""
+
+    Sentinel = int | HasFileno
+    T = TypeVar("T", bound=Sentinel)
 
 __all__ = ["milliseconds", "ready_among"]
 
@@ -43,7 +52,7 @@ if sys.platform == "win32":
 else:
     import select
 
-    def ready_among(things: Iterable[Any], deadline: float | None) -> list[Any]:
+    def ready_among(things: Iterable[T], deadline: float | None) -> list[T]:
         """Wait until some of several things are readable, or at their end.
 
         Args:
@@ -54,7 +63,7 @@ else:
             Those that are; none, if the deadline has passed.
         """
         poll = select.poll()
-        by_number: dict[int, Any] = {}
+        by_number: dict[int, T] = {}
         for thing in things:
             number = thing if isinstance(thing, int) else thing.fileno()
             by_number[number] = thing

@@ -20,7 +20,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
-    from typing import Any
+    from typing import Protocol
+
+    class Duplicate(Protocol):
+        """What ``reduction.DupFd`` makes: a descriptor on its way to a child."""
+
+        def detach(self) -> int:
+            """Return its number, in the child."""
+
 
 __all__ = ["ALIASED", "displace", "mirrored", "standard"]
 
@@ -57,7 +64,7 @@ def mirrored(module: str) -> Callable[[str], object]:
         if hasattr(source, name):
             names[name] = getattr(source, name)
 
-    def __getattr__(name: str) -> Any:  # noqa: N807
+    def __getattr__(name: str) -> object:  # noqa: N807
         return getattr(source, name)
 
     return __getattr__

@@ -20,13 +20,19 @@ if TYPE_CHECKING:
         @property
         def pid(self) -> int | None: ...
 
+    class Watched(Protocol):
+        """A queue or a pool."""
+
+        def statistics(self) -> object:
+            """Return its figures."""
+
     class Listener(Protocol):
         """Somebody who wants to know of queues and pools."""
 
-        def made(self, thing: object) -> None:
+        def made(self, thing: Watched) -> None:
             """Hear of a new queue or pool."""
 
-        def ending(self, thing: object) -> None:
+        def ending(self, thing: Watched) -> None:
             """Hear that this process is about to let go of a queue, or that a pool has ended."""
 
     class ProcessObserver(Protocol):
@@ -50,13 +56,13 @@ processes: ProcessObserver | None = None
 """Who is told of processes, as there is one trace of a process at a time."""
 
 
-def tell_made(thing: object) -> None:
+def tell_made(thing: Watched) -> None:
     """Tell that there is a new queue or pool."""
     for listener in listeners:
         listener.made(thing)
 
 
-def tell_ending(thing: object) -> None:
+def tell_ending(thing: Watched) -> None:
     """Tell that a queue is about to be closed in this process, or that a pool has ended."""
     for listener in listeners:
         listener.ending(thing)

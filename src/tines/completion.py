@@ -17,7 +17,9 @@ from tines.errors import WaitTimeout
 from tines.process import waiting
 
 if TYPE_CHECKING:
-    from tines.progress.options import ProgressArgument
+    from tines.pool.jobs.result import ApplyResult
+    from tines.progress.contract import Counts, Source
+    from tines.progress.options import ProgressArgument, ProgressOptions
 
 __all__ = ["as_completed"]
 
@@ -71,16 +73,16 @@ def as_completed(
     return _shown(results, Group(given), options, "tasks")
 
 
-def _results(results: list[Any], timeout: float | None) -> Iterator[Any]:
+def _results(results: list[ApplyResult[object]], timeout: float | None) -> Iterator[Any]:
     deadline = _clock.deadline_after(timeout)
-    done: SimpleQueue[Any] = SimpleQueue()
+    done: SimpleQueue[object] = SimpleQueue()
     for result in results:
         result.add_done_callback(done.put)
     return _taken(done, len(results), deadline, timeout)
 
 
 def _taken(
-    done: SimpleQueue[Any], left: int, deadline: float | None, timeout: float | None
+    done: SimpleQueue[object], left: int, deadline: float | None, timeout: float | None
 ) -> Iterator[object]:
     while left:
         try:
@@ -104,20 +106,22 @@ class _Tally:
         self.failed = 0
         self._total = total
 
-    def counts(self) -> Any:
+    def counts(self) -> Counts:
         from tines.progress.contract import Counts
 
         return Counts(self.done, self.failed, 0, self._total)
 
 
-def _counted(processes: Iterator[Any], tally: _Tally) -> Iterator[Any]:
+def _counted(processes: Iterator[BaseProcess], tally: _Tally) -> Iterator[object]:
     for process in processes:
         tally.done += 1
         tally.failed += process.exitcode != 0
         yield process
 
 
-def _shown(things: Iterator[Any], source: Any, options: Any, description: str) -> Iterator[Any]:
+def _shown(
+    things: Iterator[object], source: Source, options: ProgressOptions, description: str
+) -> Iterator[Any]:
     from tines.progress.live import show
 
     bar = show(source, options, description)

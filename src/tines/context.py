@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from typing import Any, ClassVar, Literal, TypeAlias, overload
 
     from tines.engines.contract import Engine
+    from tines.engines.worker_process import ProcessObject
     from tines.pool import Pool
     from tines.process.base import ManagedProcess
     from tines.queues import JoinableQueue, Queue, SimpleQueue
@@ -343,7 +344,7 @@ if sys.platform != "win32":
 
 
 def _local_engine(
-    context: Any, make: Callable[..., Any] | None = None, name: str | None = None
+    context: Any, make: Callable[..., ProcessObject] | None = None, name: str | None = None
 ) -> Engine:
     """Return what starts workers on this machine."""
     from tines.engines.local import LocalEngine
@@ -368,10 +369,9 @@ engines.set_default(_local_engine)
 engines.set_named(_named_engine)
 
 
-def _registered() -> dict[str, Any]:
+def _registered() -> dict[str, BaseContext]:
     """Return the standard library's contexts: its own, and what libraries have added."""
-    module: Any = _std
-    contexts: dict[str, Any] = module._concrete_contexts
+    contexts: dict[str, BaseContext] = vars(_std)["_concrete_contexts"]
     return contexts
 
 

@@ -125,7 +125,7 @@ class _TaskFuture(Future[T]):
         return self.cancelled()
 
 
-def _settle(future: _TaskFuture[Any], task: AsyncResult[Any]) -> None:
+def _settle(future: _TaskFuture[Any], task: AsyncResult[object]) -> None:
     """Move a finished task's outcome into its future. Runs in the pool's collector."""
     future._task = None
     try:
@@ -166,11 +166,11 @@ class ExecutorPool(Pool):
     _worker_name = "Process"
 
 
-def _run_chunk(fn: Callable[..., object], chunk: list[tuple[object, ...]]) -> list[Any]:
+def _run_chunk(fn: Callable[..., object], chunk: list[tuple[object, ...]]) -> list[object]:
     return [fn(*arguments) for arguments in chunk]
 
 
-def _run_guarded(fn: Callable[..., object], chunk: list[tuple[object, ...]]) -> list[Any]:
+def _run_guarded(fn: Callable[..., object], chunk: list[tuple[object, ...]]) -> list[object]:
     """Run a chunk to its end; exceptions take the places of their results."""
     results: list[Any] = []
     for arguments in chunk:

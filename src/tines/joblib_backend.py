@@ -122,7 +122,7 @@ class TinesBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc
 
     def submit(
         self, func: Callable[[], object], callback: Callable[[Any], object] | None = None
-    ) -> Future[Any]:
+    ) -> Future[object]:
         """Schedule a batch."""
         assert self._executor is not None, "configure() comes first"
         future = self._executor.submit(func)
@@ -133,7 +133,7 @@ class TinesBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc
     apply_async = submit
     """The name before joblib 1.5."""
 
-    def retrieve_result_callback(self, out: Future[object]) -> Any:
+    def retrieve_result_callback(self, out: Future[object]) -> object:
         """Return a batch's result, or raise its error."""
         return out.result()
 

@@ -17,18 +17,21 @@ import logging.handlers
 import os
 import threading
 from multiprocessing import util
-from typing import Any
 
 from tines._pids import runs
 from tines.errors import TransportError
 from tines.process.base import at_start
 from tines.queues import SimpleQueue
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    Records = SimpleQueue[logging.LogRecord | None]
+
 __all__ = ["forward"]
 
 _log = logging.getLogger(__name__)
 _lock = threading.Lock()
-_queue: SimpleQueue[logging.LogRecord | None] | None = None
+_queue: Records | None = None
 _listener: threading.Thread | None = None
 _handled_by = 0
 """The pid of the process that handles the records."""
@@ -57,7 +60,7 @@ def forward() -> None:
 class _Setup:
     """What a child does at its start: the levels of its parent, and one handler."""
 
-    def __init__(self, queue: SimpleQueue[Any], levels: dict[str, int], handled_by: int) -> None:
+    def __init__(self, queue: Records, levels: dict[str, int], handled_by: int) -> None:
         self.queue = queue
         self.levels = levels
         self.handled_by = handled_by
@@ -78,8 +81,8 @@ class _Setup:
 class _Sender(logging.handlers.QueueHandler):
     """Puts records into the queue, their arguments as text: those might not travel."""
 
-    def __init__(self, queue: Any, handled_by: int) -> None:
-        super().__init__(queue)
+    def __init__(self, queue: Records, handled_by: int) -> None:
+        super().__init__(queue)  # type: ignore[arg-type]
         self._put = queue.put
         self._handled_by = handled_by
 
@@ -113,7 +116,7 @@ def _loggers() -> dict[str, logging.Logger]:
     return {**loggers, "": logging.root}
 
 
-def _listen(queue: SimpleQueue[logging.LogRecord | None]) -> None:
+def _listen(queue: Records) -> None:
     while (record := queue.get()) is not None:
         logger = logging.getLogger(record.name)
         if logger.isEnabledFor(record.levelno):

@@ -61,7 +61,7 @@ if transport.choice().name == "ring":
 
     def Array(  # noqa: N802
         typecode_or_type: str | type,
-        size_or_initializer: Any,
+        size_or_initializer: object,
         *,
         lock: object = True,
         ctx: object = None,
@@ -78,7 +78,7 @@ if transport.choice().name == "ring":
     def _type_of(typecode_or_type: str | type) -> Any:
         return _std.typecode_to_type.get(typecode_or_type, typecode_or_type)
 
-    def _guarded(obj: Any, lock: object, ctx: Any) -> Any:
+    def _guarded(obj: object, lock: object, ctx: Any) -> Any:
         if lock is False:
             return obj
         if lock in (True, None):
@@ -105,7 +105,7 @@ if transport.choice().name == "ring":
     def _placed(kind: Any) -> Any:
         return _over(kind, Passed(make(Kind.MEMORY, limit=max(1, ctypes.sizeof(kind)))))
 
-    def _over(kind: Any, memory: Passed) -> Any:
+    def _over(kind: Any, memory: Passed) -> object:
         obj = kind.from_buffer(memory.native)
         obj._wrapper = memory
         # As the standard library does for its own: pickle asks by type, and there is no other hook.
@@ -122,5 +122,5 @@ if transport.choice().name == "ring":
             return _array_over, (obj._type_, obj._length_, memory)
         return _over, (type(obj), memory)
 
-    def _array_over(item: Any, length: int, memory: Passed) -> Any:
+    def _array_over(item: Any, length: int, memory: Passed) -> object:
         return _over(item * length, memory)

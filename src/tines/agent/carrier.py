@@ -21,7 +21,15 @@ from tines._fork import Rank, at_fork
 from tines.engines.remote import sharing
 from tines.engines.remote.borders import check
 from tines.engines.remote.engine import memory
-from tines.engines.remote.frames import BATCH, Receiver, Word, pack, pack_word, send_all
+from tines.engines.remote.frames import (
+    BATCH,
+    Arguments,
+    Receiver,
+    Word,
+    pack,
+    pack_word,
+    send_all,
+)
 from tines.engines.remote.looks import Look
 from tines.errors import EncodeError, QueueShutDown, TransportError
 from tines.pool.worker.functions import read_trailer, trailer
@@ -66,7 +74,7 @@ class Carrier:
 
     # The main thread.
 
-    def first(self) -> tuple[Any, ...]:
+    def first(self) -> Arguments:
         """Wait for the word that opens the node; return its arguments.
 
         Raises:
@@ -97,7 +105,7 @@ class Carrier:
         threading.Thread(target=self._read, name="tines agent reader", daemon=True).start()
         threading.Thread(target=self._write, name="tines agent writer", daemon=True).start()
 
-    def say(self, word: Word, *arguments: Any) -> None:
+    def say(self, word: Word, *arguments: object) -> None:
         """Say something to the program. Any thread."""
         with contextlib.suppress(OSError), self._writing:  # it is gone: the reader sees that too
             send_all(self._sock, pack_word(word, *arguments))

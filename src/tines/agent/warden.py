@@ -17,7 +17,7 @@ from tines._ready import ready_among
 from tines.agent.carrier import Carrier
 from tines.engines.contract import Exit, Running
 from tines.engines.local import LocalEngine
-from tines.engines.remote.frames import Word
+from tines.engines.remote.frames import Arguments, Word
 from tines.pool.worker import needed_by_workers
 from tines.process.lifecycle import launch
 
@@ -36,7 +36,7 @@ class Warden:
     def __init__(self, carrier: Carrier) -> None:
         self._carrier = carrier
         self._workers: dict[int, Running] = {}
-        self._words: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
+        self._words: queue.SimpleQueue[Arguments] = queue.SimpleQueue()
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._writer, False)
         self._running = False
@@ -67,7 +67,9 @@ class Warden:
             )  # there are no workers yet, and nobody can say when the main module is imported
         self._deal(None)
 
-    def _make_ready(self, main: dict[str, Any], slots: int, method: str, name: str) -> str | None:
+    def _make_ready(
+        self, main: dict[str, object], slots: int, method: str, name: str
+    ) -> str | None:
         """Become like the program; return what went wrong, if something did."""
         import multiprocessing.process as std
 
@@ -87,7 +89,7 @@ class Warden:
         self._engine.expect(needed_by_workers(self._carrier.transport))
         return None
 
-    def _deal(self, *word: Any) -> None:
+    def _deal(self, *word: object) -> None:
         """Have a word dealt with. The carrier's thread."""
         self._words.put(word)
         try:

@@ -137,7 +137,7 @@ class Pool:
         *,
         buffersize: int | None = None,
         progress: ProgressArgument = None,
-        **options: Any,
+        **options: object,
     ) -> ResultIterator[T]:
         """Iterate over the results in order: ``async for value in pool.imap(...)``.
 
@@ -164,7 +164,7 @@ class Pool:
         *,
         buffersize: int | None = None,
         progress: ProgressArgument = None,
-        **options: Any,
+        **options: object,
     ) -> ResultIterator[T]:
         """Iterate over the results as they come; otherwise as :meth:`imap`."""
         return self._imap(False, func, iterable, chunksize, buffersize, progress, options)
@@ -177,7 +177,7 @@ class Pool:
         *,
         buffersize: int | None = None,
         progress: ProgressArgument = None,
-        **options: Any,
+        **options: object,
     ) -> ResultIterator[T]:
         """Iterate over ``func(*item)`` for each item in order; otherwise as :meth:`imap`."""
         arguments = (func, iterable, chunksize, buffersize, progress, options)
@@ -191,7 +191,7 @@ class Pool:
         *,
         buffersize: int | None = None,
         progress: ProgressArgument = None,
-        **options: Any,
+        **options: object,
     ) -> ResultIterator[T]:
         """Iterate over the results as they come; otherwise as :meth:`istarmap`."""
         arguments = (func, iterable, chunksize, buffersize, progress, options)
@@ -205,7 +205,7 @@ class Pool:
         chunksize: int,
         buffersize: int | None,
         progress: ProgressArgument,
-        options: dict[str, Any],
+        options: dict[str, object],
         *,
         star: bool = False,
     ) -> ResultIterator[T]:
@@ -293,7 +293,7 @@ async def _room(pressure: CallRoom) -> None:
             pressure.unwatch(turn)
 
 
-async def _listed(iterable: Any) -> Any:
+async def _listed(iterable: object) -> Any:
     if isinstance(iterable, AsyncIterable):
         return [item async for item in iterable]
     check_iterable("iterable", iterable)

@@ -38,7 +38,7 @@ from tines.progress.contract import Counts
 from tines.wire import messages
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from tines.pool.ports import Links, Room
     from tines.progress.live import Bar
@@ -56,11 +56,6 @@ BATCH = 64
 """Chunks that are sent before other tasks of the loop get their turn."""
 
 
-class _Part(Chunk):
-    landed = 0
-    """How many of its items the stream has: a message that is handled twice counts once."""
-
-
 class Stream:
     """See the module. All methods run in the loop's thread, but for those that say otherwise."""
 
@@ -72,7 +67,7 @@ class Stream:
         self,
         links: Links,
         pool: object,
-        func: Any,
+        func: Callable[..., object],
         source: Iterable[object] | AsyncIterable[object],
         options: TaskOptions,
         bridge: Bridge,
@@ -131,7 +126,7 @@ class Stream:
         assert chunk.items is not None
         return self._encode(chunk.items)
 
-    def arrived(self, chunk: Any, kind: int, data: Buffer, buffers: Sequence[Buffer]) -> None:
+    def arrived(self, chunk: Chunk, kind: int, data: Buffer, buffers: Sequence[Buffer]) -> None:
         """Hand results to the loop. What is posted twice is dropped there."""
         if chunk.settled:
             return
@@ -139,7 +134,7 @@ class Stream:
         self._bridge.post(functools.partial(self._land, chunk, chunk.reported, entry))
         note(chunk, entry)
 
-    def failed(self, chunk: Any, error: BaseException) -> None:
+    def failed(self, chunk: Chunk, error: BaseException) -> None:
         """Hand an error for every unreported item to the loop."""
         self.arrived(chunk, LOCAL, error, ())
 
@@ -193,7 +188,7 @@ class Stream:
         chunks: list[Chunk] = []
         try:
             while not self._exhausted and self._may_pull():
-                items: list[Any] = []
+                items: list[object] = []
                 while len(items) < self._chunksize:
                     items.append(
                         await self._source.__anext__() if self._asynchronous else next(self._source)
@@ -210,9 +205,9 @@ class Stream:
         finally:
             self._dispatcher.send_chunks(chunks)
 
-    def _chunk(self, chunks: list[Chunk], items: list[Any]) -> None:
+    def _chunk(self, chunks: list[Chunk], items: list[object]) -> None:
         if items and not self.closed:
-            chunk = _Part(self, self._pulled, self._pulled + len(items), self.options)
+            chunk = Chunk(self, self._pulled, self._pulled + len(items), self.options)
             chunk.items = items
             self._pulled += len(items)
             chunks.append(chunk)
@@ -238,7 +233,7 @@ class Stream:
 
     # Results.
 
-    def _land(self, chunk: _Part, begin: int, entry: Entry) -> None:
+    def _land(self, chunk: Chunk, begin: int, entry: Entry) -> None:
         """Take an entry that was posted: results of a chunk, from its item ``begin`` on."""
         if self.closed or begin < chunk.landed:
             return

@@ -9,7 +9,12 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tines.cli.arguments import Parser
+
+    Commands = argparse._SubParsersAction[Parser]
 
 __all__ = ["COMMANDS", "main"]
 
@@ -76,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_doctor(commands: Any) -> None:
+def _add_doctor(commands: Commands) -> None:
     doctor = commands.add_parser(
         "doctor",
         help="say what tines finds here: interpreter, transport, cores, limits, extras",
@@ -86,7 +91,7 @@ def _add_doctor(commands: Any) -> None:
     doctor.set_defaults(run=_doctor)
 
 
-def _add_report(commands: Any) -> None:
+def _add_report(commands: Commands) -> None:
     report = commands.add_parser(
         "report",
         help="say where the time of a traced run went, and what to change",
@@ -119,7 +124,7 @@ def _count(text: str) -> int:
     return count
 
 
-def _add_stacks(commands: Any) -> None:
+def _add_stacks(commands: Commands) -> None:
     from tines.cli.arguments import seconds
 
     stacks = commands.add_parser(
@@ -139,7 +144,7 @@ def _add_stacks(commands: Any) -> None:
     stacks.set_defaults(run=_stacks)
 
 
-def _add_top(commands: Any) -> None:
+def _add_top(commands: Commands) -> None:
     from tines.cli.arguments import one_of, seconds
 
     top = commands.add_parser(

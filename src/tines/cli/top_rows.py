@@ -231,7 +231,7 @@ def _figures(value: object) -> tuple[str, str] | None:
     return f"{number:.0f}", _UNITS[unit]
 
 
-def _amount(value: Any, what: str) -> str:
+def _amount(value: object, what: str) -> str:
     """Return how many there are of something."""
     figures = _figures(value)
     if figures is None:
@@ -239,17 +239,17 @@ def _amount(value: Any, what: str) -> str:
     return f"{''.join(figures)} {what}{'' if value == 1 else 's'}"
 
 
-def _rate(value: Any) -> str:
+def _rate(value: object) -> str:
     figures = _figures(value)
     return "" if figures is None else f"{''.join(figures)}/s"
 
 
-def _bytes(value: Any) -> str:
+def _bytes(value: object) -> str:
     figures = _figures(value)
     return "" if figures is None else f"{figures[0]} {figures[1]}B"
 
 
-def _failed(statistics: Mapping[str, Any]) -> str:
+def _failed(statistics: Mapping[str, object]) -> str:
     """Return how many tasks have failed, if any have."""
     counts = (statistics.get("raised"), statistics.get("lost"))
     failed = sum(count for count in counts if isinstance(count, int))

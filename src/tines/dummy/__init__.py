@@ -24,7 +24,6 @@ if TYPE_CHECKING:
         current_process,
         freeze_support,
     )
-    from typing import Any
 
     from tines.pool import ThreadPool
 
@@ -53,7 +52,7 @@ __getattr__ = mirrored(__name__)
 def Pool(  # noqa: N802
     processes: int | None = None,
     initializer: Callable[..., object] | None = None,
-    initargs: Iterable[Any] = (),
+    initargs: Iterable[object] = (),
 ) -> ThreadPool:
     """Return a pool of threads."""
     from tines.pool import ThreadPool

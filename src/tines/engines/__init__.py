@@ -8,12 +8,12 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
     from tines.engines.contract import Engine
+    from tines.engines.worker_process import ProcessObject
 
-    Maker = Callable[[Any, Callable[..., Any] | None, str | None], Engine]
-    Namer = Callable[[object, Any, Any], Engine]
+    Maker = Callable[[object, Callable[..., ProcessObject] | None, str | None], Engine]
+    Namer = Callable[[object, object, object], Engine]
 
 __all__ = ["default", "named", "set_default", "set_named"]
 
@@ -27,7 +27,7 @@ def set_default(make: Maker) -> None:
 
 
 def default(
-    context: object, make: Callable[..., object] | None = None, name: str | None = None
+    context: object, make: Callable[..., ProcessObject] | None = None, name: str | None = None
 ) -> Engine:
     """Return an engine for a pool that is given none.
 
@@ -50,7 +50,7 @@ def set_named(find: Namer) -> None:
     _find = find
 
 
-def named(name: object, context: Any, transport: Any) -> Engine:
+def named(name: object, context: object, transport: object) -> Engine:
     """Return the engine of a name, or of an object that stands for one.
 
     Args:

@@ -11,7 +11,8 @@ import struct
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+
+    from tines._std import Duplicate
 
 __all__ = ["Orders", "frame", "run"]
 
@@ -54,7 +55,7 @@ class Orders:
         return _open_in_child, (DupFd(self._fd),)
 
 
-def _open_in_child(duplicate: Any) -> Orders:
+def _open_in_child(duplicate: Duplicate) -> Orders:
     return Orders(duplicate.detach())
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from tines._ready import Sentinel
     from tines.transport.contract import Transport
 
 __all__ = ["Control", "Engine", "Exit", "NodeInfo", "Running", "Usage"]
@@ -86,7 +87,7 @@ class Running(Protocol):
     pid: int | None
 
     @property
-    def sentinel(self) -> object:
+    def sentinel(self) -> Sentinel:
         """Something for ``multiprocessing.connection.wait``: ready once the worker has ended."""
 
     def interrupt(self, order: bytes) -> bool:

@@ -22,7 +22,7 @@ from tines._fork import Rank, at_fork
 from tines.engines import child
 from tines.engines.contract import Exit, NodeInfo, Usage
 from tines.engines.resources import cpu_seconds, own_memory
-from tines.engines.worker_process import WorkerProcess
+from tines.engines.worker_process import ProcessObject, WorkerProcess
 from tines.errors import describe_exit
 from tines.process.lifecycle import launch
 
@@ -51,9 +51,9 @@ class LocalEngine:
 
     def __init__(
         self,
-        context: Any,
+        context: object,
         method: str,
-        make: Callable[..., Any] | None = None,
+        make: Callable[..., ProcessObject] | None = None,
         name: str | None = None,
     ) -> None:
         self.context = context
@@ -88,7 +88,7 @@ class LocalEngine:
         self,
         name: str,
         target: Callable[..., object],
-        args: tuple[Any, ...],
+        args: tuple[object, ...],
         environment: Mapping[str, str],
     ) -> LocalWorker:
         """Start a process; see the contract."""
@@ -118,8 +118,9 @@ class LocalEngine:
         return LocalWorker(process, writer, self._kills)
 
 
-def _of_the_context(context: Any, **arguments: Any) -> Any:
-    return context.Process(**arguments)
+def _of_the_context(context: Any, **arguments: object) -> ProcessObject:
+    process: ProcessObject = context.Process(**arguments)
+    return process
 
 
 def _pipe() -> tuple[int, io.FileIO]:
@@ -137,7 +138,7 @@ class LocalWorker:
         process: What others may see of the process.
     """
 
-    def __init__(self, process: Any, control: io.FileIO | None, kills: _Kills) -> None:
+    def __init__(self, process: ProcessObject, control: io.FileIO | None, kills: _Kills) -> None:
         self._process = process
         self.process = WorkerProcess(process)
         self._control = control
@@ -149,7 +150,7 @@ class LocalWorker:
             _controls.add(control)
 
     @property
-    def sentinel(self) -> Any:
+    def sentinel(self) -> int:
         """Ready once the process has ended."""
         return self._process.sentinel
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tines.engines.names import count_in
 from tines.engines.remote.engine import RemoteEngine
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["SimulatedNodes", "engine"]
 
 
-def engine(given: str, method: str, here: Transport, context: Any) -> RemoteEngine:
+def engine(given: str, method: str, here: Transport, context: object) -> RemoteEngine:
     """Return the engine.
 
     Args:

@@ -3,9 +3,56 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-__all__ = ["WorkerProcess"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["ProcessObject", "WorkerProcess"]
+
+
+class ProcessObject(Protocol):
+    """What an engine needs of a process object: ours, or one of ``multiprocessing``'s.
+
+    On the latter the last four are only set, and nobody looks at them.
+    """
+
+    name: str
+    daemon: bool
+    own_group: bool
+    keep_dump: bool
+    dies_with_parent: bool | None
+    environment: Mapping[str, str] | None
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id, once it has been started."""
+
+    @property
+    def exitcode(self) -> int | None:
+        """How it ended; ``None`` while it runs."""
+
+    @property
+    def sentinel(self) -> int:
+        """Ready once it has ended."""
+
+    def start(self) -> None:
+        """Start it."""
+
+    def is_alive(self) -> bool:
+        """Return whether it runs."""
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait for its end."""
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+
+    def kill(self) -> None:
+        """End it."""
+
+    def close(self) -> None:
+        """Let go of what belongs to it."""
 
 
 class WorkerProcess:
@@ -16,7 +63,7 @@ class WorkerProcess:
         name: Its name.
     """
 
-    def __init__(self, process: Any) -> None:
+    def __init__(self, process: ProcessObject) -> None:
         self._process = process
         self._exitcode: int | None = None
         self.pid: int | None = process.pid

@@ -118,7 +118,7 @@ def printable(text: str) -> str:
     return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in spaced)
 
 
-def _thing(data: Any) -> Thing:
+def _thing(data: object) -> Thing:
     error = data.get("error") if isinstance(data, dict) else None
     return Thing(
         number=_field(data, "number", int),
@@ -128,7 +128,7 @@ def _thing(data: Any) -> Thing:
     )
 
 
-def _field(data: Any, name: str, kind: Any) -> Any:
+def _field(data: object, name: str, kind: Any) -> Any:
     if not isinstance(data, dict):
         raise ValueError(f"a {type(data).__name__} is where a dictionary should be")
     value = data.get(name)
@@ -137,7 +137,7 @@ def _field(data: Any, name: str, kind: Any) -> Any:
     return value
 
 
-def _cleaned(value: Any, depth: int) -> Plain:
+def _cleaned(value: object, depth: int) -> Plain:
     if depth > _DEEPEST:
         raise ValueError("it is nested too deeply")
     if isinstance(value, str):

@@ -25,7 +25,7 @@ LONGEST_TEXT = 500
 _DEEPEST = 6
 
 
-def plain(value: Any, depth: int = 0) -> Plain:
+def plain(value: object, depth: int = 0) -> Plain:
     """Return frozen records, and whatever is in them, as plain data."""
     if isinstance(value, enum.Enum):
         value = value.value

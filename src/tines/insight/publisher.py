@@ -61,7 +61,7 @@ _things: dict[int, tuple[int, weakref.ref[Any]]] = {}
 _made = 0
 
 
-def publish(thing: Any) -> None:
+def publish(thing: object) -> None:
     """Have readers see a pool or queue from now on, for as long as it lives. Any thread."""
     global _publisher, _made
     with _lock:

@@ -35,6 +35,7 @@ from tines._std import standard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from multiprocessing.connection import Connection
     from multiprocessing.managers import BaseProxy as _BaseProxy
 else:
     _BaseProxy = standard("managers").BaseProxy
@@ -66,7 +67,7 @@ class _Step(Enum):
 class _Line:
     """A thread's connection to a server, in the place where proxies look for it."""
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self.step = _Step.NONE
         self.in_use = False
@@ -77,12 +78,12 @@ class _Line:
         """Whether the call is one of a lock that any other connection can give back as well."""
         # One for XML-RPC makes bytes of objects in its own way.
         self._pickles = not isinstance(connection, _wrapper)
-        self._object: Any = None
+        self._object: object = None
         self._method = ""
         self._size = 0
         self._written: list[int] = []
 
-    def send(self, request: Any) -> None:
+    def send(self, request: tuple[object, str, object, object]) -> None:
         """Write a request. One that cannot be pickled leaves everything as it was."""
         data = ForkingPickler.dumps(request) if self._pickles else None
         self._object, self._method = request[:2]
@@ -127,7 +128,7 @@ class _Line:
                 self._locks -= 1
         return reply
 
-    def _is_granted(self, reply: Any) -> bool:
+    def _is_granted(self, reply: tuple[str, object]) -> bool:
         return self._method == "acquire" and reply[0] == "#RETURN" and bool(reply[1])
 
     def close(self) -> None:
@@ -182,7 +183,7 @@ class BaseProxy(_BaseProxy):
     """A proxy for an object of a server; see ``multiprocessing.managers``."""
 
     if TYPE_CHECKING:
-        _tls: Any
+        _tls: object
     else:
 
         def _connect(self):
@@ -260,7 +261,7 @@ def MakeProxyType(name: str, exposed: Iterable[str]) -> type[_BaseProxy]:  # noq
     return ours(make(name, tuple(exposed)))
 
 
-def AutoProxy(token: Any, serializer: str, *args: Any, **kwargs: Any) -> BaseProxy:  # noqa: N802
+def AutoProxy(token: object, serializer: str, *args: object, **kwargs: Any) -> BaseProxy:  # noqa: N802
     """Return a proxy with all public methods of what ``token`` stands for."""
     make: Callable[..., Any] = _std.AutoProxy
     proxy = make(token, serializer, *args, **kwargs)

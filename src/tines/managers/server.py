@@ -20,6 +20,8 @@ from tines.process import ManagedProcess, current_process
 
 if TYPE_CHECKING:
     import multiprocessing.managers as _std
+
+    from tines.process.family import Line
 else:
     _std = standard("managers")
 
@@ -67,7 +69,11 @@ class BaseManager(_std.BaseManager):
             line.close()
 
     def _start(
-        self, initializer: Any, initargs: Iterable[object], *, dies_with_parent: bool
+        self,
+        initializer: Callable[..., object] | None,
+        initargs: Iterable[object],
+        *,
+        dies_with_parent: bool,
     ) -> None:
         before = self._ctx
         self._ctx = _ServerContext(before, dies_with_parent)
@@ -116,7 +122,7 @@ class _ServerContext:
         self._ctx = ctx
         self._dies_with_parent = dies_with_parent
 
-    def Process(self, **arguments: Any) -> Any:  # noqa: N802
+    def Process(self, **arguments: Any) -> object:  # noqa: N802
         process = self._ctx.Process(**arguments)
         if isinstance(process, ManagedProcess):
             process.dies_with_parent = self._dies_with_parent
@@ -127,7 +133,7 @@ class _ServerContext:
 class _Service:
     """What a server does before all else: it sees to its own end."""
 
-    def __init__(self, line: Any, initializer: Callable[..., object] | None) -> None:
+    def __init__(self, line: Line, initializer: Callable[..., object] | None) -> None:
         self._line = line
         self._initializer = initializer
 
@@ -170,7 +176,7 @@ class SharedMemoryManager(BaseManager, _std.SharedMemoryManager):
     """A manager that frees the shared memory made through it."""
 
 
-def _make_pool(*args: Any, **kwargs: Any) -> Any:
+def _make_pool(*args: Any, **kwargs: Any) -> object:
     """Make a pool in the server process."""
     from tines.pool import Pool
 

@@ -82,7 +82,7 @@ class Calls:
     def imap(
         self,
         pool: object,
-        kind: type[IMapIterator[Any]],
+        kind: type[IMapIterator[object]],
         func: Callable[..., object],
         iterable: Iterable[object],
         chunksize: int,

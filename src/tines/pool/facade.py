@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from tines import _watchers, engines
 from tines._arguments import check_context, check_initializer, whole_number
@@ -370,7 +370,7 @@ class Pool(PoolInsides):
             tell_dropped(state.open_tasks())
         self.terminate()
 
-    def __del__(self, _warn: Any = warnings.warn) -> None:
+    def __del__(self, _warn: Callable[..., object] = warnings.warn) -> None:
         # Bound early: at the end of the interpreter the names of modules go before the last objects.
         core = getattr(self, "_core", None)
         if core is not None and core.state.is_open:
@@ -395,11 +395,11 @@ class Pool(PoolInsides):
         title = f"{type(self).__qualname__}, {self._core.state.standing}"
         return self._core.statistics.take().as_html(title)
 
-    def __reduce__(self) -> Any:
+    def __reduce__(self) -> NoReturn:
         raise NotImplementedError("pool objects cannot be passed between processes or pickled")
 
 
 def _callbacks(
-    value: Callable[[Any], object] | None, error: Callable[[BaseException], object] | None
+    value: Callable[[object], object] | None, error: Callable[[BaseException], object] | None
 ) -> Callbacks | None:
     return None if value is None and error is None else Callbacks(value, error)

@@ -15,6 +15,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tines.engines.worker_process import ProcessObject
     from tines.pool.options import PoolOptions
     from tines.pool.ports import Links, View
     from tines.transport.contract import Channel
@@ -30,12 +31,12 @@ class PoolInsides:
     _view: View
     _links: Links
     _options: PoolOptions
-    _ctx: Any
+    _ctx: object
     _initializer: Callable[..., object] | None
     _initargs: tuple[object, ...]
 
     @staticmethod
-    def Process(ctx: Any, *args: Any, **kwds: Any) -> Any:  # noqa: N802
+    def Process(ctx: Any, *args: object, **kwds: object) -> Any:  # noqa: N802
         """Make the process of a worker. A subclass may override it, to change what processes workers are."""
         return ctx.Process(*args, **kwds)
 
@@ -135,7 +136,7 @@ class TaskQueue:
         take_over(tasks)
 
 
-def process_maker(pool: PoolInsides) -> Callable[..., object] | None:
+def process_maker(pool: PoolInsides) -> Callable[..., ProcessObject] | None:
     """Return what makes the processes of workers; ``None``: the context does, as nothing is overridden.
 
     It does not keep the pool, which is to be collected when nobody else holds it.
@@ -144,10 +145,13 @@ def process_maker(pool: PoolInsides) -> Callable[..., object] | None:
         return None
     reference = weakref.ref(pool)
 
-    def make(context: Any, **arguments: Any) -> Any:
+    def make(context: object, **arguments: object) -> ProcessObject:
         owner = reference()
         maker = PoolInsides.Process if owner is None else owner.Process
         # A class does without the context: so it was before Python 3.8, and many have kept it.
-        return maker(**arguments) if isinstance(maker, type) else maker(context, **arguments)
+        process: ProcessObject = (
+            maker(**arguments) if isinstance(maker, type) else maker(context, **arguments)
+        )
+        return process
 
     return make

@@ -69,7 +69,7 @@ class Awaited(Protocol):
     express: bool
 
     @property
-    def settled(self) -> Any:
+    def settled(self) -> bool:
         """Whether it is there."""
 
     def add_waiter(self, lock: Rings) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tines.errors import WaitTimeout
@@ -56,7 +56,12 @@ class Displays:
         return choose(progress)
 
     def map(
-        self, shown: ProgressOptions, links: Links, pool: object, func: Any, *arguments: Any
+        self,
+        shown: ProgressOptions,
+        links: Links,
+        pool: object,
+        func: Callable[..., object],
+        *arguments: Any,
     ) -> MapResult[Any]:
         """Return the result of a map that is shown."""
         result = ShownMapResult(links, pool, func, *arguments)
@@ -67,7 +72,7 @@ class Displays:
         self,
         shown: ProgressOptions,
         iterator: IMapIterator[object],
-        func: Any,
+        func: object,
         iterable: Iterable[object],
     ) -> IMapIterator[object]:
         """Return what stands before an iterator that is shown."""
@@ -88,7 +93,7 @@ class Displays:
                 bar.close()
 
 
-def label_of(func: Any) -> str:
+def label_of(func: object) -> str:
     """Return what a function is called on the display."""
     inner = func
     while hasattr(inner, "func"):  # functools.partial
@@ -209,7 +214,7 @@ class _Raised:
 class Group:
     """Several results, counted together. What is over is looked at once."""
 
-    def __init__(self, results: Sequence[ApplyResult[Any]]) -> None:
+    def __init__(self, results: Sequence[ApplyResult[object]]) -> None:
         self._open = list(results)
         self._over = Counts(0, 0, 0, 0)
 
@@ -241,7 +246,7 @@ def _sum(one: Counts, two: Counts) -> Counts:
 
 @contextlib.contextmanager
 def watch(
-    results: Iterable[ApplyResult[Any]], progress: Any = True, *, description: str = "tasks"
+    results: Iterable[ApplyResult[Any]], progress: object = True, *, description: str = "tasks"
 ) -> Iterator[list[ApplyResult[object]]]:
     """Show, while the ``with`` block runs, how far a group of results has come.
 

@@ -41,7 +41,7 @@ def _context() -> object:
     kind: Any = type(standard("context")._default_context.get_context())
 
     class Context(kind):  # type: ignore[misc]
-        def SimpleQueue(self) -> Any:  # noqa: N802
+        def SimpleQueue(self) -> object:  # noqa: N802
             return standard("queues").SimpleQueue(ctx=self)
 
     return Context()

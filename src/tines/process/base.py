@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from tines.process.lifecycle.box import Box
+    from tines.process.lifecycle.contract import Launchable, Started
     from tines.process.lifecycle.outcome import Outcome
     from tines.process.stacks import Stacks
 
@@ -147,7 +148,7 @@ class ManagedProcess(_Base):
         group: None = None,
         target: Callable[..., object] | None = None,
         name: str | None = None,
-        args: Iterable[Any] = (),
+        args: Iterable[object] = (),
         kwargs: Mapping[str, object] | None = None,
         *,
         daemon: bool | None = None,
@@ -195,15 +196,17 @@ class ManagedProcess(_Base):
     if TYPE_CHECKING:
         _check_closed: Callable[[], None]
         _closed: bool
+        _parent_name: str
         _parent_pid: int
-        _popen: Any
+        _start_method: str | None
+        _popen: Started | None
         _sentinel: int
         _target: Callable[..., object] | None
         _args: tuple[object, ...]
         _kwargs: dict[str, object]
 
         @staticmethod
-        def _Popen(process_obj: Any) -> Any: ...  # noqa: N802
+        def _Popen(process_obj: Launchable) -> Started: ...  # noqa: N802
     else:
 
         def __getattr__(self, name):
@@ -362,7 +365,7 @@ class ManagedProcess(_Base):
                 f"made it (pid {self._parent_pid}) can"
             )
 
-    def _started(self, verb: str) -> Any:
+    def _started(self, verb: str) -> Started:
         """Return the ``Popen`` object."""
         self._check_closed()
         if self._popen is None:
@@ -429,7 +432,7 @@ def _forget_ended() -> None:
             std._children.discard(process)
 
 
-def _awaited(started: Any, timeout: float | None) -> bool:
+def _awaited(started: Started, timeout: float | None) -> bool:
     """Wait for the end of a child, however long that may take; whether it came in time."""
     deadline = _clock.deadline_after(timeout)
     while started.wait(_clock.left(deadline)) is None:

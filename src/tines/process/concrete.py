@@ -13,7 +13,8 @@ from tines.process.base import ManagedProcess
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import multiprocessing.context as std_context
-    from typing import Any
+
+    from tines.process.lifecycle.contract import Launchable, Started
 
     class _Nothing:
         """What the standard library's classes add for type checkers: see ``base._Base``."""
@@ -37,7 +38,7 @@ class Process(ManagedProcess, _Process):  # noqa: D101
     __doc__ = ManagedProcess.__doc__
 
     @staticmethod
-    def _Popen(process_obj: Any) -> Any:  # noqa: N802
+    def _Popen(process_obj: Launchable) -> Started:  # noqa: N802
         return CONCRETE[_default_context.get_start_method()]._Popen(process_obj)
 
 
@@ -45,7 +46,7 @@ class SpawnProcess(ManagedProcess, _SpawnProcess):
     """A process that is started as a fresh interpreter."""
 
     @staticmethod
-    def _Popen(process_obj: Any) -> Any:  # noqa: N802
+    def _Popen(process_obj: Launchable) -> Started:  # noqa: N802
         from tines.process.lifecycle.launch import check_guard
         from tines.process.start.popen_spawn import Popen
 
@@ -62,7 +63,7 @@ if sys.platform != "win32":
         """A process that is forked from this one."""
 
         @staticmethod
-        def _Popen(process_obj: Any) -> Any:  # noqa: N802
+        def _Popen(process_obj: Launchable) -> Started:  # noqa: N802
             from tines.process.start.popen_fork import Popen
 
             return Popen(process_obj)
@@ -71,7 +72,7 @@ if sys.platform != "win32":
         """A process that is forked from a warm, single-threaded server."""
 
         @staticmethod
-        def _Popen(process_obj: Any) -> Any:  # noqa: N802
+        def _Popen(process_obj: Launchable) -> Started:  # noqa: N802
             from tines.process.start.popen_forkserver import Popen
 
             return Popen(process_obj)

@@ -18,7 +18,8 @@ from tines._threads import PlainThread
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from typing import Any
+
+    from tines._std import Duplicate
 
 __all__ = ["Line", "ends", "found", "join", "leave", "retire"]
 
@@ -54,7 +55,7 @@ class Line:
         os.close(self._fd)
 
 
-def _open_in_child(duplicate: Any) -> Line:
+def _open_in_child(duplicate: Duplicate) -> Line:
     return Line(duplicate.detach())
 
 

@@ -27,7 +27,8 @@ from tines.process import shared_file
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+
+    from tines._std import Duplicate
 
 __all__ = [
     "FILE_NAME",
@@ -216,5 +217,5 @@ def _has_signal(path: str, field: bytes) -> bool:
     return False
 
 
-def _open_in_child(duplicate: Any) -> Stacks:
+def _open_in_child(duplicate: Duplicate) -> Stacks:
     return Stacks(duplicate.detach())

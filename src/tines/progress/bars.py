@@ -18,7 +18,7 @@ class TqdmDisplay:
         make: Makes a bar for a call, which is closed when the call is over.
     """
 
-    def __init__(self, bar: Any = None, make: Callable[..., Any] | None = None) -> None:
+    def __init__(self, bar: object = None, make: Callable[..., Any] | None = None) -> None:
         self._given = bar
         self._make = make
         # The bar of each call, and how much of it the bar has been told.

@@ -71,11 +71,11 @@ class ProgressOptions:
             )
 
 
-ProgressArgument = bool | ProgressOptions | Display | Any | None
+ProgressArgument = bool | ProgressOptions | Display | object | None
 """What ``progress=`` takes."""
 
 
-def kind_of(display: Any) -> str | None:
+def kind_of(display: object) -> str | None:
     """Return ``"rich"``, ``"tqdm"``, ``"class"`` (of tqdm's) or ``"display"`` for such an object.
 
     By what it can do, so that neither package has to be there to tell.
@@ -89,11 +89,11 @@ def kind_of(display: Any) -> str | None:
     return "display" if _has(display, "draw", "close") else None
 
 
-def _has(thing: Any, *methods: str) -> bool:
+def _has(thing: object, *methods: str) -> bool:
     return all(callable(getattr(thing, name, None)) for name in methods)
 
 
-def choose(progress: Any, name: str = "progress") -> ProgressOptions | None:
+def choose(progress: object, name: str = "progress") -> ProgressOptions | None:
     """Return the options for what was given as ``progress=``; ``None`` for none.
 
     Raises:

@@ -235,7 +235,7 @@ def _carry_by_the_standard_way() -> None:
     original = spawn.get_command_line
 
     @wraps(original)
-    def get_command_line(**arguments: Any) -> list[str]:
+    def get_command_line(**arguments: object) -> list[str]:
         command = original(**arguments)
         if "-c" in command:  # a frozen program has no such thing
             command[command.index("-c") + 1] = PROLOGUE + command[command.index("-c") + 1]

@@ -166,7 +166,7 @@ class _Hook:
 
 
 def _names(
-    loader: Any = importlib.machinery.BuiltinImporter, file: str | None = None
+    loader: object = importlib.machinery.BuiltinImporter, file: str | None = None
 ) -> dict[str, object]:
     names = {"__loader__": loader, "__package__": None, "__spec__": None}
     if file is not None:

@@ -14,7 +14,7 @@ from tines import _watchers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    pass
 
 __all__ = ["start"]
 
@@ -29,14 +29,14 @@ def start() -> None:
 class _Recorder:
     def __init__(self) -> None:
         self._owner = os.getpid()
-        self._things: list[Any] = []
-        self._last: dict[int, Any] = {}
+        self._things: list[_watchers.Watched] = []
+        self._last: dict[int, object] = {}
 
-    def made(self, thing: Any) -> None:
+    def made(self, thing: _watchers.Watched) -> None:
         if os.getpid() == self._owner:
             self._things.append(thing)
 
-    def ending(self, thing: Any) -> None:
+    def ending(self, thing: _watchers.Watched) -> None:
         if os.getpid() == self._owner:
             self._last[id(thing)] = thing.statistics()
 
@@ -56,7 +56,7 @@ class _Recorder:
         print(f"tines: {total or 'no pools and no queues'}", *lines, sep="\n", file=sys.stderr)
 
 
-def _describe(statistics: Any) -> str:
+def _describe(statistics: object) -> str:
     shown: tuple[str, ...]
     if hasattr(statistics, "done"):
         shown = ("processes", "done", "raised", "lost", "retried", "restarts")

@@ -51,8 +51,8 @@ class SharedBarrier:
         parties: int,
         action: Callable[[], object] | None,
         timeout: float | None,
-        lock: Any,
-        waiters: Any,
+        lock: object,
+        waiters: object,
     ) -> None:
         parties = whole_number("parties", parties, least=1)
         if action is not None:

@@ -32,7 +32,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import multiprocessing.synchronize as _std
     from collections.abc import Callable
-    from typing import Any
+    from typing import TypeAlias
+
+    from tines.transport.primitives import Flag, Semlock, Waiters
+
+    AnyLock: TypeAlias = "Lock | RLock"
 else:
     _std = standard("synchronize")
 
@@ -69,9 +73,9 @@ def tell_recovered(kind: int, pid: int) -> None:
 class _Holding:
     """What locks and semaphores share. ``_semlock`` is the standard library's name for the core."""
 
-    _semlock: Any
+    _semlock: Semlock
 
-    def _bind(self, semlock: Any) -> None:
+    def _bind(self, semlock: Semlock) -> None:
         self._semlock = semlock
         self.acquire = semlock.acquire
         self.release = semlock.release
@@ -79,7 +83,7 @@ class _Holding:
     def __getstate__(self) -> object:
         return Passed(self._semlock)
 
-    def __setstate__(self, state: Any) -> None:
+    def __setstate__(self, state: Passed) -> None:
         self._bind(state.native)
 
     def locked(self) -> bool:
@@ -114,15 +118,17 @@ class RLock(_Holding, _std.RLock):
         self._bind(make(Kind.RLOCK))
 
 
-def _make_semaphore(value: object, bounded: bool, owned: bool) -> Any:
+def _make_semaphore(value: object, bounded: bool, owned: bool) -> Semlock:
     value = whole_number("value", value, least=0, most=MOST)
     if owned:
         if value > MOST_OWNED:
             raise ValueError(
                 f"value={value} is too large with owned=True: it must be at most {MOST_OWNED}"
             )
-        return make(Kind.OWNED, value, value)
-    return make(Kind.SEMAPHORE, value, value if bounded else MOST)
+        semlock: Semlock = make(Kind.OWNED, value, value)
+    else:
+        semlock = make(Kind.SEMAPHORE, value, value if bounded else MOST)
+    return semlock
 
 
 class Semaphore(_Holding, _std.Semaphore):
@@ -172,13 +178,13 @@ class Condition(_std.Condition):
         TypeError: ``lock`` is something else.
     """
 
-    def __init__(self, lock: Any = None, *, ctx: object = None) -> None:
+    def __init__(self, lock: AnyLock | None = None, *, ctx: object = None) -> None:
         if lock is not None and not isinstance(lock, (Lock, RLock)):
             raise TypeError(f"lock={lock!r} must be a Lock or RLock of tines, or None")
         self._bind(lock or RLock(), make(Kind.WAITERS))
 
-    def _bind(self, lock: Any, waiters: Any) -> None:
-        self._lock: Any = lock
+    def _bind(self, lock: AnyLock, waiters: Waiters) -> None:
+        self._lock: AnyLock = lock
         self._waiters = waiters
         self.acquire = lock.acquire  # type: ignore[method-assign]
         self.release = lock.release  # type: ignore[method-assign]
@@ -186,7 +192,7 @@ class Condition(_std.Condition):
     def __getstate__(self) -> object:
         return self._lock, Passed(self._waiters)
 
-    def __setstate__(self, state: Any) -> None:
+    def __setstate__(self, state: tuple[AnyLock, Passed]) -> None:
         lock, waiters = state
         self._bind(lock, waiters.native)
 
@@ -228,16 +234,16 @@ class Condition(_std.Condition):
         self.notify(sys.maxsize)
 
     @property
-    def _sleeping_count(self) -> Any:
+    def _sleeping_count(self) -> object:
         """The three counts that the standard library has, for programs that look at them."""
         return _Count(self._waiters.count())
 
     @property
-    def _woken_count(self) -> Any:
+    def _woken_count(self) -> object:
         return _Count(0)
 
     @property
-    def _wait_semaphore(self) -> Any:
+    def _wait_semaphore(self) -> object:
         return _Count(0)
 
 
@@ -247,7 +253,7 @@ class Event(_std.Event):
     def __init__(self, *, ctx: object = None) -> None:
         self._bind(make(Kind.FLAG))
 
-    def _bind(self, flag: Any) -> None:
+    def _bind(self, flag: Flag) -> None:
         self._shared = flag
 
     def is_set(self) -> bool:
@@ -269,7 +275,7 @@ class Event(_std.Event):
     def __getstate__(self) -> object:
         return Passed(self._shared)
 
-    def __setstate__(self, state: Any) -> None:
+    def __setstate__(self, state: Passed) -> None:
         self._bind(state.native)
 
     def __repr__(self) -> str:

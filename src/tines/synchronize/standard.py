@@ -36,7 +36,7 @@ class _Unrecovered:
     recovered = False
     deaths = 0
 
-    def __init__(self, *arguments: object, **options: Any) -> None:
+    def __init__(self, *arguments: object, **options: object) -> None:
         try:
             super().__init__(*arguments, **options)
         except OSError as error:

@@ -31,6 +31,7 @@ from tines.wire import messages
 
 if TYPE_CHECKING:
     from tines.engines.contract import Control
+    from tines.pool.worker.functions import Carried
     from tines.tracing.recorder import Join, Recorder
     from tines.transport.contract import Buffer, Channel, Message
     from tines.wire.tracebacks import Place, RemoteException
@@ -265,7 +266,7 @@ class _Functions(FunctionCache):
             self._log.name, self._log.called = name
         return function
 
-    def carried(self, body: Any) -> tuple[Buffer, Sequence[Buffer]]:
+    def carried(self, body: Carried) -> Carried:
         """Return a function that comes with its task."""
         function, inner = super().carried(body)
         self._log.called = _name(function)
@@ -287,7 +288,7 @@ class _TracedWorker(worker.Worker):
         self._log = log
 
     def _report(
-        self, kind: int, tag: int, seconds: float, values: list[object], function: Any
+        self, kind: int, tag: int, seconds: float, values: list[object], function: object
     ) -> None:
         log = self._log
         for error in getattr(function, "errors", {}).values():

@@ -12,6 +12,14 @@ import enum
 from tines import _native
 from tines.transport.segments import opened, program, reduced
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Semlock = _native.Lock
+    Waiters = _native.Waiters
+    Flag = _native.Flag
+
 __all__ = ["Kind", "Passed", "Verdict", "make"]
 
 
@@ -37,7 +45,7 @@ class Verdict(enum.IntEnum):
     DISMISSED = 3
 
 
-def make(kind: Kind, value: int = 0, limit: int = 0) -> object:
+def make(kind: Kind, value: int = 0, limit: int = 0) -> Any:
     """Make a native ``Lock``, ``Flag`` or ``Waiters``, with ``value`` of ``limit`` tokens, or ``Memory``."""
     return program.home().primitive(kind, value, limit)
 
@@ -45,7 +53,7 @@ def make(kind: Kind, value: int = 0, limit: int = 0) -> object:
 class Passed:
     """Wraps a native primitive so that it can be pickled."""
 
-    def __init__(self, native: object) -> None:
+    def __init__(self, native: Any) -> None:
         self.native = native
 
     def __reduce_ex__(self, protocol: object) -> tuple[object, ...]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from tines._std import Duplicate
     from tines.transport.contract import Buffer, Lease
     from tines.transport.statistics import ChannelStatistics
 
@@ -66,7 +67,7 @@ class RingChannel:
         self.shutdown = ring.shutdown
         self._readiness: _Readiness | None = None
 
-    def _bind(self, wrapped: Callable[[Any], Any]) -> None:
+    def _bind(self, wrapped: Callable[[object], Any]) -> None:
         """Take the ring's methods that change what a descriptor shows, as they are or wrapped."""
         ring = self._ring
         self.send = wrapped(ring.send)
@@ -118,7 +119,7 @@ class RingChannel:
         return reduced(self._ring, protocol, _received)
 
 
-def _received(received: Any) -> RingChannel:
+def _received(received: object) -> RingChannel:
     return RingChannel(opened(received, _native.Segment.open))
 
 
@@ -159,7 +160,7 @@ class _Readiness:
     def after(self, method: Any) -> object:
         """Return what calls a method of the ring and then looks what is left."""
 
-        def call(*arguments: object, **options: Any) -> Any:
+        def call(*arguments: object, **options: object) -> object:
             result = method(*arguments, **options)
             if self.pid == os.getpid() and not self._closed:
                 self._look()
@@ -303,7 +304,7 @@ def _map_private(segment: _native.Segment, places: list[Place]) -> list[Buffer]:
     return views
 
 
-def _open_shared(identity: bytes, places: list[Place], descriptor: Any) -> _Opened:
+def _open_shared(identity: bytes, places: list[Place], descriptor: Duplicate) -> _Opened:
     if descriptor is not None:
         attach(identity, descriptor)
     return _Opened(program.find(identity), places)

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from tines._std import Duplicate
+
 if not sys.platform.startswith("linux"):
     raise ImportError(f"the ring transport needs Linux, and this is {sys.platform}")
 try:
@@ -153,7 +155,7 @@ def descriptor_for(popen: object, segment: _native.Segment) -> object:
     return passed[segment.id]
 
 
-def attach(identity: bytes, descriptor: Any) -> None:
+def attach(identity: bytes, descriptor: Duplicate) -> None:
     """Map the segment in a started child, unless something else has brought it already."""
     if all(segment.id != identity for segment in program.existing()):
         program.attach(identity, descriptor.detach())
@@ -197,7 +199,7 @@ def opened(received: Any, open_at: Callable[[_native.Segment, int, int], object]
 
 
 def _receive_in_child(
-    receive: Callable[[Any], object], handle: bytes, descriptor: object
+    receive: Callable[[object], object], handle: bytes, descriptor: Duplicate
 ) -> object:
     identity, _, _ = _HANDLE.unpack(handle)
     attach(identity, descriptor)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tines.cli.page import charts
 from tines.cli.page.html import details, section, table, text
@@ -13,13 +13,16 @@ from tines.cli.page.style import STYLE
 from tines.cli.report_tables import advice_lines, headline, tables
 from tines.tracing.report import Failure, Report
 
+if TYPE_CHECKING:
+    from tines.tracing.events import Event
+
 __all__ = ["document", "write"]
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 """What the browser is to load for this page: nothing."""
 
 
-def write(path: Path, content: dict[str, Any], report: Report, *, name: str, top: int) -> None:
+def write(path: Path, content: Event, report: Report, *, name: str, top: int) -> None:
     """Write the page.
 
     Args:
@@ -37,7 +40,7 @@ def write(path: Path, content: dict[str, Any], report: Report, *, name: str, top
         file.write(page)
 
 
-def document(content: dict[str, Any], report: Report, *, name: str, top: int) -> str:
+def document(content: Event, report: Report, *, name: str, top: int) -> str:
     """Return the page; see :func:`write`."""
     series = collect(content)
     started = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(content["otherData"]["started"]))

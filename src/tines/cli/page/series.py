@@ -10,7 +10,10 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tines.tracing.events import Event
 
 __all__ = ["Block", "Lane", "Mark", "Series", "collect"]
 
@@ -74,7 +77,7 @@ class Series:
     histogram: list[tuple[float, float, int]]
 
 
-def collect(content: dict[str, Any]) -> Series:
+def collect(content: Event) -> Series:
     """Take from a trace what is drawn."""
     other = content["otherData"]
     seconds = max(other["duration_us"] * MICRO, 1e-6)
@@ -86,7 +89,7 @@ def collect(content: dict[str, Any]) -> Series:
         for each in other["processes"]
         if each["role"] == "worker"
     }
-    by_category: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    by_category: dict[str, list[Event]] = defaultdict(list)
     for event in content["traceEvents"]:
         by_category[event.get("cat", "")].append(event)
     for event in by_category["run"]:
@@ -105,7 +108,7 @@ def collect(content: dict[str, Any]) -> Series:
     )
 
 
-def _add_run(lane: Lane, event: dict[str, Any], gap: float) -> None:
+def _add_run(lane: Lane, event: Event, gap: float) -> None:
     begin = event["ts"] * MICRO
     end = begin + event["dur"] * MICRO
     outcome = event["args"]["outcome"]
@@ -124,14 +127,14 @@ def _add_run(lane: Lane, event: dict[str, Any], gap: float) -> None:
         lane.blocks.append(Block(begin, end, outcome, call))
 
 
-def _add_mark(lanes: dict[int, Lane], event: dict[str, Any]) -> None:
+def _add_mark(lanes: dict[int, Lane], event: Event) -> None:
     if event["pid"] in lanes:
         kind = event["cat"] if event["cat"] != "order" else event["name"]
         label = event["args"].get("how", kind)
         lanes[event["pid"]].marks.append(Mark(event["ts"] * MICRO, kind, label))
 
 
-def _busy(runs: Iterable[dict[str, Any]], seconds: float) -> list[float]:
+def _busy(runs: Iterable[Event], seconds: float) -> list[float]:
     width = seconds / BINS
     busy = [0.0] * BINS
     for event in runs:
@@ -145,7 +148,7 @@ def _busy(runs: Iterable[dict[str, Any]], seconds: float) -> list[float]:
     return busy
 
 
-def _queues(events: Iterable[dict[str, Any]], seconds: float) -> dict[str, list[float]]:
+def _queues(events: Iterable[Event], seconds: float) -> dict[str, list[float]]:
     """Return the largest depth in each part of the time; a depth lasts until the next is known."""
     width = seconds / BINS
     queues: dict[str, list[float]] = {}
@@ -166,9 +169,7 @@ def _queues(events: Iterable[dict[str, Any]], seconds: float) -> dict[str, list[
     return queues
 
 
-def _memory(
-    events: Iterable[dict[str, Any]], names: dict[int, str]
-) -> dict[str, list[tuple[float, float]]]:
+def _memory(events: Iterable[Event], names: dict[int, str]) -> dict[str, list[tuple[float, float]]]:
     memory: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for event in events:
         pid = event["pid"]

@@ -144,7 +144,7 @@ class TasksChannel:
         self._shut = True
         self._hub.shut(immediate)
 
-    def ticking(self, iterable: Iterable[Any], index: int) -> Iterator[Any]:
+    def ticking(self, iterable: Iterable[object], index: int) -> Iterator[object]:
         """Only workers take tasks, and they have their node's channel."""
         raise NotImplementedError("tasks are taken on the nodes")
 

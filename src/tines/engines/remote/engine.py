@@ -17,7 +17,7 @@ from tines import _clock, _sockets
 from tines.engines.contract import NodeInfo
 from tines.engines.remote.borders import check
 from tines.engines.remote.channel import RelayTransport
-from tines.engines.remote.frames import Receiver, Word, pack_word, send_all
+from tines.engines.remote.frames import Arguments, Receiver, Word, pack_word, send_all
 from tines.engines.remote.handshake import new_key, verify
 from tines.engines.remote.hub import Hub
 from tines.engines.remote.node import Node
@@ -28,7 +28,7 @@ from tines.wire import pickling
 
 if TYPE_CHECKING:
     from tines.engines.contract import Running
-    from tines.transport.contract import Transport
+    from tines.transport.contract import Buffer, Transport
 
 __all__ = ["JOIN_SECONDS", "Placement", "RemoteEngine"]
 
@@ -76,7 +76,7 @@ class RemoteEngine:
 
     copies = False
 
-    def __init__(self, placement: Placement, method: str, here: Transport, context: Any) -> None:
+    def __init__(self, placement: Placement, method: str, here: Transport, context: object) -> None:
         self.method = method
         self.warm = method != "spawn"
         self.context = context
@@ -160,8 +160,7 @@ class RemoteEngine:
         transport = self._transport
         assert transport is not None
         main = launch.preparation("tines agent")
-        authkey: Any = main["authkey"]
-        main["authkey"] = bytes(authkey)  # it refuses to be pickled as it is
+        main["authkey"] = bytes(main["authkey"])  # type: ignore[call-overload]  # it refuses to be pickled as it is
         key = new_key()
         with contextlib.closing(_sockets.new(socket.AF_INET)) as listener:
             listener.bind((self._placement.host(), 0))
@@ -205,7 +204,7 @@ class RemoteEngine:
         self._all.append(node)
         self._streams[node] = sock, receiver
 
-    def _memory(self, size: int) -> Any:
+    def _memory(self, size: int) -> Buffer:
         """Return memory for a buffer that arrives."""
         return memory(self._here, size)
 
@@ -220,7 +219,7 @@ class RemoteEngine:
         self._placement.end()
 
 
-def memory(transport: Transport, size: int) -> Any:
+def memory(transport: Transport, size: int) -> Buffer:
     """Return memory in which a received buffer can stay."""
     with contextlib.suppress(MemoryError):
         block = transport.lend(size) if size else None
@@ -230,7 +229,7 @@ def memory(transport: Transport, size: int) -> Any:
     return bytearray(size)
 
 
-def _one_word(name: str, receiver: Receiver) -> tuple[Any, ...]:
+def _one_word(name: str, receiver: Receiver) -> Arguments:
     """Return the arguments of the next word of a node, which says nothing else now."""
     try:
         while not (frames := receiver.receive()):

@@ -22,7 +22,17 @@ from typing import Any
 from tines._sockets import Output
 from tines.transport.contract import Buffer, Message
 
-__all__ = ["APART", "BATCH", "Receiver", "Word", "pack", "pack_word", "send_all"]
+__all__ = [
+    "APART",
+    "BATCH",
+    "Arguments",
+    "Frame",
+    "Receiver",
+    "Word",
+    "pack",
+    "pack_word",
+    "send_all",
+]
 
 APART = 16 * 1024
 """Size in bytes from which data and buffers are sent apart from the body."""
@@ -38,7 +48,12 @@ _SIZE = struct.Struct("<Q")
 
 _MESSAGES, _WORD = 1, 2
 
-Lend = Callable[[int], Any]
+Lend = Callable[[int], Buffer]
+
+Arguments = tuple[Any, ...]
+"""What comes with a word, or a word and what comes with it: see :class:`Word` for each."""
+
+Frame = list[Message] | Arguments
 
 
 class Word(enum.IntEnum):
@@ -93,7 +108,7 @@ def pack(messages: Sequence[Message]) -> list[Buffer]:
     return [_HEADER.pack(_MESSAGES, len(messages), len(joined)) + joined, *apart]
 
 
-def pack_word(word: Word, *arguments: Any) -> list[Buffer]:
+def pack_word(word: Word, *arguments: object) -> list[Buffer]:
     """Return the pieces of a word."""
     body = pickle.dumps((int(word), *arguments), 5)
     return [_HEADER.pack(_WORD, 1, len(body)) + body]
@@ -118,12 +133,12 @@ class Receiver:
         self._sock = sock
         self._lend = lend
         self._stage = memoryview(bytearray(STAGE))
-        self._out: list[list[Message] | tuple[Any, ...]] = []
+        self._out: list[Frame] = []
         self._parser = self._parse()
         self._wanted = next(self._parser)
         self._filled = 0
 
-    def receive(self) -> list[list[Message] | tuple[Any, ...]]:
+    def receive(self) -> list[Frame]:
         """Receive a stretch; return the frames that are complete now: lists of messages, and words.
 
         Raises:

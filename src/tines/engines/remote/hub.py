@@ -178,12 +178,15 @@ class Hub:
 
     # Workers. Any thread.
 
-    def place(self, worker: RemoteWorker, data: bytes, buffers: list[bytes]) -> Any:
+    def place(
+        self, worker: RemoteWorker, data: bytes, buffers: list[bytes]
+    ) -> int | BaseException | None:
         """Start a worker somewhere; return its pid, an exception, or ``None``: its node was lost.
 
         Raises:
             TransportError: there is no node any more.
         """
+        answer: int | BaseException | None
         answer = self.ask(functools.partial(self._place, worker, data, buffers), timeout=60.0)
         if answer is _NOWHERE or (answer is None and not self.nodes):
             raise TransportError("no node is left on which a worker could be started")
@@ -372,23 +375,23 @@ class Hub:
             self._waiting[message[1]] = message
             self._waiting.move_to_end(message[1], last=False)
 
-    def _tell(self, node: Node, word: Word, *arguments: Any) -> None:
+    def _tell(self, node: Node, word: Word, *arguments: object) -> None:
         # Behind what was sent before, tasks too: a node does things in order.
         while node.batch:
             node.outgoing.add(pack(node.batch[:BATCH]))
             del node.batch[:BATCH]
         node.outgoing.add(pack_word(word, *arguments))
 
-    def _tell_all(self, word: Word, *arguments: Any) -> None:
+    def _tell_all(self, word: Word, *arguments: object) -> None:
         for node in self.nodes:
             self._tell(node, word, *arguments)
 
-    def _tell_worker(self, worker: RemoteWorker, word: Word, *arguments: Any) -> None:
+    def _tell_worker(self, worker: RemoteWorker, word: Word, *arguments: object) -> None:
         node = self._places.get(worker.slot)
         if node is not None and node.workers.get(worker.slot) is worker:
             self._tell(node, word, worker.slot, *arguments)
 
-    def _ask_node(self, node: Node, word: Word, argument: Any, question: Question) -> None:
+    def _ask_node(self, node: Node, word: Word, argument: object, question: Question) -> None:
         if not node.alive:
             question.answer(None)
             return
@@ -426,7 +429,7 @@ class Hub:
         question.then = functools.partial(self._placed, node, worker)
         self._ask_node(node, Word.START, (worker.slot, data, buffers), question)
 
-    def _placed(self, node: Node, worker: RemoteWorker, answer: Any) -> None:
+    def _placed(self, node: Node, worker: RemoteWorker, answer: object) -> None:
         if isinstance(answer, int):
             worker.pid = answer
             if worker.was_ready:
@@ -439,7 +442,7 @@ class Hub:
 _NOWHERE = "nowhere"
 
 
-def _revoked(node: Node, tag: int, answer: Any) -> None:
+def _revoked(node: Node, tag: int, answer: object) -> None:
     if answer:
         node.given.pop(tag, None)
 

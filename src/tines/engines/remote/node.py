@@ -10,12 +10,13 @@ Pure: no thread, and no system call. Everything here belongs to the hub's thread
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tines._sockets import Output
 from tines.transport.contract import Message
 
 if TYPE_CHECKING:
+    from tines.engines.remote.questions import Question
     from tines.engines.remote.workers import RemoteWorker
 
 __all__ = ["LOOKAHEAD", "Node", "choose"]
@@ -55,7 +56,7 @@ class Node:
         self.ready: set[int] = set()
         self.outgoing = Output()
         self.batch: list[Message] = []
-        self.asked: dict[int, Any] = {}
+        self.asked: dict[int, Question] = {}
         self.alive = True
         self.held: dict[int, float] = {}
         self._ahead = 0

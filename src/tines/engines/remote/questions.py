@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any
 
 __all__ = ["PATIENCE", "Question"]
 
@@ -18,17 +17,17 @@ class Question:
     def __init__(self) -> None:
         self._there = threading.Lock()
         self._there.acquire()
-        self._answer: Any = None
-        self.then: Callable[[Any], object] | None = None
+        self._answer: object = None
+        self.then: Callable[[object], object] | None = None
 
-    def answer(self, answer: Any) -> None:
+    def answer(self, answer: object) -> None:
         """Answer it, once. The hub's thread."""
         if self.then is not None:
             self.then(answer)
         self._answer = answer
         self._there.release()
 
-    def wait(self, timeout: float = PATIENCE) -> Any:
+    def wait(self, timeout: float = PATIENCE) -> object:
         """Wait for the answer. Any thread but the hub's."""
         if not self._there.acquire(timeout=timeout):
             return None

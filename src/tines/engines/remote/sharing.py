@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from tines.transport.contract import Buffer, Shared
 
@@ -48,7 +47,7 @@ class RelayShared:
         if tell is not None:
             tell(self.identity)
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         return _find, (self.identity,)
 
 

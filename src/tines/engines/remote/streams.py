@@ -7,11 +7,9 @@ import os
 import selectors
 import socket
 from collections.abc import Iterator
-from typing import Any
 
-from tines.engines.remote.frames import BATCH, Receiver, pack
+from tines.engines.remote.frames import BATCH, Frame, Receiver, pack
 from tines.engines.remote.node import Node
-from tines.transport.contract import Message
 
 __all__ = ["Streams"]
 
@@ -74,7 +72,7 @@ class Streams:
                 nodes.append(key.data)
         return nodes
 
-    def read(self, node: Node) -> Iterator[list[Message] | tuple[Any, ...]]:
+    def read(self, node: Node) -> Iterator[Frame]:
         """Yield the frames that have arrived; what is said of one may have the node dropped.
 
         Raises:

@@ -23,7 +23,7 @@ import functools
 import sys
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tines._config import available_memory
 from tines.pool.jobs.result import Waitable
@@ -96,7 +96,7 @@ class Pressure:
         """Bytes that calls may have under way: to ask for it takes a while, and most pools never do."""
         return self._given or max(AHEAD, available_memory() // CALLS_SHARE)
 
-    def admit(self, task: ApplyResult[Any], data: Buffer, buffers: Sequence[Buffer]) -> None:
+    def admit(self, task: ApplyResult[object], data: Buffer, buffers: Sequence[Buffer]) -> None:
         """A call is about to be sent: count it; where there is no room, wait. Any thread."""
         size = weight(data, buffers)
         if size < self.heavy:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from tines.errors import EncodeError
 from tines.pool.options import TaskOptions
@@ -25,6 +25,15 @@ class ChunkedJob(Job, Protocol):
 
     pressure: Room
 
+    def encode(self, chunk: Chunk) -> Encoded:
+        """Return ``(kind, data, buffers)`` of the message for a chunk."""
+
+    def arrived(self, chunk: Chunk, kind: int, data: Buffer, buffers: Sequence[Buffer]) -> None:
+        """Take results of a chunk as they came; they begin at its first unreported item."""
+
+    def failed(self, chunk: Chunk, error: BaseException) -> None:
+        """Take an error for every unreported item of a chunk."""
+
 
 class Chunk(Task):
     """See the module. Items that are already reported are no longer its own."""
@@ -33,6 +42,8 @@ class Chunk(Task):
     """Its job takes nothing more for it, nor for its parts."""
     items: Sequence[object] | None = None
     """The items themselves, where the job does not keep them."""
+    landed = 0
+    """How many of its items a stream has: a message that is handled twice counts once."""
 
     job: ChunkedJob
 
@@ -93,9 +104,9 @@ def encode_items(
 _STARRED = (messages.STAR, messages.STAR_EACH)
 
 
-def _arguments(item: Any) -> tuple[object, ...]:
+def _arguments(item: object) -> tuple[object, ...]:
     try:
-        return tuple(item)
+        return tuple(item)  # type: ignore[arg-type]
     except TypeError as error:
         raise EncodeError(
             f"the item {short_repr(item)} is not a sequence of arguments: for a single one, write "

@@ -113,7 +113,7 @@ class IteratorInsides:
         pool._links.feeding.begin(self)
 
 
-def run_task(task: tuple[Callable[..., object], tuple[object, ...], dict[str, object]]) -> Any:
+def run_task(task: tuple[Callable[..., object], tuple[object, ...], dict[str, object]]) -> object:
     """Run one such task, in a worker."""
     function, args, kwds = task
     return function(*args, **kwds)

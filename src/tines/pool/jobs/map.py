@@ -11,8 +11,8 @@ arrived; a chunk ends at its first exception.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 from tines.pool.jobs.chunk import Chunk, encode_items
 from tines.pool.jobs.insides import MapInsides
@@ -55,7 +55,7 @@ class MapResult(MapInsides, ApplyResult[list[T]]):
         self,
         links: Links,
         pool: object,
-        func: Any,
+        func: Callable[..., object],
         items: Sequence[object],
         kind: int,
         chunksize: int | None,

@@ -70,7 +70,7 @@ class Callbacks:
 
     def __init__(
         self,
-        value: Callable[[Any], object] | None,
+        value: Callable[[object], object] | None,
         error: Callable[[BaseException], object] | None,
     ) -> None:
         for name, callback in (("callback", value), ("error_callback", error)):
@@ -85,7 +85,7 @@ class ApplyResult(Task, Waitable, ResultInsides, Generic[T]):
 
     express = True
     _callbacks: Callbacks | None = None
-    _done_callbacks: list[Callable[[Any], object]] | None = None
+    _done_callbacks: list[Callable[[object], object]] | None = None
     _outcome: tuple[bool, Any] | None = None
     _unfetched: Unfetched | None = None
     constant: Hold | None = None
@@ -313,7 +313,7 @@ class ApplyResult(Task, Waitable, ResultInsides, Generic[T]):
             self.buffers = ()
         return outcome  # type: ignore[return-value]
 
-    def _asked_for(self, outcome: tuple[bool, Any]) -> tuple[bool, Any]:
+    def _asked_for(self, outcome: tuple[bool, object]) -> tuple[bool, object]:
         """Return an outcome that is an exception as the caller wants it: raised, or returned."""
         if not self.options.return_exceptions or not may_be_returned(outcome[1]):
             return outcome

@@ -43,7 +43,7 @@ class _Single(Chunk):
     express = True
     job: _Keeper
 
-    def __init__(self, job: _Keeper, start: int, items: tuple[Any]) -> None:
+    def __init__(self, job: _Keeper, start: int, items: tuple[object]) -> None:
         self.job = job
         self.start = start
         self.stop = start + 1

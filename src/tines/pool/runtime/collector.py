@@ -28,7 +28,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 from tines import _clock
 from tines.errors import QueueShutDown, TransportError
@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from tines.transport.contract import Channel, Message
 
 __all__ = ["Collector"]
+
+T = TypeVar("T")
 
 PATIENCE = 2e-3
 BATCH = 256
@@ -347,7 +349,7 @@ class Collector:
 
     # The collector thread.
 
-    def call(self, callback: Callable[[Any], object], value: object) -> None:
+    def call(self, callback: Callable[[T], object], value: T) -> None:
         """Call a callback of a caller; one that raises is logged and harms nobody."""
         try:
             callback(value)

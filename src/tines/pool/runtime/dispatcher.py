@@ -13,7 +13,7 @@ so a sender looks at the phase *after* its task is pending, and takes out again 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from tines._arguments import check_function
@@ -82,7 +82,9 @@ class Dispatcher:
         self._meter = meter
         self._observer = observer
 
-    def submit(self, task: ApplyResult[Any], func: Any, args: Any, kwds: Any) -> None:
+    def submit(
+        self, task: ApplyResult[Any], func: Callable[..., object], args: Any, kwds: object
+    ) -> None:
         """Send a call.
 
         Raises:
@@ -254,6 +256,6 @@ def _as_tuple(args: Any) -> tuple[object, ...]:
         ) from None
 
 
-def _kept(buffer: Any) -> Any:
+def _kept(buffer: Any) -> object:
     """A copy for further attempts; what passes on a queue or lock is no data, and holds it."""
     return buffer if hasattr(memoryview(buffer).obj, "travels_beside") else bytearray(buffer)

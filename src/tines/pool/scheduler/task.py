@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from tines.pool.options import DEFAULT, TaskOptions
 
@@ -15,7 +15,10 @@ __all__ = ["Job", "Task"]
 
 
 class Job(Protocol):
-    """What sends chunks and takes their results: a map, or an iterator. A chunk is a ``Task``."""
+    """What sends chunks and takes their results: a map, or an iterator.
+
+    A chunk is a ``Task``; what it asks of its job is in ``jobs/chunk.py``.
+    """
 
     options: TaskOptions
     item_size: int
@@ -27,15 +30,6 @@ class Job(Protocol):
     """Between which numbers its dispatches are, both included; the state machine keeps them."""
     withdrawn: bool
     """It was cancelled: what of it was just being sent again, and so not seen, is cancelled then."""
-
-    def encode(self, chunk: Any) -> Encoded:
-        """Return ``(kind, data, buffers)`` of the message for a chunk."""
-
-    def arrived(self, chunk: Any, kind: int, data: Buffer, buffers: Sequence[Buffer]) -> None:
-        """Take results of a chunk as they came; they begin at its first unreported item."""
-
-    def failed(self, chunk: Any, error: BaseException) -> None:
-        """Take an error for every unreported item of a chunk."""
 
     def feed(self) -> None:
         """Begin to send chunks."""

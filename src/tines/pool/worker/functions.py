@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from tines.pool.worker.constants import Hold
     from tines.transport.contract import Buffer, Transport
 
+    Carried = tuple[Callable[..., object], Any]
+    """A function, and what it is to be called with; see ``wire/messages.py``."""
+
 __all__ = [
     "FunctionCache",
     "Functions",
@@ -90,7 +93,7 @@ class Reference:
         self.number = number
         self.trailer = trailer(number, carrier)
 
-    def encode(self, body: Any) -> tuple[Buffer, Sequence[Buffer]]:
+    def encode(self, body: object) -> tuple[Buffer, Sequence[Buffer]]:
         """Return data and buffers of a message with this body, which is no ``bytes`` object."""
         _, data, buffers = encode(body)
         if type(data) is bytes:
@@ -98,7 +101,7 @@ class Reference:
         return b"".join((data, self.trailer)), buffers
 
 
-def encode_unnumbered(func: Any, body: Any) -> tuple[Buffer, Sequence[Buffer]]:
+def encode_unnumbered(func: object, body: object) -> tuple[Buffer, Sequence[Buffer]]:
     """Encode a message that carries its function."""
     _, data, buffers = encode((func, body))
     return b"".join((data, UNNUMBERED)), buffers
@@ -195,7 +198,7 @@ def _is_large(data: Buffer, buffers: Sequence[Buffer]) -> bool:
     return bool(buffers) or memoryview(data).nbytes >= SHARED_FROM
 
 
-def _pickles_as_name(func: Any) -> bool:
+def _pickles_as_name(func: object) -> bool:
     """Whether another process finds this very object by importing its module."""
     module = getattr(func, "__module__", None)
     if module == "__main__":
@@ -203,7 +206,7 @@ def _pickles_as_name(func: Any) -> bool:
         file = getattr(sys.modules.get("__main__"), "__file__", None)
         if file is None or file.startswith("<"):
             return False
-    found: Any = sys.modules.get(module or "")
+    found: object = sys.modules.get(module or "")
     for part in getattr(func, "__qualname__", "").split("."):
         found = getattr(found, part, None)
     return found is func
@@ -234,7 +237,7 @@ class FunctionCache:
         self.latest = self._known[trailer]
         return self.latest
 
-    def carried(self, body: Any) -> tuple[Buffer, Sequence[Buffer]]:
+    def carried(self, body: Carried) -> Carried:
         """Take a function that has no number out of the body; return it, and the body proper."""
         function, inner = body
         return function, inner
@@ -257,7 +260,7 @@ class FunctionCache:
             del self._known[self._shared.popitem(last=False)[0]]
 
 
-def _loaded(carrier: bytes) -> Any:
+def _loaded(carrier: bytes) -> object:
     try:
         return pickle.loads(carrier)
     except AttributeError as error:

@@ -283,7 +283,7 @@ class Worker:
             buffers = self._marked(buffers)
         self._results.send(data, buffers, kind, self._mark | tag)
 
-    def _marked(self, buffers: Any) -> Any:
+    def _marked(self, buffers: Sequence[Buffer]) -> Sequence[Buffer]:
         """Have a result opened as it arrives: it holds descriptors that are this process's to give."""
         self._promised = promised()
         return mark(buffers)
@@ -334,7 +334,7 @@ def _placed(function: object, args: Any, keywords: bool) -> Place | None:
     return describe_call(name_of(function), positional, named), 0, os.getpid()
 
 
-def _starred(function: Callable[..., Any]) -> Callable[[Any], Any]:
+def _starred(function: Callable[..., object]) -> Callable[[Any], object]:
     return lambda arguments: function(*arguments)
 
 
@@ -345,14 +345,14 @@ class _Guarded:
         errors: The exceptions since they were last taken, by index among the values since then.
     """
 
-    def __init__(self, function: Callable[[Any], object], called: object, star: bool) -> None:
+    def __init__(self, function: Callable[[object], object], called: object, star: bool) -> None:
         self._function = function
         self._called = called
         self._star = star
         self._index = 0
         self.errors: dict[int, RemoteException] = {}
 
-    def __call__(self, item: Any) -> Any:
+    def __call__(self, item: Any) -> object:
         try:
             return self._function(item)
         except Exception as error:

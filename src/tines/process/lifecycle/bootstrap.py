@@ -25,16 +25,19 @@ from tines.process.lifecycle import stdin
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from types import ModuleType
     from typing import Any
+
+    from tines.process.lifecycle.contract import Launchable
 
 __all__ = ["code_of", "forget_threads", "live", "parent_of"]
 
 # Their private names are what the standard library uses here.
-_context: Any = standard("context")
-_default_context: Any = _context._default_context
+_context = standard("context")
+_default_context = _context._default_context
 _process: Any = std_process
-_util: Any = std_util
-_threading: Any = threading
+_util: ModuleType = std_util
+_threading: ModuleType = threading
 
 _BEFORE_3_13 = sys.version_info < (3, 13)
 
@@ -54,7 +57,7 @@ _THREADS_OF_EXECUTORS = (
 _parent: Any = None
 
 
-def live(process: Any, parent_sentinel: int | None, *, entered: bool = True) -> int:
+def live(process: Launchable, parent_sentinel: int | None, *, entered: bool = True) -> int:
     """Be the process, in the child, from its beginning to its end; return its exit code.
 
     Args:
@@ -76,7 +79,7 @@ def live(process: Any, parent_sentinel: int | None, *, entered: bool = True) -> 
     return _run(process, parent_sentinel)
 
 
-def _make_safe(process: Any) -> None:
+def _make_safe(process: Launchable) -> None:
     """Do what comes before anything of the user's: what happens from now on is seen."""
     if process.environment:
         for name, value in process.environment.items():
@@ -97,7 +100,7 @@ def _make_safe(process: Any) -> None:
         batches.prepare(process)
 
 
-def _run(process: Any, parent_sentinel: int | None) -> int:
+def _run(process: Launchable, parent_sentinel: int | None) -> int:
     """Run it, end what it leaves behind, and return its exit code."""
     code = 1
     try:
@@ -122,7 +125,7 @@ def _run(process: Any, parent_sentinel: int | None) -> int:
     return code
 
 
-def _become(process: Any, parent_sentinel: int | None) -> None:
+def _become(process: Launchable, parent_sentinel: int | None) -> None:
     """Make ``process`` the current one, with no children, and the one before it its parent."""
     if process._start_method is not None:
         _default_context._actual_context = _context._concrete_contexts[process._start_method]
@@ -145,7 +148,7 @@ def _become(process: Any, parent_sentinel: int | None) -> None:
         _util.info("child process calling self.run()")
 
 
-def parent_of(process: Any) -> Any:
+def parent_of(process: Launchable) -> Any:
     """Return what stands for the parent of ``process``, as ``parent_process()`` gives it there.
 
     A parent that calls this before it forks saves each of its children making it.
@@ -189,7 +192,7 @@ def code_of(error: SystemExit) -> int:
     return 1
 
 
-def _report(process: Any) -> None:
+def _report(process: Launchable) -> None:
     import traceback
 
     sys.stderr.write(f"Process {process.name}:\n")

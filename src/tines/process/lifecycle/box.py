@@ -22,7 +22,8 @@ from tines.process import shared_file
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any
+
+    from tines._std import Duplicate
 
 __all__ = ["Box"]
 
@@ -106,5 +107,5 @@ def _open_by_name(path: str) -> Box:
     return Box(os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0)))
 
 
-def _open_in_child(duplicate: Any) -> Box:
+def _open_in_child(duplicate: Duplicate) -> Box:
     return Box(duplicate.detach())

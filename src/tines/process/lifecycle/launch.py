@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from tines.errors import StartError
+    from tines.process.lifecycle.contract import Launchable
 
 __all__ = [
     "STARTING",
@@ -204,7 +205,9 @@ def preparation(name: str) -> dict[str, object]:
     return data
 
 
-def pack(process_obj: Any, popen: Any, environment: Mapping[str, str | None] | None = None) -> int:
+def pack(
+    process_obj: Launchable, popen: Any, environment: Mapping[str, str | None] | None = None
+) -> int:
     """Write everything the child needs into a shared file; return its descriptor.
 
     Args:

@@ -13,11 +13,11 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from types import ModuleType
 
 __all__ = ["prepare", "replace"]
 
-_util: Any = util
+_util: ModuleType = util
 
 # At most one, for the next child; each child takes it, and its own children get another.
 _prepared: list[io.TextIOWrapper] = []

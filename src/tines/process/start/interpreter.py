@@ -18,9 +18,17 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from typing import Any, NoReturn
+    from typing import NoReturn
 
-__all__ = ["check_executable", "command", "own_command_line", "prologue", "replace", "start"]
+__all__ = [
+    "check_executable",
+    "command",
+    "own_command_line",
+    "prologue",
+    "replace",
+    "start",
+    "tracker",
+]
 
 prologue = ""
 """Source that every new interpreter runs before anything else of ours; set by the runner."""
@@ -34,6 +42,15 @@ def own_command_line() -> bool:
         return False
     module = getattr(spawn.get_command_line, "__module__", None)
     return module == "multiprocessing.spawn"
+
+
+def tracker() -> int:
+    """Return the descriptor by which a child reaches the resource tracker, which is started if need be."""
+    from multiprocessing import resource_tracker
+
+    fd = resource_tracker.getfd()
+    assert fd is not None
+    return fd
 
 
 def check_executable() -> None:
@@ -101,15 +118,15 @@ def _command(
     if own_command_line():
         yield _ours(module, function, arguments), []
         return
-    from multiprocessing import resource_tracker, spawn
+    from multiprocessing import spawn
 
     reader, writer = os.pipe()
     try:
         with os.fdopen(writer, "wb") as file:
             file.write(_message(_Call(module, function, arguments, prologue)))
-        tracker: Any = resource_tracker.getfd()
-        command = spawn.get_command_line(tracker_fd=tracker, pipe_handle=reader)
-        yield [os.fsdecode(part) for part in command], [reader, tracker]
+        tracker_fd = tracker()
+        command = spawn.get_command_line(tracker_fd=tracker_fd, pipe_handle=reader)
+        yield [os.fsdecode(part) for part in command], [reader, tracker_fd]
     finally:
         os.close(reader)
 

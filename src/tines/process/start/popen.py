@@ -22,7 +22,7 @@ from tines.process import liveness
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from tines.process.lifecycle.contract import Launchable
 
 __all__ = ["HAVE_PIDFD", "UNKNOWN", "Popen", "ready", "release"]
 
@@ -76,7 +76,7 @@ class Popen(std.Popen):
     returncode: int | None
     _has_pidfd = False
 
-    def __init__(self, process_obj: Any) -> None:
+    def __init__(self, process_obj: Launchable) -> None:
         # Two threads may look at one child; its status can be collected once. One of them may wait for
         # it, under a lock of its own; the other lock may be taken under that. Reentrant, as a handler of
         # SIGCHLD may look as well.
@@ -85,7 +85,7 @@ class Popen(std.Popen):
         self._awaits = False
         self._owner = os.getpid()
         self._signals_group = process_obj.own_group
-        super().__init__(process_obj)
+        super().__init__(process_obj)  # type: ignore[arg-type]
 
     def _watch(self, lifeline: int, sentinel: int | None = None) -> None:
         """Set ``sentinel`` for the child just made: ``sentinel`` itself, or else a pidfd.

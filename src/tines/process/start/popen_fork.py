@@ -14,13 +14,16 @@ from tines.process.start import popen
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, NoReturn
+    from types import ModuleType
+    from typing import NoReturn
+
+    from tines.process.lifecycle.contract import Launchable
 
 __all__ = ["Popen"]
 
 # Its ``_exit_function`` and ``atexit``'s private names are what the standard library uses here.
-_util: Any = util
-_atexit: Any = atexit
+_util: ModuleType = util
+_atexit: ModuleType = atexit
 
 
 liveness.load_native()
@@ -31,7 +34,7 @@ class Popen(popen.Popen):
 
     method = "fork"
 
-    def _launch(self, process_obj: Any) -> None:
+    def _launch(self, process_obj: Launchable) -> None:
         if getattr(sys.modules["__main__"], "__file__", "<").startswith("<"):
             from tines.wire import pickling
 
@@ -70,7 +73,9 @@ def _isolate() -> None:
         native.isolate()
 
 
-def _run_child(process_obj: Any, liveness_fd: int, listen: Callable[[], None] | None) -> NoReturn:
+def _run_child(
+    process_obj: Launchable, liveness_fd: int, listen: Callable[[], None] | None
+) -> NoReturn:
     code = 1
     # Since Python 3.13 ``atexit`` handlers that the child registers run; before, none do.
     runs_atexit = sys.version_info >= (3, 13)

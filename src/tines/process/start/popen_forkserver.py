@@ -11,7 +11,7 @@ from tines.process.start import forkserver_client, interpreter, popen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from tines.process.lifecycle.contract import Launchable
 
 __all__ = ["Popen"]
 
@@ -37,7 +37,7 @@ class Popen(popen.Popen):
     method = "forkserver"
     DupFd = _Inherited
 
-    def __init__(self, process_obj: object) -> None:
+    def __init__(self, process_obj: Launchable) -> None:
         self._fds: list[int] = []
         super().__init__(process_obj)
 
@@ -47,11 +47,9 @@ class Popen(popen.Popen):
             self._fds.append(fd)
         return self._fds.index(fd)
 
-    def _launch(self, process_obj: object) -> None:
-        from multiprocessing import resource_tracker
-
+    def _launch(self, process_obj: Launchable) -> None:
         interpreter.check_executable()  # before the tracker fails for the same reason
-        tracker_fd: Any = resource_tracker.getfd()
+        tracker_fd = interpreter.tracker()
         payload_fd = launch.pack(process_obj, self, forkserver_client.environment_changes())
         child_end, lifeline = liveness.lifeline()
         try:

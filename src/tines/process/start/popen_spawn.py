@@ -10,7 +10,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from tines.process.lifecycle.contract import Launchable
 
 __all__ = ["Popen"]
 
@@ -27,7 +27,7 @@ else:
         method = "spawn"
         DupFd = launch.SameNumber
 
-        def __init__(self, process_obj: object) -> None:
+        def __init__(self, process_obj: Launchable) -> None:
             self._fds: list[int] = []
             super().__init__(process_obj)
 
@@ -37,11 +37,9 @@ else:
                 self._fds.append(fd)
             return fd
 
-        def _launch(self, process_obj: Any) -> None:
-            from multiprocessing import resource_tracker
-
+        def _launch(self, process_obj: Launchable) -> None:
             interpreter.check_executable()  # before the tracker fails for the same reason
-            tracker_fd: Any = resource_tracker.getfd()
+            tracker_fd = interpreter.tracker()
             payload_fd = launch.pack(process_obj, self)
             child_end, lifeline = liveness.lifeline()
             try:

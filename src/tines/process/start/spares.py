@@ -35,7 +35,7 @@ from tines.process.start import forkserver_client, interpreter, popen
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any
+    from types import ModuleType
 
 __all__ = ["LIMIT", "expect", "replenish", "stop", "take"]
 
@@ -61,7 +61,7 @@ _INHERITED = (
     b"Mems_allowed:",
 )
 
-_util: Any = util
+_util: ModuleType = util
 
 
 class Spare:

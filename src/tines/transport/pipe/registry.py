@@ -15,7 +15,6 @@ import os
 import threading
 import weakref
 from collections import Counter, deque
-from typing import Any
 
 from tines._fork import Rank, at_fork
 from tines.errors import TransportError
@@ -99,7 +98,7 @@ class Registry:
                     self._broker.drop(state, Pass(ticket))
         self.sweep()
 
-    def passed(self, key: Key, ticket: int, child: Any = None) -> None:
+    def passed(self, key: Key, ticket: int, child: object = None) -> None:
         """Let a handle that is being pickled hold the channel until it is opened.
 
         Args:
@@ -118,7 +117,7 @@ class Registry:
                     self._broker.hold(state, Pass(ticket))
         self.sweep()
 
-    def _passes_of(self, child: Any) -> list[tuple[Key, int]]:
+    def _passes_of(self, child: object) -> list[tuple[Key, int]]:
         passes = self._passes.get(child)
         if passes is None:
             passes = self._passes[child] = []

@@ -60,10 +60,10 @@ def prepare(process: Any) -> None:
         util.info("tines leaves the batches of the DataLoader to torch: %s", error)
 
 
-def _collating(torchs_own: Callable[..., Any], transport: Transport) -> Callable[..., Any]:
+def _collating(torchs_own: Callable[..., object], transport: Transport) -> Callable[..., object]:
     """Return what ``default_collate`` does with tensors, with a block in the place of a file."""
 
-    def collate_tensors(batch: Any, *, collate_fn_map: Any = None) -> Any:
+    def collate_tensors(batch: Any, *, collate_fn_map: object = None) -> object:
         first = batch[0]
         plain = type(first) is torch.Tensor and first.is_cpu and first.layout is torch.strided
         if not plain or first.is_nested or first.is_quantized or first.requires_grad:
@@ -78,7 +78,7 @@ def _collating(torchs_own: Callable[..., Any], transport: Transport) -> Callable
     return collate_tensors
 
 
-def _in_block(block: Lent, dtype: Any, shape: tuple[int, ...]) -> Any:
+def _in_block(block: Lent, dtype: object, shape: tuple[int, ...]) -> Any:
     tensor = tensors.rebuild_tensor(block, dtype, shape)
     tensors.lent[tensor.data_ptr()] = block
     return tensor
@@ -112,7 +112,9 @@ class _Outbox:
             for block in going:
                 block.yields = False
 
-    def _measure(self, transport: Transport, wrap: Callable[[Any], Any]) -> set[tuple[int, ...]]:
+    def _measure(
+        self, transport: Transport, wrap: Callable[[object], object]
+    ) -> set[tuple[int, ...]]:
         block = transport.lend(OUT_OF_BAND)
         if block is None:
             return set()

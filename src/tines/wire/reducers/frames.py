@@ -33,7 +33,7 @@ def reducers(library: ModuleType) -> Reducers:
         return Reducers()
     same = tuple(getattr(library, name) for name in _SAME_IN_ARROW)
 
-    def reduce_frame(frame: Any) -> Any:
+    def reduce_frame(frame: Any) -> object:
         if frame.estimated_size() < _LARGE or not all(
             dtype.base_type() in same for dtype in frame.dtypes
         ):
@@ -43,7 +43,7 @@ def reducers(library: ModuleType) -> Reducers:
     return Reducers({library.DataFrame: reduce_frame})
 
 
-def rebuild_frame(table: object) -> Any:
+def rebuild_frame(table: object) -> object:
     """Return the frame of a table."""
     import polars  # type: ignore[import-not-found,unused-ignore]
 

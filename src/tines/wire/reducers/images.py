@@ -33,7 +33,7 @@ def _reduce(image: Any) -> object:
     return rebuild_image, (type(image), state, PickleBuffer(pixels))
 
 
-def rebuild_image(kind: Any, state: list[object], pixels: Any) -> Any:
+def rebuild_image(kind: Any, state: list[object], pixels: object) -> object:
     """Return the image; it copies its pixels, so it may be written to."""
     image = kind.__new__(kind)
     image.__setstate__([*state, pixels])

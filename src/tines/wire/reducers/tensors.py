@@ -37,7 +37,7 @@ __all__ = ["lent", "rebuild_leaf", "rebuild_parameter", "rebuild_tensor", "reduc
 
 torch: Any = import_module("torch")  # whoever has a tensor has it
 
-lent: WeakValueDictionary[int, Any] = WeakValueDictionary()
+lent: WeakValueDictionary[int, Tensor] = WeakValueDictionary()
 """Blocks that tensors of this process lie in, by their address; they go as they are where they may."""
 
 _strided = torch.strided
@@ -46,7 +46,7 @@ _parameter = torch.nn.Parameter
 
 def reducers(library: ModuleType) -> Reducers:
     """Return reducers for ``torch.multiprocessing.reductions``, whose own they fall back to."""
-    torchs_own: Callable[[Any], Any] = library.reduce_tensor
+    torchs_own: Callable[[object], Any] = library.reduce_tensor
     if _config.tensors() is _config.Tensors.OFF:
         return Reducers()
 
@@ -83,7 +83,7 @@ def _reduce(tensor: Tensor) -> Tensor:
     return (rebuild_leaf if tensor.requires_grad else rebuild_tensor), content
 
 
-def _content(data: Any) -> tuple[Any, ...]:
+def _content(data: Tensor) -> tuple[object, ...]:
     """Return the arguments of :func:`rebuild_tensor`: bytes, and how they are to be read."""
     shape = tuple(data.shape)
     if data.is_contiguous():
@@ -102,7 +102,7 @@ def _content(data: Any) -> tuple[Any, ...]:
     return PickleBuffer(_bytes_of(flat)), data.dtype, shape, strides
 
 
-def _bytes_of(flat: Any) -> Tensor:
+def _bytes_of(flat: Tensor) -> Tensor:
     """Return a buffer over a tensor's bytes, which keeps the tensor."""
     flat = flat.view(torch.uint8)
     try:
