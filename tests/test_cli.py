@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import errno
 import json
 import os
 import signal
@@ -92,6 +93,43 @@ def test_a_hard_limit_is_not_to_be_raised_to_itself():
     report["limits"]["open files"] = {"soft": 64, "hard": 64}
     (hint,) = (hint for hint in doctor.advice(report) if "64 files" in hint)
     assert "ulimit" not in hint and "administrator" in hint
+
+
+def test_doctor_says_what_a_missing_dev_shm_means(monkeypatch):
+    assert doctor.examine()["processes"]["system semaphores"]
+
+    def refuse(*arguments):
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+
+    monkeypatch.setattr("_multiprocessing.SemLock", refuse)
+    report = doctor.examine()
+    report["transport"]["name"] = "pipe"
+    (hint,) = (hint for hint in doctor.advice(report) if "/dev/shm" in hint)
+    assert "shared_memory" in hint and "locks" in hint
+    report["transport"]["name"] = "ring"
+    (hint,) = (hint for hint in doctor.advice(report) if "/dev/shm" in hint)
+    assert "shared_memory" in hint and "locks" not in hint
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel tells so on Linux only")
+def test_doctor_tries_out_what_it_names(monkeypatch):
+    processes = doctor.examine()["processes"]
+    assert processes["bound to their parent by"] == "a signal of the kernel"
+    assert processes["can be asked for stacks"]
+    import fcntl
+
+    real = fcntl.fcntl
+
+    def control(descriptor, command, *argument):
+        if command == fcntl.F_SETSIG:  # as gVisor answers
+            raise OSError(errno.EINVAL, "Invalid argument")
+        return real(descriptor, command, *argument)
+
+    monkeypatch.setattr(fcntl, "fcntl", control)
+    monkeypatch.setattr(doctor.stacks, "STACKS_SIGNAL", None)
+    processes = doctor.examine()["processes"]
+    assert processes["bound to their parent by"] == "a thread"
+    assert not processes["can be asked for stacks"]
 
 
 def test_doctor_reads_tines_insight(monkeypatch):

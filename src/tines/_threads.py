@@ -18,7 +18,24 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["PlainThread"]
+__all__ = ["PlainThread", "check_interpreter"]
+
+
+def check_interpreter() -> None:
+    """Refuse an interpreter in which Python allows none of what tines is made of.
+
+    Isolated ones (``concurrent.interpreters``, ``InterpreterPoolExecutor``) may neither fork nor have
+    threads that run until the end; Python 3.12 crashes where they import some of its own modules.
+
+    Raises:
+        RuntimeError: this is one.
+    """
+    allowed = getattr(_thread, "daemon_threads_allowed", None)  # from Python 3.12 on
+    if allowed is not None and not allowed():
+        raise RuntimeError(
+            "tines cannot be used in an isolated sub-interpreter, where Python allows neither fork nor "
+            "daemon threads: make processes, pools, queues and locks in the main interpreter"
+        )
 
 
 class PlainThread:

@@ -32,6 +32,7 @@ from multiprocessing.context import (
 )
 
 from tines import engines
+from tines._threads import check_interpreter
 from tines.process.concrete import Process, SpawnProcess
 
 TYPE_CHECKING = False
@@ -210,6 +211,7 @@ class BaseContext(_std.BaseContext):
 
     def Manager(self) -> Any:  # noqa: N802
         """Return a manager with a running server process."""
+        check_interpreter()
         from tines.managers import SyncManager
 
         manager = SyncManager(ctx=self.get_context())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -32,3 +33,31 @@ except OSError as error:
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("27 ") and "RLIMIT_FSIZE" in done.stdout
     assert "0 bytes" in done.stdout and "ulimit -f unlimited" in done.stdout
+
+
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.EACCES, errno.ENOSYS])
+@pytest.mark.parametrize("made", ["Lock()", "Semaphore(2)", "Event()", "Value('i')"])
+def test_a_system_without_semaphores_is_explained(made: str, number: int) -> None:
+    program = f"""
+import _multiprocessing
+
+class Refused(_multiprocessing.SemLock):
+    def __new__(cls, *arguments):
+        raise OSError({number}, "no more than that")
+
+_multiprocessing.SemLock = Refused
+import tines
+try:
+    tines.{made}
+except OSError as error:
+    print(error.errno, error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "TINES_NATIVE": "off", "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"{number} ") and "/dev/shm" in done.stdout

@@ -20,6 +20,7 @@ from typing import Any
 
 import tines
 from tines import _config, transport
+from tines.process import liveness, stacks
 
 __all__ = ["advice", "examine", "run"]
 
@@ -112,7 +113,15 @@ def _advice(report: Report) -> Iterator[str]:
             else "the hard limit is no higher, so an administrator has to raise it."
         )
     shared = memory["/dev/shm free"]
-    if shared is not None and shared < 64 * MEGABYTE:
+    if not report["processes"]["system semaphores"]:
+        what = "multiprocessing.shared_memory cannot be used"
+        if way["name"] == "pipe":
+            what += ", nor can locks, semaphores, conditions, events, barriers, Value and Array"
+        yield (
+            "There are no system semaphores here, on Linux for want of a /dev/shm that can be written to: "
+            f"{what}. Queues, pools and processes of tines need neither."
+        )
+    elif shared is not None and shared < 64 * MEGABYTE:
         yield (
             f"/dev/shm has {shared // MEGABYTE} MB left, which limits shared_memory and Array, but "
             "not tines' queues: in Docker, start with --shm-size=1g."
@@ -143,7 +152,6 @@ def _transport() -> dict[str, object]:
 def _processes() -> dict[str, object]:
     methods = tines.get_all_start_methods()
     default = tines.get_start_method(allow_none=True) or methods[0]
-    linux = sys.platform == "linux"
     pidfd = False
     if sys.platform != "win32":
         from tines.process.start import popen
@@ -152,9 +160,25 @@ def _processes() -> dict[str, object]:
     return {
         "start methods": [default, *(method for method in methods if method != default)],
         "pidfd": pidfd,
-        "bound to their parent by": "a signal of the kernel" if linux else "a thread",
-        "can be asked for stacks": linux,
+        "bound to their parent by": "a signal of the kernel"
+        if liveness.is_told_by_kernel()
+        else "a thread",
+        "can be asked for stacks": stacks.STACKS_SIGNAL is not None
+        and os.path.exists("/proc/self/status"),
+        "system semaphores": _semaphores(),
     }
+
+
+def _semaphores() -> bool:
+    """Whether the system makes semaphores with a name, as locks of the pipe transport are."""
+    try:
+        from multiprocessing import synchronize as _std
+
+        std: Any = _std
+        std._multiprocessing.SemLock(1, 1, 1, f"/tines-doctor-{os.getpid()}", True)
+    except (ImportError, OSError):
+        return False
+    return True
 
 
 def _cores() -> dict[str, object]:

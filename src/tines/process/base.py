@@ -15,6 +15,7 @@ import os
 import sys
 
 from tines import _clock, _watchers
+from tines._threads import check_interpreter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -234,6 +235,7 @@ class ManagedProcess(_Base):
         if self._popen is not None:
             _misuse(f"{self.name} was started before: a process runs once, make a new one")
         self._check_owner("start")
+        check_interpreter()
         _forget_ended()
         self._bound = self._ends_with_parent()
         if _at_start:

@@ -48,7 +48,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-__all__ = ["GRACE", "bind_to_parent", "cut", "enter", "lifeline", "load_native"]
+__all__ = [
+    "GRACE",
+    "bind_to_parent",
+    "cut",
+    "enter",
+    "is_told_by_kernel",
+    "lifeline",
+    "load_native",
+]
 
 GRACE = 1.0
 """Seconds from ``SIGTERM`` to ``SIGKILL``, for whoever ends with its parent; in the native core too."""
@@ -182,6 +190,23 @@ def load_native() -> None:
 
 
 _looked = False
+
+
+def is_told_by_kernel() -> bool:
+    """Whether the kernel can tell a process that its parent is gone: not elsewhere, nor in some sandboxes."""
+    if sys.platform != "linux":
+        return False
+    read_end, write_end = os.pipe()
+    try:
+        fcntl.fcntl(read_end, fcntl.F_SETSIG, signal.SIGTERM)
+        fcntl.fcntl(read_end, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(read_end, fcntl.F_SETFL, os.O_RDONLY | os.O_ASYNC)
+        return bool(fcntl.fcntl(read_end, fcntl.F_GETFL) & os.O_ASYNC)
+    except OSError:
+        return False
+    finally:
+        os.close(read_end)  # first, else it would tell this process
+        os.close(write_end)
 
 
 def _end_with_parent_in_python(sentinel: int, group: bool) -> None:

@@ -40,16 +40,28 @@ class _Unrecovered:
         try:
             super().__init__(*arguments, **options)
         except OSError as error:
-            if error.errno != errno.EFBIG:
+            if (reason := _why(error.errno)) is None:
                 raise
-            import resource
+            raise OSError(error.errno, reason) from None
 
-            raise OSError(
-                errno.EFBIG,
-                "on the pipe transport a lock or semaphore is a small file in memory, but this process "
-                f"may only create files of up to {resource.getrlimit(resource.RLIMIT_FSIZE)[0]:,} "
-                "bytes (RLIMIT_FSIZE): run it under `ulimit -f unlimited`",
-            ) from None
+
+def _why(number: int | None) -> str | None:
+    """Say what is missing where the system makes no semaphore; ``None`` if its own words will do."""
+    if number == errno.EFBIG:
+        import resource
+
+        return (
+            "on the pipe transport a lock or semaphore is a small file in memory, but this process "
+            f"may only create files of up to {resource.getrlimit(resource.RLIMIT_FSIZE)[0]:,} "
+            "bytes (RLIMIT_FSIZE): run it under `ulimit -f unlimited`"
+        )
+    if number in (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSYS):
+        return (
+            "on the pipe transport a lock or semaphore is the system's, and there are none here: on Linux "
+            "they need a /dev/shm that can be written to. Queues, pools and processes need none, and "
+            "with the native core locks do not either: `tines doctor` says why it is not in use"
+        )
+    return None
 
 
 class _Waiting(_Unrecovered):

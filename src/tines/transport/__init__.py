@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from tines import _config
+from tines import _config, _threads
 
 # Not from ``typing``: each worker imports this, and would import that with it.
 TYPE_CHECKING = False
@@ -56,7 +56,9 @@ def choice() -> Choice:
 
     Raises:
         ImportError: ``TINES_NATIVE=require`` and the ring cannot be used.
+        RuntimeError: this interpreter can use neither.
     """
+    _threads.check_interpreter()
     wanted = _config.native()
     if wanted is _config.Native.OFF:
         return Choice("pipe", "TINES_NATIVE=off")
