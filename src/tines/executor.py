@@ -161,9 +161,13 @@ def _as_the_field_knows_it(error: BaseException) -> BaseException:
 
 
 class ExecutorPool(Pool):
-    """The pool of an executor: its processes are called what an executor's are in the standard library."""
+    """The pool of an executor, which is like the standard library's in what differs from a ``Pool``.
+
+    Its processes have other names, and ``exit()`` in a call is what that call raised.
+    """
 
     _worker_name = "Process"
+    _exit_ends_worker = False
 
 
 def _run_chunk(fn: Callable[..., object], chunk: list[tuple[object, ...]]) -> list[object]:

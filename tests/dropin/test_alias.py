@@ -249,3 +249,11 @@ def test_an_alias_by_hand(both: Both, names: tuple[str, ...]) -> None:
     both.write("program.py", FOREIGN)
     ended = both.plain("program.py", *names)
     assert (ended.code, ended.out) == (0, "done\n"), ended.err
+
+
+def test_it_brings_nothing_along_that_a_new_interpreter_would_have_to_load(both: Both) -> None:
+    both.write(
+        "heavy.py",
+        "import sys, multiprocessing; print({'importlib.abc', 'zipfile'} & {*sys.modules})",
+    )
+    both.same("heavy.py")

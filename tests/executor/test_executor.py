@@ -256,6 +256,22 @@ def test_what_cannot_be_sent_is_its_futures_error(executor: ProcessPoolExecutor)
         executor.map(square, [1], chunksize=0)
 
 
+def exit_with(code: object) -> None:
+    sys.exit(code)  # type: ignore[arg-type]
+
+
+def test_exit_in_a_call_is_what_the_call_raised(executor: ProcessPoolExecutor) -> None:
+    """As in the standard library: a ``main()`` that was written for the command line can be a call."""
+    workers = {executor.submit(os.getpid).result(PATIENCE)}
+    for code in (0, 3, None, "a reason"):
+        error = executor.submit(exit_with, code).exception(PATIENCE)
+        assert type(error) is SystemExit and error.code == code
+    with pytest.raises(SystemExit, match="7"):
+        list(executor.map(exit_with, [7]))
+    workers |= {executor.submit(os.getpid).result(PATIENCE) for _ in range(10)}
+    assert len(workers) <= 2, "no worker has ended"
+
+
 class Thing:
     def __init__(self, number: int) -> None:
         self.number = number

@@ -83,6 +83,7 @@ class Pool(PoolInsides):
     """
 
     _worker_name: str | None = None
+    _exit_ends_worker = True
 
     def __init__(
         self,
@@ -114,7 +115,9 @@ class Pool(PoolInsides):
         carrier = engine.transport() if transport is None else transport
         engine.expect(needed_by_workers(carrier))
         initargs = tuple(initargs)
-        setup = make_setup(initializer, initargs, chosen, carrier, engine)
+        setup = make_setup(
+            initializer, initargs, chosen, carrier, engine, exit_ends=self._exit_ends_worker
+        )
         self._ctx = getattr(engine, "context", context)
         self._initializer, self._initargs = initializer, initargs
         self._options = chosen

@@ -33,7 +33,6 @@ from __future__ import annotations
 import sys
 from functools import partial, wraps
 from importlib import import_module
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 
@@ -44,7 +43,11 @@ from tines.process.start import interpreter
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from importlib.abc import Loader, MetaPathFinder
     from typing import Any
+else:
+    # Those would bring half the modules of packaging with them, into each new interpreter.
+    Loader = MetaPathFinder = object
 
 __all__ = ["PROLOGUE", "install", "installed"]
 
@@ -134,6 +137,9 @@ class _Existing(Loader):
 
     def __init__(self, get: Any) -> None:
         self._get = get
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        """Leave it to the import machinery."""
 
     def exec_module(self, module: ModuleType) -> None:
         sys.modules[module.__name__] = self._get()

@@ -185,9 +185,9 @@ class Worker:
             for _ in self._tasks.ticking(_ONCE, self._slot):
                 value = function(*args[0], **args[1]) if keywords else function(*args)
             self._running = 0
-        except SystemExit:
-            raise
         except BaseException as error:
+            if isinstance(error, SystemExit) and (self._setup.exit_ends or not self._running):
+                raise
             self._running = 0
             self._fail(tag, error, _placed(function, args, keywords))
             return

@@ -39,6 +39,7 @@ class Setup:
         affinity: The cores it may use; ``None``: as its parent.
         most_tasks: After how many tasks it leaves.
         most_memory: From how many bytes on it leaves after its task.
+        exit_ends: Whether a task that calls ``exit()`` ends its worker, or only itself.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Setup:
         affinity: tuple[int, ...] | None,
         most_tasks: int | None,
         most_memory: int | None,
+        exit_ends: bool,
     ) -> None:
         self.initializer = initializer
         self.initargs = initargs
@@ -59,6 +61,7 @@ class Setup:
         self.affinity = affinity
         self.most_tasks = most_tasks
         self.most_memory = most_memory
+        self.exit_ends = exit_ends
 
     def run(self, variables: dict[str, str]) -> None:
         """Do it. Exceptions of the initializer come through.
@@ -117,6 +120,8 @@ def make_setup(
     options: PoolOptions,
     transport: Transport,
     engine: Engine,
+    *,
+    exit_ends: bool,
 ) -> Setup:
     """Prepare the setup of all workers of a pool.
 
@@ -148,4 +153,5 @@ def make_setup(
         affinity=options.affinity,
         most_tasks=options.maxtasksperchild,
         most_memory=options.memory_to_leave,
+        exit_ends=exit_ends,
     )
