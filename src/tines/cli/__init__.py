@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["COMMANDS", "main"]
 
-COMMANDS = ("doctor", "report", "stacks", "top")
+COMMANDS = ("dashboard", "doctor", "report", "stacks", "top")
 """The subcommands. A program of the same name is run as ``./doctor``."""
 
 
@@ -76,9 +76,34 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND")
     parser.set_defaults(run=None)
 
-    for add in (_add_doctor, _add_report, _add_stacks, _add_top):
+    for add in (_add_dashboard, _add_doctor, _add_report, _add_stacks, _add_top):
         add(commands)
     return parser
+
+
+def _add_dashboard(commands: Commands) -> None:
+    dashboard = commands.add_parser(
+        "dashboard",
+        help="show what running programs do as a page in the browser, for Prometheus and as JSON",
+        description="Serve a page that shows what all running tines programs of yours do, "
+        "/metrics for Prometheus and /api as JSON, to this machine only and to whoever has the "
+        "address that is printed. Needs tines[dashboard]. Ctrl-C ends it.",
+    )
+    dashboard.add_argument(
+        "--port",
+        type=_port,
+        default=8463,
+        metavar="PORT",
+        help="where to listen (default: 8463); 0: any that is free",
+    )
+    dashboard.set_defaults(run=_dashboard)
+
+
+def _port(text: str) -> int:
+    port = int(text) if text.isascii() and text.isdecimal() and len(text) < 6 else -1
+    if not 0 <= port < 65536:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: a number from 0 to 65535")
+    return port
 
 
 def _add_doctor(commands: Commands) -> None:
@@ -195,6 +220,12 @@ def _top(arguments: argparse.Namespace) -> int:
             words=arguments.filter,
         )
     )
+
+
+def _dashboard(arguments: argparse.Namespace) -> int:
+    from tines.cli import dashboard
+
+    return dashboard.run(dashboard.Options(port=arguments.port))
 
 
 def _doctor(arguments: argparse.Namespace) -> int:

@@ -29,6 +29,8 @@ EXTRAS = {
     "numpy": "arrays, which travel with a single copy",
     "rich": "progress bars, tines top",
     "psutil": "memory and cores in statistics, tines top",
+    "starlette": "tines dashboard",
+    "uvicorn": "tines dashboard",
 }
 """What is not part of tines and makes it better, and what for."""
 

@@ -18,7 +18,7 @@ import sys
 from tines import _clock
 from tines.process.stacks import FILE_NAME, INTERVAL, STACKS_SIGNAL, blocking, has_ended, listens
 
-__all__ = ["run"]
+__all__ = ["run", "stacks_of"]
 
 _FILE = f"/memfd:{FILE_NAME}"
 
@@ -68,6 +68,26 @@ def _refuse(pid: int) -> None:
 
 def _answer(pid: int, timeout: float) -> bool | None:
     """Print the stacks of a process; whether there were any, ``None`` if it cannot be asked."""
+    text = stacks_of(pid, timeout)
+    if text is None:
+        return None
+    print(f"process {pid}: {_command(pid)}")
+    print(text or f"  no answer in {timeout:g} s: is it stopped?\n")
+    return bool(text)
+
+
+def stacks_of(pid: int, timeout: float) -> str | None:
+    """Return the stacks of a process, which goes on.
+
+    Args:
+        pid: The process.
+        timeout: Seconds that it has to answer.
+
+    Returns:
+        Its stacks; nothing if it does not answer; ``None`` if it cannot be asked.
+    """
+    if STACKS_SIGNAL is None:
+        return None
     from tines.process.start import (
         popen,  # there is none on Windows, which has no such signal either
     )
@@ -87,9 +107,7 @@ def _answer(pid: int, timeout: float) -> bool | None:
             os.close(process)
     if text is None and has_ended(pid):
         return None
-    print(f"process {pid}: {_command(pid)}")
-    print(text if text is not None else f"  no answer in {timeout:g} s: is it stopped?\n")
-    return text is not None
+    return text or ""
 
 
 def _ask(pid: int, process: int | None, files: list[int], timeout: float) -> str | None:

@@ -28,7 +28,7 @@ from tines.cli.top_model import (
 )
 from tines.insight.reader import Reader, Untrusted
 
-__all__ = ["Options", "processes", "run"]
+__all__ = ["FORMAT", "NOTHING", "Options", "ended_by_signals", "processes", "run", "untrusted"]
 
 FORMAT = 1
 """The version of what ``--json`` prints. It grows when a name goes or changes its meaning."""
@@ -36,7 +36,7 @@ FORMAT = 1
 _PAPER = 200
 """How wide the text is that goes to no terminal."""
 
-_NOTHING = "no tines program of yours is running (or it has made no pool and no queue)"
+NOTHING = "no tines program of yours is running (or it has made no pool and no queue)"
 
 
 @dataclass(frozen=True)
@@ -60,14 +60,18 @@ def run(options: Options) -> int:
     except NotImplementedError as error:
         print(f"tines top: {error}", file=sys.stderr)
     except Untrusted as error:
-        print(
-            f"tines top: {error.filename} is {error.strerror}, so nothing in it can be trusted; "
-            "remove it, or set XDG_RUNTIME_DIR to a directory of yours",
-            file=sys.stderr,
-        )
+        print(f"tines top: {untrusted(error)}", file=sys.stderr)
     except KeyboardInterrupt:
         return 130
     return 2
+
+
+def untrusted(error: Untrusted) -> str:
+    """Return what is to be said of a place that is not the user's alone."""
+    return (
+        f"{error.filename} is {error.strerror}, so nothing in it can be trusted; "
+        "remove it, or set XDG_RUNTIME_DIR to a directory of yours"
+    )
 
 
 def processes() -> Callable[[int], tuple[float, int] | None]:
@@ -103,7 +107,7 @@ class _Top:
             return self._nothing(view)
         if self._options.once or self._options.json:
             return self._print_all()
-        with _ended_by_signals(), top_display.best() as display, Keys() as keys:
+        with ended_by_signals(), top_display.best() as display, Keys() as keys:
             while True:
                 self._show(display, view, keys.present)
                 due = _clock.monotonic() + self._options.interval
@@ -126,7 +130,7 @@ class _Top:
         if self._options.json:
             _print_json(view)
         else:
-            text = _NOTHING
+            text = NOTHING
             if self._options.pid is not None:
                 text = f"process {self._options.pid} is not a running tines program of yours"
             elif self._options.words:
@@ -191,7 +195,7 @@ def _print_json(view: View) -> None:
 
 
 @contextmanager
-def _ended_by_signals() -> Iterator[None]:
+def ended_by_signals() -> Iterator[None]:
     """Have what would kill this process unwind it instead, so that the terminal is given back."""
 
     def leave(number: int, frame: object) -> None:

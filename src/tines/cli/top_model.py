@@ -24,6 +24,7 @@ __all__ = [
     "WorkerView",
     "arranged",
     "filtered",
+    "number",
 ]
 
 
@@ -251,7 +252,7 @@ class Tracker:
         return PoolView(
             number=thing.number,
             kind=thing.kind,
-            rate=self._rate((*key, "done"), program.taken, _number(thing.statistics, "done")),
+            rate=self._rate((*key, "done"), program.taken, number(thing.statistics, "done")),
             workers=tuple(workers),
             statistics={
                 name: value for name, value in thing.statistics.items() if name != "workers"
@@ -261,13 +262,13 @@ class Tracker:
     def _worker(
         self, program: Program, key: tuple[Hashable, ...], data: Mapping[str, object]
     ) -> WorkerView:
-        slot, pid, task = data.get("slot"), _number(data, "pid"), data.get("task")
+        slot, pid, task = data.get("slot"), number(data, "pid"), data.get("task")
         cpu, memory = self._resources(int(pid) if pid else 0, data)
         return WorkerView(
             pid=int(pid) if pid else None,
             task=task if isinstance(task, str) else None,
-            seconds=_number(data, "seconds") or 0.0,
-            rate=self._rate((*key, "slot", repr(slot)), program.taken, _number(data, "done")),
+            seconds=number(data, "seconds") or 0.0,
+            rate=self._rate((*key, "slot", repr(slot)), program.taken, number(data, "done")),
             cpu=cpu,
             memory=memory,
             statistics=data,
@@ -279,8 +280,8 @@ class Tracker:
         return QueueView(
             number=thing.number,
             kind=thing.kind,
-            put_rate=self._rate((*key, "sent"), program.taken, _number(said, "sent")),
-            get_rate=self._rate((*key, "received"), program.taken, _number(said, "received")),
+            put_rate=self._rate((*key, "sent"), program.taken, number(said, "sent")),
+            get_rate=self._rate((*key, "received"), program.taken, number(said, "received")),
             error=thing.error,
             statistics=said,
         )
@@ -292,9 +293,9 @@ class Tracker:
         seen = self.look(pid) if 0 < pid < 2**31 else None
         if seen is not None:
             seconds, memory = seen
-        elif said is not None and _number(said, "memory"):
-            seconds = _number(said, "cpu_seconds") or 0.0
-            memory = int(_number(said, "memory") or 0)
+        elif said is not None and number(said, "memory"):
+            seconds = number(said, "cpu_seconds") or 0.0
+            memory = int(number(said, "memory") or 0)
         else:
             return None, None
         rate = self._rate(("cpu", pid), _clock.monotonic(), seconds)
@@ -314,6 +315,7 @@ class Tracker:
         return rate
 
 
-def _number(data: Mapping[str, object], name: str) -> float | None:
+def number(data: Mapping[str, object], name: str) -> float | None:
+    """Return a figure of statistics; ``None``: it is not said."""
     value = data.get(name)
     return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None

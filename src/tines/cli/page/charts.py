@@ -32,17 +32,23 @@ def timeline(series: Series) -> str:
     if not lanes:
         return ""
     height = len(lanes) * LANE
-    parts = list(_time_axis(series.seconds, height))
+    parts = list(_time_axis(series.seconds, height, series.live))
     for index, lane in enumerate(lanes):
-        parts.extend(_lane(lane, index * LANE, series.seconds))
+        parts.extend(_lane(lane, index * LANE, series))
     for at in series.retries:
         x = _x(at, series.seconds)
-        title = f"<title>{text(f'tried again at {at:.3f} s')}</title>"
+        title = f"<title>{text(f'tried again {_when(at, series)}')}</title>"
         parts.append(f"<path class='retry' d='M{x:.1f} {height}l-4 7h8z'>{title}</path>")
     return _svg("what each worker did, over time", height + 24, parts)
 
 
-def _lane(lane: Lane, y: int, seconds: float) -> Iterator[str]:
+def _when(at: float, series: Series) -> str:
+    """Say a time."""
+    return f"{series.seconds - at:.1f} s ago" if series.live else f"at {at:.3f} s"
+
+
+def _lane(lane: Lane, y: int, series: Series) -> Iterator[str]:
+    seconds = series.seconds
     yield _name(lane.name, y)
     begin, end = _x(lane.begin, seconds), _x(lane.end, seconds)
     yield f"<rect class='alive' x='{begin:.1f}' y='{y + 4}' width='{max(end - begin, 0.5):.1f}' height='12'/>"
@@ -50,11 +56,9 @@ def _lane(lane: Lane, y: int, seconds: float) -> Iterator[str]:
         left, right = _x(block.begin, seconds), _x(block.end, seconds)
         kind = block.outcome if block.outcome in OUTCOMES else "returned"
         took = duration(block.end - block.begin)
-        label = (
-            f"{block.label}: {block.outcome}, {took}, from {block.begin:.3f} s"
-            if block.count == 1
-            else f"{block.count:,} tasks: {block.outcome}, {took}, from {block.begin:.3f} s"
-        )
+        what = block.label if block.count == 1 else f"{block.count:,} tasks"
+        begun = "" if series.live else f", from {block.begin:.3f} s"
+        label = f"{what}: {block.outcome}, {took}{begun}"
         yield (
             f"<rect class='{kind}' x='{left:.1f}' y='{y + 3}' width='{max(right - left, 0.6):.1f}' "
             f"height='14'><title>{text(label)}</title></rect>"
@@ -64,7 +68,7 @@ def _lane(lane: Lane, y: int, seconds: float) -> Iterator[str]:
         kind = "died" if mark.kind == "death" else "told"
         yield (
             f"<path class='{kind}' d='M{x - 4:.1f} {y + 5}l8 10m0 -10l-8 10'>"
-            f"<title>{text(f'{mark.label}, at {mark.at:.3f} s')}</title></path>"
+            f"<title>{text(f'{mark.label}, {_when(mark.at, series)}')}</title></path>"
         )
 
 
@@ -75,6 +79,7 @@ def lines(
     seconds: float,
     *,
     divisor: float = 1.0,
+    live: bool = False,
 ) -> str:
     """Draw values over time.
 
@@ -84,6 +89,7 @@ def lines(
         curves: By name, when there was how much.
         seconds: How long it took.
         divisor: What a unit is.
+        live: The end is now; see :class:`Series`.
     """
     drawn = {name: points for name, points in curves.items() if points}
     # Those that come to the most, if there are too many to be told apart.
@@ -91,7 +97,7 @@ def lines(
     if not shown:
         return ""
     top = _round_up(max(value for name in shown for _, value in drawn[name]) / divisor)
-    parts = [*_time_axis(seconds, HEIGHT), *_value_axis(top, unit)]
+    parts = [*_time_axis(seconds, HEIGHT, live), *_value_axis(top, unit)]
     for index, name in enumerate(shown):
         path = " ".join(
             f"{_x(at, seconds):.1f},{HEIGHT * (1 - value / divisor / top):.1f}"
@@ -175,12 +181,17 @@ def _x(at: float, seconds: float) -> float:
     return LEFT + (WIDTH - LEFT - RIGHT) * min(max(at / seconds, 0.0), 1.0)
 
 
-def _time_axis(seconds: float, height: float) -> Iterator[str]:
+def _time_axis(seconds: float, height: float, live: bool = False) -> Iterator[str]:
     step = _round_up(seconds / 8)
     for number in range(int(seconds / step + 1e-9) + 1):
-        x = _x(number * step, seconds)
+        passed = number * step
+        if live:
+            x, label = _x(seconds - passed, seconds), f"-{duration(passed)}" if number else "now"
+        else:
+            x, label = _x(passed, seconds), duration(passed) if number else "0"
+        side = " class='name'" if live and not number else ""
         yield f"<path class='grid' d='M{x:.1f} 0V{height}'/>"
-        yield f"<text x='{x:.1f}' y='{height + 16}'>{text(duration(number * step) if number else '0')}</text>"
+        yield f"<text{side} x='{x:.1f}' y='{height + 16}'>{text(label)}</text>"
 
 
 def _value_axis(top: float, unit: str) -> Iterator[str]:

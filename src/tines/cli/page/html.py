@@ -6,13 +6,19 @@ import html
 import re
 from collections.abc import Sequence
 
-__all__ = ["details", "section", "table", "text"]
+__all__ = ["Markup", "details", "section", "table", "text"]
 
 # Not allowed in HTML, or invisible there: controls, halves of characters, and what turns the direction of
 # writing (a name may look like another one with these).
 _UNFIT = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
+
+
+class Markup(str):
+    """HTML that was made here, as a cell of a table."""
+
+    __slots__ = ()
 
 
 def text(value: object) -> str:
@@ -29,13 +35,16 @@ def section(title: str, *content: str, note: str = "") -> str:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], numbers: int) -> str:
-    """Return a table of texts; from column ``numbers`` on they are numbers."""
+    """Return a table of texts (or :class:`Markup`); from column ``numbers`` on they are numbers."""
+
+    def shown(cell: str) -> str:
+        return cell if isinstance(cell, Markup) else text(cell)
 
     def row(cells: Sequence[str], tag: str) -> str:
         made = (
-            f"<{tag} class='n'>{text(cell)}</{tag}>"
+            f"<{tag} class='n'>{shown(cell)}</{tag}>"
             if index >= numbers
-            else f"<{tag}>{text(cell)}</{tag}>"
+            else f"<{tag}>{shown(cell)}</{tag}>"
             for index, cell in enumerate(cells)
         )
         return f"<tr>{''.join(made)}</tr>"

@@ -66,15 +66,17 @@ class Series:
         queues: By pool, how many tasks waited at most in each part of the time.
         memory: By process, when it had how many bytes.
         histogram: The lower and upper end of each bar, and how many tasks took that long.
+        live: Its end is now, so times are said from there: it moves.
     """
 
     seconds: float
-    lanes: list[Lane]
-    retries: list[float]
-    busy: list[float]
-    queues: dict[str, list[float]]
-    memory: dict[str, list[tuple[float, float]]]
-    histogram: list[tuple[float, float, int]]
+    lanes: list[Lane] = field(default_factory=list)
+    retries: list[float] = field(default_factory=list)
+    busy: list[float] = field(default_factory=list)
+    queues: dict[str, list[float]] = field(default_factory=dict)
+    memory: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    histogram: list[tuple[float, float, int]] = field(default_factory=list)
+    live: bool = False
 
 
 def collect(content: Event) -> Series:

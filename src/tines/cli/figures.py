@@ -1,0 +1,79 @@
+"""Numbers and names as people read them, with their units; empty where they are not known."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+__all__ = ["amount", "bytes_of", "count", "duration", "failed", "percent", "rate", "shortened"]
+
+_UNITS = ("", "k", "M", "G", "T", "P")
+
+
+def count(number: int, what: str) -> str:
+    """Return a small number of something."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def percent(value: float | None) -> str:
+    """Return a share that is given in percent."""
+    return "" if value is None else f"{value:.0f}%"
+
+
+def _figures(value: object) -> tuple[str, str] | None:
+    """Return a number in three or four figures, and what multiplies it; ``None``: it is none."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return None
+    number, unit = float(value), 0
+    while abs(number) >= 9999.5 and unit < len(_UNITS) - 1:
+        number /= 1000
+        unit += 1
+    if number < 10 and number != int(number):
+        return f"{number:.1f}", _UNITS[unit]
+    return f"{number:.0f}", _UNITS[unit]
+
+
+def amount(value: object, what: str) -> str:
+    """Return how many there are of something."""
+    figures = _figures(value)
+    if figures is None:
+        return ""
+    return f"{''.join(figures)} {what}{'' if value == 1 else 's'}"
+
+
+def rate(value: object) -> str:
+    """Return how many there are in a second."""
+    figures = _figures(value)
+    return "" if figures is None else f"{''.join(figures)}/s"
+
+
+def bytes_of(value: object) -> str:
+    """Return a size."""
+    figures = _figures(value)
+    return "" if figures is None else f"{figures[0]} {figures[1]}B"
+
+
+def failed(statistics: Mapping[str, object]) -> str:
+    """Return how many tasks have failed, if any have."""
+    counts = (statistics.get("raised"), statistics.get("lost"))
+    total = sum(value for value in counts if isinstance(value, int))
+    return amount(total, "task") if total else ""
+
+
+def duration(seconds: float) -> str:
+    """Return for how long something has been going on."""
+    seconds = max(0.0, seconds)
+    if seconds < 60:
+        return f"{seconds:.1f}s"
+    minutes, seconds = divmod(int(min(seconds, 1e9)), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}h{minutes:02}m"
+    return f"{minutes}m{seconds:02}s"
+
+
+def shortened(command: str) -> str:
+    """Return a command line without the interpreter's and the script's folders."""
+    first, space, rest = command.partition(" ")
+    script, space_behind, arguments = rest.partition(" ")
+    return f"{os.path.basename(first)}{space}{os.path.basename(script)}{space_behind}{arguments}"
