@@ -118,7 +118,7 @@ class BaseContext(_std.BaseContext):
         return Value(typecode_or_type, *args, lock=lock, ctx=self.get_context())
 
     def Array(  # noqa: N802
-        self, typecode_or_type: str | type, size_or_initializer: Any, *, lock: object = True
+        self, typecode_or_type: str | type, size_or_initializer: object, *, lock: object = True
     ) -> Any:
         """Return a :meth:`RawArray` with a lock around it."""
         from tines.sharedctypes import Array

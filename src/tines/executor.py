@@ -176,7 +176,7 @@ def _run_chunk(fn: Callable[..., object], chunk: list[tuple[object, ...]]) -> li
 
 def _run_guarded(fn: Callable[..., object], chunk: list[tuple[object, ...]]) -> list[object]:
     """Run a chunk to its end; exceptions take the places of their results."""
-    results: list[Any] = []
+    results: list[object] = []
     for arguments in chunk:
         try:
             results.append(fn(*arguments))
@@ -185,7 +185,7 @@ def _run_guarded(fn: Callable[..., object], chunk: list[tuple[object, ...]]) -> 
     return results
 
 
-def _results_of(future: Future[list[Any]], stands_for: int, timeout: float | None) -> list[Any]:
+def _results_of(future: Future[list[object]], stands_for: int, timeout: float | None) -> list[Any]:
     """Return the results of a chunk, the last first."""
     try:
         results = future.result(timeout)
@@ -393,7 +393,7 @@ class ProcessPoolExecutor(Executor):
 
     def _results(
         self,
-        pending: Iterator[tuple[Future[list[Any]], int]],
+        pending: Iterator[tuple[Future[list[object]], int]],
         futures: deque[tuple[Future[list[Any]], int]],
         deadline: float | None,
     ) -> Iterator[T]:

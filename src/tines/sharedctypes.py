@@ -69,7 +69,7 @@ if transport.choice().name == "ring":
         """Return a :func:`RawArray` with a lock around it, unless ``lock=False``."""
         return _guarded(RawArray(typecode_or_type, size_or_initializer), lock, ctx)
 
-    def copy(obj: Any) -> Any:
+    def copy(obj: object) -> Any:
         """Return a copy of a ctypes object in shared memory of its own."""
         new = _placed(type(obj))
         ctypes.pointer(new)[0] = obj
@@ -78,7 +78,7 @@ if transport.choice().name == "ring":
     def _type_of(typecode_or_type: str | type) -> Any:
         return _std.typecode_to_type.get(typecode_or_type, typecode_or_type)
 
-    def _guarded(obj: object, lock: object, ctx: Any) -> Any:
+    def _guarded(obj: object, lock: object, ctx: Any) -> object:
         if lock is False:
             return obj
         if lock in (True, None):
@@ -87,14 +87,14 @@ if transport.choice().name == "ring":
             raise AttributeError(f"{lock!r} has no method 'acquire'")
         return _with_lock(obj, lock)
 
-    def _lock() -> Any:
+    def _lock() -> object:
         from tines.synchronize import RLock
 
         # Whoever makes a value has settled for a start method, here as in the standard library.
         standard("context")._default_context.get_start_method()
         return RLock()
 
-    def _with_lock(obj: Any, lock: object) -> Any:
+    def _with_lock(obj: object, lock: object) -> object:
         guarded = _std.synchronized(obj, lock)
         ForkingPickler.register(type(guarded), _reduce_guarded)
         return guarded
@@ -112,7 +112,7 @@ if transport.choice().name == "ring":
         ForkingPickler.register(kind, _reduce)
         return obj
 
-    def _reduce(obj: Any) -> Any:
+    def _reduce(obj: object) -> Any:
         memory = getattr(obj, "_wrapper", None)
         if memory is None:
             return obj.__reduce_ex__(5)  # of the same type, but not shared

@@ -14,8 +14,8 @@ from support.processes import Start
 from support.waiting import PATIENCE, wait_for
 from tines.transport import named
 from tines.transport.pipe import client
-from tines.transport.pipe.progress import Page, opened
 from tines.transport.pipe.state import ChannelState
+from tines.transport.pipe.ticks import Page, opened
 
 pipe = named("pipe")
 

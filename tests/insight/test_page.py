@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tines.insight import model, page
 from tines.insight.page import Unreadable
-from tines.insight.plain import plain
+from tines.insight.values import plain
 
 GOOD = {
     "pid": 10,

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from tines.engines import child
+from tines.engines.orders import Orders, frame
 
 
 @pytest.fixture
@@ -20,9 +20,9 @@ def pipe():
 
 def test_orders_come_one_by_one_and_then_none(pipe):
     reader, writer = pipe
-    orders = child.Orders(reader)
+    orders = Orders(reader)
     for order in (b"first", b"", b"x" * 31):
-        os.write(writer, child.frame(order))
+        os.write(writer, frame(order))
     assert [orders.receive() for _ in range(4)] == [b"first", b"", b"x" * 31, None]
 
 
@@ -30,7 +30,7 @@ def test_none_comes_from_a_parent_that_is_gone():
     reader, writer = os.pipe()
     os.close(writer)
     try:
-        assert child.Orders(reader).receive() is None
+        assert Orders(reader).receive() is None
     finally:
         os.close(reader)
 
@@ -38,9 +38,9 @@ def test_none_comes_from_a_parent_that_is_gone():
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_signal_in_the_midst_of_receiving_spoils_no_order(pipe, when, monkeypatch):
     reader, writer = pipe
-    orders = child.Orders(reader)
+    orders = Orders(reader)
     for order in (b"one", b"another"):
-        os.write(writer, child.frame(order))
+        os.write(writer, frame(order))
     by_the_handler = []
     read = os.read
 

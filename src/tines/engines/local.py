@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from tines import transport
 from tines._fork import Rank, at_fork
-from tines.engines import child
+from tines.engines import orders
 from tines.engines.contract import Exit, NodeInfo, Usage
 from tines.engines.resources import cpu_seconds, own_memory
 from tines.engines.worker_process import ProcessObject, WorkerProcess
@@ -93,10 +93,10 @@ class LocalEngine:
     ) -> LocalWorker:
         """Start a process; see the contract."""
         reader, writer = (None, None) if sys.platform == "win32" else _pipe()
-        args = (None if reader is None else child.Orders(reader), *args)
+        args = (None if reader is None else orders.Orders(reader), *args)
         if not self.copies:
             environment = {**environment, launch.STARTING: "1"}
-            target, args = child.run, (target, *args)
+            target, args = orders.run, (target, *args)
         process = self._make(self.context, target=target, args=args)
         process.name = process.name.replace("Process", self._name or name)
         process.daemon = True
@@ -159,7 +159,7 @@ class LocalWorker:
         if self._control is None or not hasattr(self._process, "interrupt"):
             return False
         try:
-            self._control.write(child.frame(order))
+            self._control.write(orders.frame(order))
             self._process.interrupt()
         except (OSError, ValueError):
             return True  # it has just ended, which will be noticed

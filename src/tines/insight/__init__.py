@@ -19,7 +19,7 @@ Invariants:
 
 This module is imported with the package, so it imports nothing before the first pool or queue.
 :mod:`.places` says where entries are and :mod:`.page` what a page is. :mod:`.publisher`, with
-:mod:`.plain`, is the program's side; :mod:`.reader`, with :mod:`.model`, the other.
+:mod:`.values`, is the program's side; :mod:`.reader`, with :mod:`.model`, the other.
 ``TINES_INSIGHT=off`` does without.
 """
 

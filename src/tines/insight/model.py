@@ -1,7 +1,7 @@
 """What is in a page, for its reader: checked and cleaned.
 
 The reader takes numbers that are finite, text that is printable, and no more of either than a screen
-could use. What fields statistics have is their own business (:mod:`tines.insight.plain`).
+could use. What fields statistics have is their own business (:mod:`tines.insight.values`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tines.insight.page import Unreadable
-from tines.insight.plain import LONGEST_TEXT, Plain
+from tines.insight.values import LONGEST_TEXT, Plain
 
 __all__ = ["Program", "Thing", "parse", "printable"]
 

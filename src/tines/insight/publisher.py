@@ -32,13 +32,13 @@ from tines import _clock
 from tines._fork import Rank, at_fork
 from tines._threads import PlainThread
 from tines.insight import page, places
-from tines.insight.plain import plain
+from tines.insight.values import plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from tines.insight.plain import Plain
+    from tines.insight.values import Plain
 
 __all__ = ["FRESH", "publish", "withdraw"]
 
@@ -73,7 +73,7 @@ def publish(thing: object) -> None:
             _publisher.start()
 
 
-def withdraw(thing: Any) -> None:
+def withdraw(thing: object) -> None:
     """Have readers see it no more. Any thread, finalizers too: it takes no lock."""
     _things.pop(id(thing), None)
 

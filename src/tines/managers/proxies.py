@@ -261,7 +261,7 @@ def MakeProxyType(name: str, exposed: Iterable[str]) -> type[_BaseProxy]:  # noq
     return ours(make(name, tuple(exposed)))
 
 
-def AutoProxy(token: object, serializer: str, *args: object, **kwargs: Any) -> BaseProxy:  # noqa: N802
+def AutoProxy(token: object, serializer: str, *args: object, **kwargs: object) -> BaseProxy:  # noqa: N802
     """Return a proxy with all public methods of what ``token`` stands for."""
     make: Callable[..., Any] = _std.AutoProxy
     proxy = make(token, serializer, *args, **kwargs)

@@ -91,7 +91,7 @@ class BaseManager(_std.BaseManager):
         return StartError(f"{end} before it was ready; what it printed says why")
 
     if TYPE_CHECKING:
-        _ctx: Any
+        _ctx: object
         _process: Any
     else:
 
@@ -122,7 +122,7 @@ class _ServerContext:
         self._ctx = ctx
         self._dies_with_parent = dies_with_parent
 
-    def Process(self, **arguments: Any) -> object:  # noqa: N802
+    def Process(self, **arguments: object) -> object:  # noqa: N802
         process = self._ctx.Process(**arguments)
         if isinstance(process, ManagedProcess):
             process.dies_with_parent = self._dies_with_parent

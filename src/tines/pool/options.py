@@ -248,7 +248,7 @@ def pool_options(
     )
 
 
-def _share(given: Any) -> int:
+def _share(given: object) -> int:
     """Return ``maxtasksperchild``; the error is the standard library's, whatever is wrong with it."""
     try:
         return whole_number("maxtasksperchild", given, least=1)

@@ -80,7 +80,7 @@ class DetailsWriter:
         call = error.place[0] if error.place is not None else ""
         self._write({"task": task, "call": call, "error": error.type_name, "traceback": text})
 
-    def _write(self, line: Mapping[str, Any]) -> None:
+    def _write(self, line: Mapping[str, object]) -> None:
         encoded = json.dumps(line).encode() + b"\n"
         if len(encoded) > self._room:
             return

@@ -161,7 +161,7 @@ def attach(identity: bytes, descriptor: Duplicate) -> None:
         program.attach(identity, descriptor.detach())
 
 
-def reduced(native: Any, protocol: Any, receive: Callable[[Any], object]) -> tuple[object, ...]:
+def reduced(native: Any, protocol: Any, receive: Callable[[object], object]) -> tuple[object, ...]:
     """Return what ``__reduce_ex__`` of an object that wraps something in a segment returns.
 
     Args:

@@ -165,7 +165,7 @@ class RemoteException:
             first: Which item of a map the first of its chunk was.
             attempt: Which attempt it was.
         """
-        error: Any = None
+        error: object = None
         reason = self.reason
         if self.pickled is not None:
             try:
@@ -184,7 +184,7 @@ class RemoteException:
             call, index, pid = self.place
             item = None if first is None else first + index
             add_note(error, whereabouts(call, item, pid, attempt))
-        return error  # type: ignore[no-any-return]
+        return error
 
 
 def _name_of(kind: type) -> str:

@@ -90,7 +90,7 @@ class Hub:
                 self._tell(node, Word.SHARE, shared.identity, shared.data, shared.buffers)
         self._thread.start()
 
-    def post(self, item: Any) -> None:
+    def post(self, item: object) -> None:
         """Have the hub deal with a message, which is a tuple, or call a function."""
         self._inbox.put(item)
         if self._asleep:

@@ -45,7 +45,7 @@ Outcome = tuple[bool | None, Any]
 """Whether it is good, and the value or exception; ``None``: it is no task's exception."""
 
 
-class Located(tuple[int, int, Any, Any]):
+class Located(tuple[int, int, object, object]):
     """The entry of a message with several items, any of which may be an exception.
 
     Attributes:

@@ -80,7 +80,7 @@ class _Named(type):
 class _Anything:
     """An object that was not made: takes whatever unpickling does to it."""
 
-    def __new__(cls, *_args: object, **_kwargs: Any) -> Any:
+    def __new__(cls, *_args: object, **_kwargs: object) -> Any:
         return object.__new__(cls)
 
     def __repr__(self) -> str:

@@ -33,7 +33,7 @@ class Settled:
 class ResultInsides:
     """Of the result of a call."""
 
-    settled: Any
+    settled: object
     _open: Callable[[], tuple[bool, object]]
 
     @property
@@ -46,7 +46,7 @@ class ResultInsides:
         return not self.settled or self._open()[0]
 
     @property
-    def _value(self) -> Any:
+    def _value(self) -> object:
         """The value, or the exception; before that ``None``."""
         return self._open()[1] if self.settled else None
 

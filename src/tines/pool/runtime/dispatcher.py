@@ -83,7 +83,7 @@ class Dispatcher:
         self._observer = observer
 
     def submit(
-        self, task: ApplyResult[Any], func: Callable[..., object], args: Any, kwds: object
+        self, task: ApplyResult[Any], func: Callable[..., object], args: object, kwds: object
     ) -> None:
         """Send a call.
 

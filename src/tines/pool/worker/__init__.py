@@ -27,6 +27,6 @@ def needed_by_workers(transport: Transport) -> tuple[str, ...]:
         "tines.pool.worker.main",
         "tines.pool.worker.setup",
         type(transport).__module__,
-        "tines.engines.child",
+        "tines.engines.orders",
         "tines.process.lifecycle.box",
     )

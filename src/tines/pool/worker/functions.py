@@ -222,7 +222,7 @@ class FunctionCache:
 
     def __init__(self) -> None:
         self.trailer = UNNUMBERED
-        self.latest: Any = None
+        self.latest: object = None
         self._known: dict[bytes, object] = {UNNUMBERED: None}
         self._shared: OrderedDict[bytes, None] = OrderedDict()
 

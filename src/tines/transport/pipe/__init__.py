@@ -6,7 +6,7 @@ and what is guaranteed when either side is killed.
 
     state       what a channel is, made of ``parcel`` and ``waiters``: pure logic, no I/O
     protocol    frames between processes, authentication
-    progress    how far the holders of leases are
+    ticks       how far the holders of leases are
     broker      the owner's side: sockets, lifetimes; ``peer`` is one connection of it
     door        where a broker listens, how it is reached, who is let in
     connection  the other end of such a connection

@@ -12,7 +12,6 @@ from tines.errors import QueueShutDown, TransportError
 from tines.transport.contract import Lease
 from tines.transport.pipe.connection import Connection, Connections, NoAnswer
 from tines.transport.pipe.parcel import Parcel
-from tines.transport.pipe.progress import Numbers, opened
 from tines.transport.pipe.protocol import (
     Frame,
     Op,
@@ -21,6 +20,7 @@ from tines.transport.pipe.protocol import (
     unpack_parcels,
     unpack_statistics,
 )
+from tines.transport.pipe.ticks import Numbers, opened
 from tines.transport.statistics import ChannelStatistics
 
 if TYPE_CHECKING:

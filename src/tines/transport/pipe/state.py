@@ -21,7 +21,7 @@ from tines import _clock
 from tines.errors import QueueShutDown
 from tines.transport.contract import Lease
 from tines.transport.pipe.parcel import Parcel
-from tines.transport.pipe.progress import Page
+from tines.transport.pipe.ticks import Page
 from tines.transport.pipe.waiters import Ended, Hint, Joiner, Receiver, Sender, Waiter
 from tines.transport.statistics import ChannelStatistics
 

@@ -47,7 +47,7 @@ instead: dict[Reducer, Reducer] = {}
 # here is about it.
 _awaited = {
     "PIL.Image": "images",
-    "polars": "frames",
+    "polars": "dataframes",
     "torch.multiprocessing.reductions": "tensors",
 }
 

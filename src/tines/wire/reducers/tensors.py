@@ -124,7 +124,7 @@ def _bytes_type(size: int) -> Tensor:
 
 
 def rebuild_tensor(
-    buffer: Any, dtype: Any, shape: tuple[int, ...], strides: tuple[int, ...] | None = None
+    buffer: Any, dtype: object, shape: tuple[int, ...], strides: tuple[int, ...] | None = None
 ) -> Tensor:
     """Return the tensor that lies in a buffer of this process's own."""
     if buffer is None:

@@ -1,4 +1,4 @@
-"""What a local worker's process runs first.
+"""A local worker's own side: where its orders arrive, and what its process runs first.
 
 Apart from the engine: each worker imports this, and would import that with it.
 """
