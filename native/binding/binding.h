@@ -8,7 +8,7 @@
  *   Lock, Flag, Waiters   what programs synchronise with (synchronize/native.py wraps them)
  *   Memory    bytes that all processes read and write (sharedctypes.py)
  *   Encoder   the fast path of pickling
- *   Dispatch  which reducer a type has, for it
+ *   Dispatch  which reducer a type has, for it; ways.c has the plain ones
  *
  * Whatever sleeps does so without the GIL, in stretches, and looks for signals in between.
  */

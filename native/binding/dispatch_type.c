@@ -8,8 +8,9 @@
  * libraries that are imported (`added`). Where the one that is registered is a library's own and
  * tines has something in its place (`instead`), that goes. Whether a library has come is looked up
  * only when the number of imported modules has changed; `look` does it and says what to remember.
+ * Where nobody has said anything, there may be a quicker way to what Python does by itself (`ways.c`).
  */
-#include "binding.h"
+#include "ways.h"
 
 typedef struct {
     PyObject_HEAD
@@ -18,7 +19,9 @@ typedef struct {
     PyObject *instead;        /* {a library's reducer: ours} */
     PyObject *modules;        /* sys.modules */
     PyObject *look;           /* () -> how many modules there were; -1 to look again next time */
+    PyObject *find;           /* (type) -> how Python takes its objects apart, or None */
     Py_ssize_t looked;
+    way ways[WAYS];
 } dispatch_object;
 
 static bool look_again(dispatch_object *self) {
@@ -40,17 +43,21 @@ static PyObject *dispatch_subscript(dispatch_object *self, PyObject *cls) {
     }
     if (PyErr_Occurred()) return NULL;
     found = PyDict_GetItemWithError(self->added, cls);
+    if (found == NULL && !PyErr_Occurred() && PyType_Check(cls)) {
+        found = ways_find(self->ways, self->find, (PyTypeObject *)cls);
+        if (found == Py_None) found = NULL;
+    }
     if (found != NULL) return Py_NewRef(found);
     if (!PyErr_Occurred()) PyErr_SetObject(PyExc_KeyError, cls);
     return NULL;
 }
 
 static PyObject *dispatch_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"first", "second", "added", "instead", "modules", "look", NULL};
-    PyObject *first, *second, *added, *instead, *modules, *look;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!O!O!O!O!O", names, &PyDict_Type, &first,
+    static char *names[] = {"first", "second", "added", "instead", "modules", "look", "find", NULL};
+    PyObject *first, *second, *added, *instead, *modules, *look, *find;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!O!O!O!O!OO", names, &PyDict_Type, &first,
                                      &PyDict_Type, &second, &PyDict_Type, &added, &PyDict_Type,
-                                     &instead, &PyDict_Type, &modules, &look)) {
+                                     &instead, &PyDict_Type, &modules, &look, &find)) {
         return NULL;
     }
     dispatch_object *self = (dispatch_object *)type->tp_alloc(type, 0);
@@ -61,6 +68,7 @@ static PyObject *dispatch_new(PyTypeObject *type, PyObject *args, PyObject *kwar
     self->instead = Py_NewRef(instead);
     self->modules = Py_NewRef(modules);
     self->look = Py_NewRef(look);
+    self->find = Py_NewRef(find);
     self->looked = -1;
     return (PyObject *)self;
 }
@@ -73,6 +81,8 @@ static int dispatch_traverse(dispatch_object *self, visitproc visit, void *arg) 
     Py_VISIT(self->instead);
     Py_VISIT(self->modules);
     Py_VISIT(self->look);
+    Py_VISIT(self->find);
+    for (int i = 0; i < WAYS; i++) Py_VISIT(self->ways[i].reducer);
     return 0;
 }
 
@@ -85,6 +95,8 @@ static void dispatch_dealloc(dispatch_object *self) {
     Py_XDECREF(self->instead);
     Py_XDECREF(self->modules);
     Py_XDECREF(self->look);
+    Py_XDECREF(self->find);
+    for (int i = 0; i < WAYS; i++) Py_XDECREF(self->ways[i].reducer);
     type->tp_free((PyObject *)self);
     Py_DECREF(type);
 }

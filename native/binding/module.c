@@ -2,6 +2,7 @@
 #include "binding.h"
 #include "forking.h"
 #include "liveness.h"
+#include "ways.h"
 
 #ifdef TINES_DEBUG
 #define BUILD "debug"
@@ -102,6 +103,9 @@ static PyMethodDef functions[] = {
     {"end_with_parent", end_with_parent, METH_VARARGS,
      "end_with_parent(fd, group): SIGTERM, then SIGKILL, to this process or its group, at the "
      "pipe's end"},
+    {"reducer_of_kind", reducer_of_kind, METH_VARARGS,
+     "reducer_of_kind(kind, (copyreg.__newobj__, *names)) -> what object.__reduce_ex__ does, "
+     "quicker"},
 #ifdef TINES_DEBUG
     {"crash_at", crash_at, METH_VARARGS, "crash_at(step, countdown): SIGKILL at that step"},
 #endif

@@ -121,7 +121,15 @@ class Dispatch:
 
 def native_dispatch(native: Any, instead: dict[Reducer, Reducer]) -> Any:
     """Return a dispatch table of the native core, which is handed in."""
-    return native.Dispatch(_registered, copyreg.dispatch_table, added, instead, sys.modules, look)
+
+    def find(cls: type) -> Reducer | None:
+        from tines.wire.reducers.ways import find  # when it is needed: each worker imports this
+
+        return find(cls, native.reducer_of_kind)
+
+    return native.Dispatch(
+        _registered, copyreg.dispatch_table, added, instead, sys.modules, look, find
+    )
 
 
 # Not declared to be what it is: picklers are declared to take a whole mapping, and use this much of it.
