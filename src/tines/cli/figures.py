@@ -21,7 +21,7 @@ def percent(value: float | None) -> str:
 
 
 def _figures(value: object) -> tuple[str, str] | None:
-    """Return a number in three or four figures, and what multiplies it; ``None``: it is none."""
+    """Return a number in three or four figures, and what multiplies it; ``None``: it is not a number."""
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         return None
     number, unit = float(value), 0

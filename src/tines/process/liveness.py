@@ -1,4 +1,4 @@
-"""Who ends with its parent: pool workers, daemonic processes, and whoever was made for it.
+"""Who ends with its parent: pool workers, daemonic processes, and those that ask for it.
 
 Each child has a pipe of its own to its parent, its lifeline. The parent alone holds the write end,
 until the child has ended; the child holds the read end, which is also what ``parent_process()``

@@ -183,7 +183,7 @@ def _has_threads() -> bool:
 
 
 def code_of(error: SystemExit) -> int:
-    """Return the exit code that an interpreter would end with; print what is none."""
+    """Return the exit code that an interpreter would end with; print what is not a number."""
     if error.code is None:
         return 0
     if isinstance(error.code, int):
