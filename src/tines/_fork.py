@@ -45,15 +45,17 @@ class Rank(enum.IntEnum):
     """The child closes the control pipes of its parent's workers."""
     NODES = 6
     """The child lets go of the streams to its parent's nodes."""
-    POOLS = 7
+    AGENTS = 7
+    """The child lets go of the agents that its parent has started: it would keep them alive."""
+    POOLS = 8
     """The child's copies of pools learn that they have no workers, nor threads."""
-    DISPLAYS = 8
+    DISPLAYS = 9
     """The child draws nothing of what its parent shows."""
-    RECORDER = 9
+    RECORDER = 10
     """The child records as itself, or not at all."""
-    TRACES = 10
+    TRACES = 11
     """The traces of the parent are not the child's to write."""
-    PUBLISHER = 11
+    PUBLISHER = 12
     """First of all before the fork: it waits until no answer is under way, which asks the pools and
     queues for their statistics; and it may have to end its thread, to start it again in the last step."""
 

@@ -248,6 +248,8 @@ def _let_go(held: Any, worker: Any) -> None:
 
 def _reap(agent: Agent, token: str, dask_worker: Any) -> None:
     """Forget an agent that has ended as it should; another one is kept, to be asked about."""
-    if agent.wait() == 0:
+    code = agent.wait()
+    agent.let_go()
+    if code == 0:
         with contextlib.suppress(RuntimeError):  # the loop is closed
             dask_worker.loop.add_callback(dask_worker.plugins.pop, token, None)

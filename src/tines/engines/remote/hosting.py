@@ -104,4 +104,4 @@ def _let_go_of_all() -> None:
             agent.let_go()
 
 
-at_fork(Rank.NODES, child=_let_go_of_all)
+at_fork(Rank.AGENTS, child=_let_go_of_all)
