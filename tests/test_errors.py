@@ -21,6 +21,7 @@ CAUGHT_AS = {
     errors.QueueShutDown: (ValueError,),
     errors.TransportError: (OSError,),
     errors.StartError: (RuntimeError, AssertionError),
+    errors.NodeMismatchError: (errors.StartError,),
 }
 
 EXAMPLES = [
@@ -46,6 +47,7 @@ EXAMPLES = [
     errors.QueueShutDown("text"),
     errors.TransportError(12, "no memory"),
     errors.StartError("text"),
+    errors.NodeMismatchError("text"),
 ]
 
 

@@ -47,6 +47,7 @@ OWN = {
     "DecodeError",
     "EncodeError",
     "NodeLostError",
+    "NodeMismatchError",
     "PoolBrokenError",
     "ProcessLostError",
     "ProcessPoolExecutor",

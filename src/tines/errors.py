@@ -16,6 +16,7 @@ The tree::
     |- QueueShutDown          also ValueError: the queue was ended with ``shutdown()``
     |- TransportError         also OSError: the transport under a queue or pool is gone or refused
     `- StartError             also RuntimeError and AssertionError: not possible in the state a process is in
+       `- NodeMismatchError   a node has another version of Python or tines than the program
 
 ``queue.Empty`` and ``queue.Full`` are the standard library's own, and a closed queue or pool is a
 plain ``ValueError``, as in the standard library. Each error carries its data as attributes, and all
@@ -38,6 +39,7 @@ __all__ = [
     "DecodeError",
     "EncodeError",
     "NodeLostError",
+    "NodeMismatchError",
     "PoolBrokenError",
     "ProcessLostError",
     "QueueShutDown",
@@ -226,3 +228,7 @@ class TransportError(TinesError, OSError):
 
 class StartError(TinesError, RuntimeError, AssertionError):
     """A process cannot be started in this state; the message shows the fix."""
+
+
+class NodeMismatchError(StartError):
+    """A node cannot be used: it has another version of Python, or of tines, than the program."""

@@ -25,7 +25,7 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from tines import _clock, _config, context
+from tines import _clock, _config, context, engines
 from tines._arguments import (
     check_context,
     check_function,
@@ -261,11 +261,11 @@ class ProcessPoolExecutor(Executor):
         initargs: Its arguments.
         max_tasks_per_child: After how many calls a worker is replaced. Unlike in the standard
             library, ``fork`` may be given with it.
-        options: The keyword options of :class:`tines.pool.Pool`: ``retries``, ``timeout`` and so on.
+        options: The keyword options of :class:`tines.pool.Pool`: ``retries``, ``engine`` and so on.
 
     Raises:
         ValueError: a number is out of range.
-        TypeError: the initializer is not callable, or there is no such option.
+        TypeError: the initializer is not callable, the engine is none, or there is no such option.
     """
 
     def __init__(
@@ -295,8 +295,11 @@ class ProcessPoolExecutor(Executor):
         self._max_tasks_per_child = max_tasks_per_child
         self._mp_context = mp_context or context.default.get_context()
         # The pool is made with the first call; what it will not take is told now.
-        own = {name: options[name] for name in options if name not in ("progress", "transport")}
+        apart = "engine", "progress", "transport"
+        own = {name: value for name, value in options.items() if name not in apart}
         pool_options(max_workers, max_tasks_per_child, own, POSITIONAL)
+        if not (options.get("engine") is None or hasattr(options["engine"], "expect")):
+            engines.named(options["engine"], mp_context, None)
         self._max_workers = max_workers or _config.available_cpus()
         # No lambda: it would refer to this object, and an executor that nobody holds any more would
         # keep its workers until the cycle is found.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import signal
@@ -19,6 +20,7 @@ import numpy as np
 import pytest
 
 import tines
+import tines.aio
 from engine_tasks import (
     begin,
     begun,
@@ -36,15 +38,18 @@ from engine_tools import lives
 from support.descriptors import descriptors
 from support.pools import ending
 from support.waiting import wait_for
+from tines.engines.remote import engine
 from tines.errors import (
     EncodeError,
     NodeLostError,
+    NodeMismatchError,
     PoolBrokenError,
     TaskCancelledError,
     TaskTimeoutError,
     WorkerLostError,
 )
 from tines.pool import Pool
+from tines.process.lifecycle import launch
 
 MakePool = Callable[..., Pool]
 
@@ -240,6 +245,42 @@ def test_a_large_argument_comes_again_while_much_waits(make: MakePool) -> None:
     pool = make(1, nodes=1)
     results = [pool.apply_async(len, (array,)) for _ in range(9)]
     assert [result.get(60) for result in results] == [len(array)] * 9
+
+
+def test_a_node_without_the_programs_directory_stays_where_it_is(
+    make: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare = launch.preparation
+
+    def elsewhere(name: str) -> dict[str, object]:
+        return {**prepare(name), "dir": "/only/on/the/other/machine"}
+
+    monkeypatch.setattr(launch, "preparation", elsewhere)
+    assert make(1, nodes=1).apply(os.getcwd) == os.getcwd()
+
+
+def test_a_node_of_another_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = engine.versions()
+    monkeypatch.setattr(engine, "versions", lambda: {**here, "Python": "2.7"})
+    with pytest.raises(NodeMismatchError, match=r"has Python 3\.\d+, this program has Python 2\.7"):
+        Pool(1, engine="simulated:1")
+
+
+async def in_asyncio() -> list[int]:
+    async with tines.aio.Pool(1, engine="simulated:1") as pool:
+        return [await pool.apply(node), await pool.apply(os.getpid)]
+
+
+def test_all_front_ends_take_an_engine() -> None:
+    with tines.ProcessPoolExecutor(1, engine="simulated:1") as executor:
+        found = [executor.submit(node).result(30), executor.submit(os.getpid).result(30)]
+    with tines.get_context("spawn").Pool(1, engine="simulated:1") as pool:
+        found += [pool.apply(node), pool.apply(os.getpid)]
+    found += asyncio.run(in_asyncio())
+    assert len({os.getpid(), *found}) == 7  # an agent and a worker for each, none of them here
+    for wrong, error in (("nowhere", ValueError), (3, TypeError)):
+        with pytest.raises(error, match="engine="):
+            tines.ProcessPoolExecutor(1, engine=wrong)
 
 
 def _memory() -> shared_memory.SharedMemory:

@@ -15,7 +15,7 @@ import pytest
 
 from tines.engines.contract import Exit
 from tines.engines.remote.frames import APART, Receiver, Word, pack, pack_word, send_all
-from tines.engines.remote.handshake import new_key, prove, verify
+from tines.engines.remote.handshake import new_key, prove, set_up, verify
 from tines.engines.remote.node import Node, choose
 
 
@@ -26,6 +26,19 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
         end.settimeout(20)
     with one, other:
         yield one, other
+
+
+def test_a_machine_that_says_nothing_any_more_is_not_waited_for_long() -> None:
+    """Its system is asked, which is not up to the processes there."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
+        set_up(sock)
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        if hasattr(socket, "TCP_KEEPIDLE"):
+            idle, interval, count = (
+                sock.getsockopt(socket.IPPROTO_TCP, option)
+                for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+            )
+            assert 2 <= idle + interval * count <= 10
 
 
 def test_who_knows_the_key_is_let_in(pair: tuple[socket.socket, socket.socket]) -> None:

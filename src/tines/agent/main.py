@@ -25,8 +25,8 @@ from tines import _sockets
 from tines.agent.carrier import Carrier
 from tines.agent.warden import Warden
 from tines.engines.remote.frames import Word, pack_word, send_all
-from tines.engines.remote.handshake import prove
-from tines.engines.remote.hosting import UNREACHABLE
+from tines.engines.remote.handshake import prove, set_up
+from tines.engines.remote.hosting import UNREACHABLE, versions
 
 __all__ = ["main"]
 
@@ -65,9 +65,14 @@ def _call(sock: socket.socket, told: dict[str, Any]) -> None:
     except OSError:
         os._exit(UNREACHABLE)
     try:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        set_up(sock)
         prove(sock, bytes.fromhex(told["key"]))
-        facts = {"name": told["name"], "address": platform.node(), "pid": os.getpid()}
+        facts = {
+            "name": told["name"],
+            "address": platform.node(),
+            "pid": os.getpid(),
+            "versions": versions(),
+        }
         sock.settimeout(None)
         send_all(sock, pack_word(Word.HELLO, facts))
     except OSError:

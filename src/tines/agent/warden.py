@@ -75,6 +75,8 @@ class Warden:
 
         current: Any = std.current_process()
         current._inheriting = True
+        if not os.path.isdir(str(main.get("dir"))):  # on another machine
+            main.pop("dir", None)
         try:
             launch.prepare(main)
             self._carrier.open(slots, name)

@@ -18,11 +18,12 @@ from tines.engines.contract import NodeInfo
 from tines.engines.remote.borders import check
 from tines.engines.remote.channel import RelayTransport
 from tines.engines.remote.frames import Arguments, Receiver, Word, pack_word, send_all
-from tines.engines.remote.handshake import new_key, verify
+from tines.engines.remote.handshake import new_key, set_up, verify
+from tines.engines.remote.hosting import versions
 from tines.engines.remote.hub import Hub
 from tines.engines.remote.node import Node
 from tines.engines.remote.workers import RemoteWorker
-from tines.errors import StartError, TransportError
+from tines.errors import NodeMismatchError, StartError, TransportError
 from tines.process.lifecycle import launch
 from tines.wire import pickling
 
@@ -193,13 +194,14 @@ class RemoteEngine:
             return
         try:
             sock.settimeout(HANDSHAKE_SECONDS)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            set_up(sock)
             verify(sock, key)
         except OSError:  # a stranger
             sock.close()
             return
         receiver = Receiver(sock, self._memory)
         (facts,) = _one_word("that has called", receiver)
+        _check_versions(facts)
         node = Node(facts["name"], facts["address"], facts["pid"])
         self._all.append(node)
         self._streams[node] = sock, receiver
@@ -227,6 +229,19 @@ def memory(transport: Transport, size: int) -> Buffer:
             block.yields = True
             return block
     return bytearray(size)
+
+
+def _check_versions(facts: dict[str, Any]) -> None:
+    here, there = versions(), facts["versions"]
+    if here != there:
+        differing = [each for each in here if here[each] != there.get(each)]
+        raise NodeMismatchError(
+            f"node {facts['name']} on {facts['address']} has "
+            + " and ".join(f"{each} {there.get(each)}" for each in differing)
+            + ", this program has "
+            + " and ".join(f"{each} {here[each]}" for each in differing)
+            + ": install the same versions"
+        )
 
 
 def _one_word(name: str, receiver: Receiver) -> Arguments:

@@ -20,13 +20,21 @@ import weakref
 from tines._fork import Rank, at_fork
 from tines.process.start import interpreter
 
-__all__ = ["END_SECONDS", "UNREACHABLE", "Agent"]
+__all__ = ["END_SECONDS", "UNREACHABLE", "Agent", "versions"]
 
 END_SECONDS = 5.0
 """How long an agent may take to end when it should."""
 
 UNREACHABLE = 69
 """The exit code of an agent that cannot connect to the program."""
+
+
+def versions() -> dict[str, str]:
+    """Return what has to be the same in a program and its nodes: they exchange code, and pickles of ours."""
+    return {
+        "Python": f"{sys.version_info.major}.{sys.version_info.minor}",
+        "tines": str(sys.modules["tines"].__version__),
+    }
 
 
 class Agent:
