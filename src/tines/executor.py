@@ -20,7 +20,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import CancelledError, Executor, Future
+from concurrent.futures import Executor, Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -40,11 +40,9 @@ from tines.errors import (
     TaskCancelledError,
     WorkerLostError,
 )
+from tines.executor_chunks import results_of, run_chunk, run_guarded
 from tines.pool import MaybeEncodingError, Pool
-from tines.pool.jobs.result import may_be_returned
 from tines.pool.options import pool_options
-from tines.pool.worker.functions import describe_call, name_of
-from tines.wire.tracebacks import RemoteException
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -168,47 +166,6 @@ class ExecutorPool(Pool):
 
     _worker_name = "Process"
     _exit_ends_worker = False
-
-
-def _run_chunk(fn: Callable[..., object], chunk: list[tuple[object, ...]]) -> list[object]:
-    return [fn(*arguments) for arguments in chunk]
-
-
-def _run_guarded(fn: Callable[..., object], chunk: list[tuple[object, ...]]) -> list[object]:
-    """Run a chunk to its end; exceptions take the places of their results."""
-    results: list[object] = []
-    for arguments in chunk:
-        try:
-            results.append(fn(*arguments))
-        except Exception as error:
-            results.append(RemoteException.capture(error))
-    return results
-
-
-def _results_of(future: Future[list[object]], stands_for: int, timeout: float | None) -> list[Any]:
-    """Return the results of a chunk, the last first."""
-    try:
-        results = future.result(timeout)
-    except BaseException as error:
-        # Not what the wait itself raises, nor the end of the executor.
-        if not stands_for or not future.done() or not may_be_returned(error):
-            raise
-        if isinstance(error, CancelledError):
-            raise
-        return [error] * stands_for
-    if stands_for:
-        results = [each.revive() if type(each) is RemoteException else each for each in results]
-    return results[::-1]
-
-
-def _what_runs(fn: Callable[..., object], chunk: list[tuple[object, ...]]) -> str:
-    """Say what a chunk runs, for the note on its exception."""
-    calls = describe_call(name_of(fn), chunk[0], {})
-    return calls if len(chunk) == 1 else f"{calls} and the {len(chunk) - 1} that follow"
-
-
-for _run in (_run_chunk, _run_guarded):
-    _run.__dict__["what_runs"] = _what_runs
 
 
 # Executors that are not shut down yet: the interpreter waits for their calls, as it does for the
@@ -386,7 +343,7 @@ class ProcessPoolExecutor(Executor):
         deadline = _clock.deadline_after(timeout)
         items = zip(*iterables)
         chunks = iter(lambda: list(itertools.islice(items, chunksize)), [])
-        run = _run_guarded if return_exceptions else _run_chunk
+        run = run_guarded if return_exceptions else run_chunk
         pending = (
             (self.submit(run, fn, chunk), len(chunk) if return_exceptions else 0)
             for chunk in chunks
@@ -409,7 +366,7 @@ class ProcessPoolExecutor(Executor):
                 left = None if deadline is None else deadline - _clock.monotonic()
                 try:
                     # Reversed, to be emptied: what was handed out is nobody's here.
-                    results = _results_of(*futures[0], left)
+                    results = results_of(*futures[0], left)
                 except FutureTimeout:
                     raise
                 except BaseException:
