@@ -18,8 +18,10 @@ VERSIONS = ("3.14", "3.15")
 
 QUICK = (
     "tests/test_namespace.py",
+    "tests/test_threads.py",
     "tests/dropin/test_runner.py",
     "tests/dropin/test_alias.py",
+    "tests/dropin/test_recipes.py",
     "tests/executor",
     "tests/pool/test_standard.py",
     "tests/process/test_process.py",

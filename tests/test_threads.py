@@ -53,7 +53,9 @@ except ImportError:
 
 for call in ("Pool(1)", "Process(target=print).start()", "Queue()", "Lock()", "Manager()"):
     lines = ["import tines", "try:", f"  tines.{call}", "except RuntimeError as error:"]
-    interpreters.run_string(interpreters.create(), "\\n".join([*lines, "  print(error, flush=True)"]))
+    interpreter = interpreters.create()
+    interpreters.run_string(interpreter, "\\n".join([*lines, "  print(error, flush=True)"]))
+    interpreters.destroy(interpreter)
 """
 
 

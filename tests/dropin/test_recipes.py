@@ -62,8 +62,12 @@ NESTED = """
             return multiprocessing.current_process().daemon, pool.apply(pow, (n, 2))
 
     if __name__ == "__main__":
+        # It starts processes by the default method, which is another one from Python 3.14 on.
+        multiprocessing.set_start_method("METHOD")
         with NestablePool(2) as pool:
             print(pool.map(inner, range(4)))
+            pool.close()
+            pool.join()  # killed workers of the standard library leave folders
 """
 
 PARMAP = """
