@@ -19,6 +19,11 @@ MOST = int(os.environ.get("TINES_TESTS_ALLOCATIONS") or 60)
 pytest.importorskip("_testcapi", reason="this Python cannot fail its allocations")
 pytest.importorskip("tines.transport.ring", reason="the ring cannot be used here")
 
+# There a function that cannot be made for want of memory gives back its code once too often.
+pytestmark = pytest.mark.skipif(
+    (3, 12) <= sys.version_info < (3, 14), reason="this Python does not survive it by itself"
+)
+
 
 @pytest.mark.parametrize("name", ["small", "objects", "raw", "buffer", "packed", "grown"])
 @pytest.mark.parametrize("kind", ["put", "put_many", "get", "get_many"])
@@ -34,4 +39,6 @@ def test_no_failed_allocation_loses_a_message(kind: str, name: str) -> None:
     last = done.stdout.splitlines()[-1:]
     assert done.returncode == 0, f"it ended with {done.returncode} at {last}: {done.stderr[-2000:]}"
     assert said[-1].endswith(" wrong 0"), said
-    assert int(said[-1].split()[1]) > 0, "no allocation of the call has failed"
+    # From Python 3.14 on there is none in a put of bytes alone.
+    none = (kind, name) == ("put", "raw")
+    assert none or int(said[-1].split()[1]) > 0, "no allocation of the call has failed"
