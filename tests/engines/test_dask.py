@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import copyreg
+import importlib.util
 import os
 import signal
 import subprocess
@@ -21,8 +23,9 @@ from tines.engines import dask as engine_module
 from tines.errors import NodeLostError, PoolBrokenError, StartError, WorkerLostError
 from tines.pool import Pool
 
-distributed: Any = pytest.importorskip("distributed")
-dask: Any = pytest.importorskip("dask")
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("distributed") is None, reason="Dask is not installed"
+)
 
 Part = subprocess.Popen[str]
 MakePool = Callable[..., Pool]
@@ -68,10 +71,20 @@ class Parts:
         part.communicate()
 
 
+@pytest.fixture(scope="module")
+def distributed() -> Iterator[Any]:
+    """The library, for these tests only: it changes how exceptions are pickled in this process."""
+    before = copyreg.dispatch_table.copy()
+    yield pytest.importorskip("distributed")
+    copyreg.dispatch_table.clear()
+    copyreg.dispatch_table.update(before)
+
+
 @pytest.fixture(scope="module", autouse=True)
-def scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def scratch(distributed: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Dask leaves a folder wherever it was."""
     folder = str(tmp_path_factory.mktemp("dask"))
+    dask: Any = pytest.importorskip("dask")
     with pytest.MonkeyPatch.context() as patch, dask.config.set(temporary_directory=folder):
         patch.setenv("DASK_TEMPORARY_DIRECTORY", folder)
         yield
@@ -124,7 +137,9 @@ def test_each_worker_of_a_scheduler_is_a_node_until_the_pool_ends(
     assert not [pid for pid in there if lives(pid)]
 
 
-def test_a_client_that_is_given_stays_its_owners(parts: Parts, make: MakePool) -> None:
+def test_a_client_that_is_given_stays_its_owners(
+    parts: Parts, make: MakePool, distributed: Any
+) -> None:
     with distributed.Client(parts.address) as client:
         for given in (client, "dask"):  # the current client is that one
             pool = make(given)
@@ -178,7 +193,9 @@ def test_with_a_worker_of_dask_that_is_killed_its_node_goes(
     assert states == {"left": "alive", "right": "alive", "victim": "lost"}
 
 
-def test_with_a_worker_of_dask_that_is_closed_its_node_goes(make: MakePool) -> None:
+def test_with_a_worker_of_dask_that_is_closed_its_node_goes(
+    make: MakePool, distributed: Any
+) -> None:
     """Its process may live on: here it is this one."""
     with (
         distributed.LocalCluster(
@@ -231,7 +248,9 @@ if __name__ == "__main__":
 """
 
 
-def test_nothing_is_left_on_dask_of_a_program_that_is_killed(parts: Parts, tmp_path: Path) -> None:
+def test_nothing_is_left_on_dask_of_a_program_that_is_killed(
+    parts: Parts, tmp_path: Path, distributed: Any
+) -> None:
     script = tmp_path / "program.py"
     script.write_text(PROGRAM)
     command = [sys.executable, str(script), parts.address]
@@ -260,7 +279,9 @@ def test_a_scheduler_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch)
         Pool(1, engine="tcp://127.0.0.1:1")
 
 
-def test_a_cluster_without_workers_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cluster_without_workers_is_named(
+    monkeypatch: pytest.MonkeyPatch, distributed: Any
+) -> None:
     monkeypatch.setattr(engine_module, "WORKERS_SECONDS", 0.3)
     with (
         distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=":0") as cluster,
@@ -269,7 +290,7 @@ def test_a_cluster_without_workers_is_named(monkeypatch: pytest.MonkeyPatch) -> 
         Pool(1, engine=cluster)
 
 
-def test_a_client_that_cannot_be_used_is_refused(parts: Parts) -> None:
+def test_a_client_that_cannot_be_used_is_refused(parts: Parts, distributed: Any) -> None:
     client = distributed.Client(parts.address, set_as_default=False)
     client.close()
     with pytest.raises(ValueError, match="is closed"):
