@@ -69,7 +69,7 @@ def test_a_manager_that_is_shut_down_holds_nothing(ctx):
     assert lines.ends() == []
     del kept
     gc.collect()
-    assert len(descriptors()) == before
+    assert len(descriptors()) <= before  # what earlier tests left may go meanwhile
 
 
 def fail():
