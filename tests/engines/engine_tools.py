@@ -3,13 +3,40 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
+import sys
+from pathlib import Path
 
 import psutil
 
-__all__ = ["lives"]
+from support.waiting import wait_for
+
+__all__ = ["kill_a_program_with_nodes", "lives"]
 
 
 def lives(pid: int) -> bool:
     with contextlib.suppress(psutil.NoSuchProcess):
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     return False
+
+
+def kill_a_program_with_nodes(program: str, folder: Path, *arguments: str) -> None:
+    """Run a program that prints the four pids of its agents and workers, and kill it: they all end.
+
+    Args:
+        program: Its text.
+        folder: Where it is written to.
+        arguments: What it is called with.
+    """
+    script = folder / "program.py"
+    script.write_text(program)
+    command = [sys.executable, str(script), *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as running:
+        try:
+            assert running.stdout is not None
+            there = [int(pid) for pid in running.stdout.readline().split()]
+            assert len(there) == 4
+            assert all(map(lives, there))
+        finally:
+            running.kill()
+    wait_for(lambda: not [pid for pid in there if lives(pid)])

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from engine_tasks import agents_on, begin, begun, die, node, square
-from engine_tools import lives
+from engine_tools import kill_a_program_with_nodes, lives
 from support.pools import ending
 from support.waiting import wait_for
 from tines.engines import dask as engine_module
@@ -251,18 +251,7 @@ if __name__ == "__main__":
 def test_nothing_is_left_on_dask_of_a_program_that_is_killed(
     parts: Parts, tmp_path: Path, distributed: Any
 ) -> None:
-    script = tmp_path / "program.py"
-    script.write_text(PROGRAM)
-    command = [sys.executable, str(script), parts.address]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as program:
-        try:
-            assert program.stdout is not None
-            there = [int(pid) for pid in program.stdout.readline().split()]
-            assert len(there) == 4
-            assert all(map(lives, there))
-        finally:
-            program.kill()
-    wait_for(lambda: not [pid for pid in there if lives(pid)])
+    kill_a_program_with_nodes(PROGRAM, tmp_path, parts.address)
     with distributed.Client(parts.address, set_as_default=False) as client:
         wait_for(lambda: set(client.run(agents_on).values()) == {0})
 

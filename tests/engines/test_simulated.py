@@ -34,7 +34,7 @@ from engine_tasks import (
     square,
     total,
 )
-from engine_tools import lives
+from engine_tools import kill_a_program_with_nodes, lives
 from support.descriptors import descriptors
 from support.pools import ending
 from support.waiting import wait_for
@@ -178,17 +178,7 @@ if __name__ == "__main__":
 
 
 def test_nothing_is_left_of_the_nodes_of_a_program_that_is_killed(tmp_path: Path) -> None:
-    script = tmp_path / "program.py"
-    script.write_text(PROGRAM)
-    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE) as program:
-        try:
-            assert program.stdout is not None
-            pids = [int(pid) for pid in program.stdout.readline().split()]
-            assert len(pids) == 4
-            assert all(map(lives, pids))
-        finally:
-            program.kill()
-    wait_for(lambda: not [pid for pid in pids if lives(pid)])
+    kill_a_program_with_nodes(PROGRAM, tmp_path)
 
 
 def test_running_and_queued_calls_are_cancelled_and_timed(make: MakePool, tmp_path: Path) -> None:

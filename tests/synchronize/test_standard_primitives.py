@@ -11,6 +11,19 @@ import pytest
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a semaphore is no file")
+def said_without_native(program: str) -> str:
+    """Run a program on the pipe transport; return what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "TINES_NATIVE": "off", "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 @pytest.mark.parametrize(
     "made", ["Lock()", "RLock()", "Semaphore(2)", "BoundedSemaphore(2)", "Condition()", "Event()"]
 )
@@ -23,16 +36,9 @@ try:
 except OSError as error:
     print(error.errno, error)
 """
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env={**os.environ, "TINES_NATIVE": "off", "PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-        timeout=50,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("27 ") and "RLIMIT_FSIZE" in done.stdout
-    assert "0 bytes" in done.stdout and "ulimit -f unlimited" in done.stdout
+    said = said_without_native(program)
+    assert said.startswith("27 ") and "RLIMIT_FSIZE" in said
+    assert "0 bytes" in said and "ulimit -f unlimited" in said
 
 
 @pytest.mark.parametrize("number", [errno.ENOENT, errno.EACCES, errno.ENOSYS])
@@ -52,12 +58,5 @@ try:
 except OSError as error:
     print(error.errno, error)
 """
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env={**os.environ, "TINES_NATIVE": "off", "PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-        timeout=50,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"{number} ") and "/dev/shm" in done.stdout
+    said = said_without_native(program)
+    assert said.startswith(f"{number} ") and "/dev/shm" in said

@@ -193,20 +193,31 @@ _looked = False
 
 
 def is_told_by_kernel() -> bool:
-    """Whether the kernel can tell a process that its parent is gone: not elsewhere, nor in some sandboxes."""
+    """Whether the kernel can tell a process that its parent is gone: on Linux, but not in every sandbox."""
     if sys.platform != "linux":
         return False
     read_end, write_end = os.pipe()
     try:
-        fcntl.fcntl(read_end, fcntl.F_SETSIG, signal.SIGTERM)
-        fcntl.fcntl(read_end, fcntl.F_SETOWN, os.getpid())
-        fcntl.fcntl(read_end, fcntl.F_SETFL, os.O_RDONLY | os.O_ASYNC)
+        _have_kernel_tell(read_end, group=False)
         return bool(fcntl.fcntl(read_end, fcntl.F_GETFL) & os.O_ASYNC)
     except OSError:
         return False
     finally:
         os.close(read_end)  # first, else it would tell this process
         os.close(write_end)
+
+
+def _have_kernel_tell(sentinel: int, group: bool) -> None:
+    """Have the kernel send ``SIGTERM`` to this process, or its group, at the pipe's end.
+
+    Raises:
+        OSError: the kernel cannot do that here.
+    """
+    if sys.platform != "linux":
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    fcntl.fcntl(sentinel, fcntl.F_SETSIG, signal.SIGTERM)
+    fcntl.fcntl(sentinel, fcntl.F_SETOWN, -os.getpgrp() if group else os.getpid())
+    fcntl.fcntl(sentinel, fcntl.F_SETFL, os.O_RDONLY | os.O_ASYNC)
 
 
 def _end_with_parent_in_python(sentinel: int, group: bool) -> None:
@@ -218,11 +229,7 @@ def _end_with_parent_in_python(sentinel: int, group: bool) -> None:
     Raises:
         OSError: the kernel cannot do that here.
     """
-    if sys.platform != "linux":
-        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
-    fcntl.fcntl(sentinel, fcntl.F_SETSIG, signal.SIGTERM)
-    fcntl.fcntl(sentinel, fcntl.F_SETOWN, -os.getpgrp() if group else os.getpid())
-    fcntl.fcntl(sentinel, fcntl.F_SETFL, os.O_RDONLY | os.O_ASYNC)
+    _have_kernel_tell(sentinel, group)
     poll = select.poll()
     poll.register(sentinel, select.POLLIN)
     if poll.poll(0):
