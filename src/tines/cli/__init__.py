@@ -86,7 +86,7 @@ def _add_dashboard(commands: Commands) -> None:
         "dashboard",
         help="show what running programs do as a page in the browser, for Prometheus and as JSON",
         description="Serve a page that shows what all running tines programs of yours do, "
-        "/metrics for Prometheus and /api as JSON, to this machine only and to whoever has the "
+        "/metrics for Prometheus and /api as JSON, to this machine only and only to those who have the "
         "address that is printed. Needs tines[dashboard]. Ctrl-C ends it.",
     )
     dashboard.add_argument(

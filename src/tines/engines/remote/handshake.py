@@ -27,7 +27,8 @@ def set_up(sock: socket.socket) -> None:
     """Have a stream send at once, and end if the other machine says nothing any more for some 8 seconds.
 
     It is the systems that ask each other then, so neither side has to be awake: a program in a debugger keeps
-    its nodes.
+    its nodes. They only ask while nothing is on its way; what was sent is repeated for as long as the system
+    says, which can be a quarter of an hour.
     """
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
