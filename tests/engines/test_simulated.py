@@ -38,7 +38,7 @@ from engine_tools import kill_a_program_with_nodes, lives
 from support.descriptors import descriptors
 from support.pools import ending
 from support.waiting import wait_for
-from tines.engines.remote import engine
+from tines.engines.remote import joining
 from tines.errors import (
     EncodeError,
     NodeLostError,
@@ -250,8 +250,8 @@ def test_a_node_without_the_programs_directory_stays_where_it_is(
 
 
 def test_a_node_of_another_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    here = engine.versions()
-    monkeypatch.setattr(engine, "versions", lambda: {**here, "Python": "2.7"})
+    here = joining.versions()
+    monkeypatch.setattr(joining, "versions", lambda: {**here, "Python": "2.7"})
     with pytest.raises(NodeMismatchError, match=r"has Python 3\.\d+, this program has Python 2\.7"):
         Pool(1, engine="simulated:1")
 

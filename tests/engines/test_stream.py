@@ -16,7 +16,10 @@ import pytest
 from tines.engines.contract import Exit
 from tines.engines.remote.frames import APART, Receiver, Word, pack, pack_word, send_all
 from tines.engines.remote.handshake import new_key, prove, set_up, verify
+from tines.engines.remote.hub import Hub
 from tines.engines.remote.node import Node, choose
+from tines.engines.remote.streams import Stream
+from tines.engines.remote.workers import RemoteWorker
 
 
 @pytest.fixture
@@ -158,14 +161,14 @@ import signal, socket
 from tines.engines.remote.frames import Word, pack_word, send_all
 from tines.engines.remote.handshake import new_key, verify
 from tines.engines.remote.node import Node
-from tines.engines.remote.streams import Streams
+from tines.engines.remote.streams import Stream, Streams
 
 signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
 def write(sock):
     streams, node = Streams(), Node("lost", "", 1)
     streams.open()
-    streams.add(node, sock, None)
+    streams.add(node, Stream(sock, None, sock))
     node.outgoing.add(pack_word(Word.UNSHARE, b""))
     streams.write(node)
 
@@ -213,3 +216,25 @@ def test_a_node_is_given_what_it_can_begin() -> None:
 def test_an_exit_survives_the_way() -> None:
     exit = Exit(1, -9, node="a", dispatches=(1, 2))
     assert pickle.loads(pickle.dumps(exit)) == exit
+
+
+def test_what_may_have_begun_on_a_worker_that_was_just_starting_is_reported(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    """Its node was told to start it, and what became of that nobody knows."""
+    line, other_line = socket.socketpair()
+    hub, lost = Hub(), Node("lost", "", 1)
+    worker = RemoteWorker(hub, 0, "worker-0")
+    answers: list[object] = []
+    with line, other_line:
+        hub.start({lost: Stream(pair[0], Receiver(pair[0], bytearray), line)}, 1.0)
+        lost.given[7] = (0, 7, b"", ())
+        placing = threading.Thread(target=lambda: answers.append(hub.place(worker, b"", [])))
+        placing.start()
+        assert pair[1].recv(1)  # the word has left
+        pair[1].close()
+        placing.join()
+        hub.end()
+    assert answers == [0]
+    exit = worker.outcome()
+    assert (exit.pid, exit.node, exit.dispatches) == (None, "lost", (7,))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import pickle
+import select
 import socket
 import threading
 from collections.abc import Callable
@@ -109,6 +110,18 @@ class Carrier:
         """Say something to the program. Any thread."""
         with contextlib.suppress(OSError), self._writing:  # it is gone: the reader sees that too
             send_all(self._sock, pack_word(word, *arguments))
+
+    def beat(self) -> None:
+        """Say that the agent is alive, unless something is being said already. Never waits. Any thread."""
+        if not self._writing.acquire(blocking=False):
+            return
+        try:
+            if select.select((), (self._sock,), (), 0)[1]:  # there is more room than a word takes
+                send_all(self._sock, pack_word(Word.BEAT))
+        except (OSError, ValueError):
+            pass  # the program is gone: the reader sees that too
+        finally:
+            self._writing.release()
 
     def behind(self, function: Callable[[], object]) -> None:
         """Have something done when all that is in the results channel now was sent."""

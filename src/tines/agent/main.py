@@ -1,19 +1,21 @@
 """The beginning and the end of an agent.
 
-The first line on standard input says whom to call and with which key. The agent lives as long as both of
-its lines: the stream, which ends with the program, and standard input, which ends with the process that
-has started the agent. When either does, the agent kills its workers and ends. If the agent is killed, its
-workers end as any workers do whose parent is gone.
+The first line on standard input says whom to call and with which key. The agent lives as long as all of
+its lines: its connections, which end with the program or its machine, and standard input, which ends with
+the process that has started the agent. When one does, the agent kills its workers and ends. If the agent is
+killed, its workers end as any workers do whose parent is gone. If it stands still, it is killed (``pulse``).
 
 It does not touch what is the program's: Ctrl-C does not reach it, and nothing that it does is printed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
 import platform
+import secrets
 import signal
 import socket
 import sys
@@ -22,6 +24,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tines import _sockets
+from tines._fork import Rank, at_fork
 from tines.agent.carrier import Carrier
 from tines.agent.warden import Warden
 from tines.engines.remote.frames import Word, pack_word, send_all
@@ -37,18 +40,22 @@ def main() -> None:
     """Be an agent. What its process runs."""
     gc.enable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    line = sys.stdin.buffer.readline()
-    if not line:
+    first = sys.stdin.buffer.readline()
+    if not first:
         os._exit(1)  # it has gone before it could say anything
-    told = json.loads(line)
+    told = json.loads(first)
     sock = _sockets.new(socket.AF_INET)
-    sock.settimeout(CALL_SECONDS)
     warden = Warden(Carrier(sock))
     line_to_host = _take_standard_input()
     threading.Thread(
         target=_watch, args=(line_to_host, warden.leave), name="tines agent host", daemon=True
     ).start()
-    _call(sock, told)
+    line = _sockets.new(socket.AF_INET)
+    at_fork(Rank.NODES, child=line.close)
+    _call(sock, line, told)
+    threading.Thread(
+        target=_watch, args=(line.fileno(), warden.leave), name="tines agent line", daemon=True
+    ).start()
     code = 1
     try:
         warden.run()
@@ -58,25 +65,28 @@ def main() -> None:
         os._exit(code)
 
 
-def _call(sock: socket.socket, told: dict[str, Any]) -> None:
-    """Become known to the program, or end."""
-    try:
-        sock.connect(tuple(told["address"]))
-    except OSError:
-        os._exit(UNREACHABLE)
-    try:
-        set_up(sock)
-        prove(sock, bytes.fromhex(told["key"]))
-        facts = {
-            "name": told["name"],
-            "address": platform.node(),
-            "pid": os.getpid(),
-            "versions": versions(),
-        }
-        sock.settimeout(None)
-        send_all(sock, pack_word(Word.HELLO, facts))
-    except OSError:
-        os._exit(1)  # the program is gone, or does not want us
+def _call(stream: socket.socket, line: socket.socket, told: dict[str, Any]) -> None:
+    """Become known to the program by two connections, or end."""
+    facts = {
+        "name": told["name"],
+        "address": platform.node(),
+        "pid": os.getpid(),
+        "versions": versions(),
+        "token": secrets.token_hex(),
+    }
+    for sock in (stream, line):
+        sock.settimeout(CALL_SECONDS)
+        try:
+            sock.connect(tuple(told["address"]))
+        except OSError:
+            os._exit(UNREACHABLE)
+        try:
+            set_up(sock)
+            prove(sock, bytes.fromhex(told["key"]))
+            sock.settimeout(None)
+            send_all(sock, pack_word(Word.HELLO, facts))
+        except OSError:
+            os._exit(1)  # the program is gone, or does not want us
 
 
 def _take_standard_input() -> int:
@@ -89,7 +99,8 @@ def _take_standard_input() -> int:
 
 
 def _watch(line: int, leave: Callable[[], object]) -> None:
-    """Leave when the process that has started this one is gone, or wants that."""
-    while os.read(line, 4096):
-        pass
+    """Leave when the line ends, as whoever is at the other end is gone or wants that."""
+    with contextlib.suppress(OSError):  # the system has given up the other machine
+        while os.read(line, 4096):
+            pass
     leave()

@@ -15,6 +15,7 @@ from typing import Any
 from tines import _clock, context
 from tines._ready import ready_among
 from tines.agent.carrier import Carrier
+from tines.agent.pulse import Pulse
 from tines.engines.contract import Exit, Running
 from tines.engines.local import LocalEngine
 from tines.engines.remote.frames import Arguments, Word
@@ -45,14 +46,16 @@ class Warden:
     def run(self) -> None:
         """Be a node, until the stream ends."""
         try:
-            main, slots, method, name = self._carrier.first()
+            main, slots, method, name, beat = self._carrier.first()
         except (OSError, EOFError):
             return
+        pulse = Pulse(beat)
         problem = self._make_ready(main, slots, method, name)
         self._carrier.say(Word.ANSWER, 0, problem)
         if problem is not None:
             return
         self._carrier.carry(self._deal, self._usage)
+        pulse.begin(self._carrier)
         self._engine.watch()
         self._running = True
         while self._deal_with_words():

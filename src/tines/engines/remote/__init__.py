@@ -4,6 +4,7 @@ Bottom-up::
 
     handshake  program and node make sure of each other
     hosting    an agent, as the process that starts it has it
+    silence    when a side gives up the other one that says nothing
     frames     what goes over the stream
     borders    what cannot travel, and how that is said
     sharing    payloads that a node has once

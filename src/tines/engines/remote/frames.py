@@ -60,7 +60,7 @@ class Word(enum.IntEnum):
     """What words are about. The first are the program's, the others a node's."""
 
     OPEN = 0
-    """``(main, slots, method)``: be a node of a pool."""
+    """``(main, slots, method, transport, beat)``: be a node of a pool."""
     START = 1
     """``(number, data, buffers)``: start a worker."""
     ORDER = 2
@@ -86,6 +86,8 @@ class Word(enum.IntEnum):
     """``(number, answer)``: to what had this number."""
     ENDED = 18
     """``(slot, exit, lease, held)``: a worker has ended, and all that it had sent was sent before."""
+    BEAT = 19
+    """``()``: the agent is alive."""
 
 
 def pack(messages: Sequence[Message]) -> list[Buffer]:

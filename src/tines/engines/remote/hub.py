@@ -30,16 +30,15 @@ from tines.engines.contract import Exit
 from tines.engines.remote.frames import BATCH, Word, pack, pack_word
 from tines.engines.remote.node import Node, choose
 from tines.engines.remote.questions import PATIENCE, Question
-from tines.engines.remote.streams import Streams
+from tines.engines.remote.silence import SILENT_BEATS
+from tines.engines.remote.streams import Stream, Streams
 from tines.errors import QueueShutDown, TransportError
 from tines.transport.contract import Lease, Message
 from tines.wire import messages
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable
 
-    from tines.engines.remote.frames import Receiver
     from tines.engines.remote.looks import Look
     from tines.engines.remote.sharing import RelayShared
     from tines.engines.remote.workers import RemoteWorker
@@ -79,13 +78,15 @@ class Hub:
 
     # Any thread.
 
-    def start(self, streams: dict[Node, tuple[socket.socket, Receiver]]) -> None:
-        """Begin to deal with nodes. Once."""
+    def start(self, streams: dict[Node, Stream], beat: float) -> None:
+        """Begin to deal with nodes, which say something in each beat of so many seconds. Once."""
         self._over = False
         self._streams.open()
         self.nodes = list(streams)
-        for node, (sock, receiver) in streams.items():
-            self._streams.add(node, sock, receiver)
+        self._beat = beat
+        self._next_beat = _clock.monotonic() + beat
+        for node, stream in streams.items():
+            self._streams.add(node, stream)
             for shared in self._shares.values():
                 self._tell(node, Word.SHARE, shared.identity, shared.data, shared.buffers)
         self._thread.start()
@@ -188,6 +189,8 @@ class Hub:
         """
         answer: int | BaseException | None
         answer = self.ask(functools.partial(self._place, worker, data, buffers), timeout=60.0)
+        if worker.accounts:
+            return 0  # it may have started, and has to be buried
         if answer is _NOWHERE or (answer is None and not self.nodes):
             raise TransportError("no node is left on which a worker could be started")
         return answer
@@ -272,10 +275,24 @@ class Hub:
     def _wait(self) -> None:
         self._asleep = True
         # After that: who posts something from now on wakes the thread.
-        ready = self._streams.wait(None if self._inbox.empty() else 0.0)
+        ready = self._streams.wait(_clock.left(self._next_beat) if self._inbox.empty() else 0.0)
         self._asleep = False
         for node in ready:
+            node.silent = 0
             self._read(node)
+        if _clock.passed(self._next_beat):
+            self._count_beat()
+
+    def _count_beat(self) -> None:
+        """A beat is over; from whom did nothing come?"""
+        self._next_beat = _clock.monotonic() + self._beat
+        for node in list(self.nodes):
+            node.silent += 1
+            if node.silent >= SILENT_BEATS:
+                seconds = SILENT_BEATS * self._beat
+                self._lose(
+                    node, f"it has said nothing for {seconds:g} s: it is cut off, or stands still"
+                )
 
     def _read(self, node: Node) -> None:
         try:
@@ -348,17 +365,18 @@ class Hub:
         for message in reversed(node.batch):
             if node.given.pop(message[1], None) is not None:
                 self._again(message)
-        workers = [worker for worker in node.workers.values() if worker.pid is not None]
+        # Those last that are being started: nobody knows whether they have come so far.
+        workers = sorted(node.workers.values(), key=lambda each: each.pid is None)
         if not workers:  # nobody can have begun what was sent there
             for message in reversed(node.given.values()):
                 self._again(message)
             node.given.clear()
         taken = tuple(node.given)
         description = f"was lost with node {node.name} ({why})"
-        for worker in node.workers.values():
+        for worker in workers:
             self._places.pop(worker.slot, None)
             self._leases[worker.slot] = None
-            charged = taken if worker in workers[:1] else ()
+            charged = taken if worker is workers[0] else ()
             exit = Exit(
                 worker.pid, None, description=description, node=node.name, dispatches=charged
             )

@@ -45,6 +45,7 @@ class Node:
         outgoing: What is to be written to it.
         asked: The questions that it has not yet answered, by number.
         alive: Whether its stream is there.
+        silent: In how many beats nothing has come from it.
     """
 
     def __init__(self, name: str, address: str, pid: int) -> None:
@@ -58,6 +59,7 @@ class Node:
         self.batch: list[Message] = []
         self.asked: dict[int, Question] = {}
         self.alive = True
+        self.silent = 0
         self.held: dict[int, float] = {}
         self._ahead = 0
         self._finished = 0

@@ -7,18 +7,38 @@ import os
 import selectors
 import socket
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from tines.engines.remote.frames import BATCH, Frame, Receiver, pack
 from tines.engines.remote.node import Node
 
-__all__ = ["Streams"]
+__all__ = ["Stream", "Streams"]
+
+
+class Stream(NamedTuple):
+    """What leads to a node.
+
+    Attributes:
+        sock: The stream.
+        receiver: What has come from it in part.
+        line: The connection on which nothing is sent: see :mod:`tines.engines.remote.silence`.
+    """
+
+    sock: socket.socket
+    receiver: Receiver
+    line: socket.socket
+
+    def close(self) -> None:
+        """Close both."""
+        self.sock.close()
+        self.line.close()
 
 
 class Streams:
     """See the module. One thread uses it, but for :meth:`wake`."""
 
     def __init__(self) -> None:
-        self._streams: dict[Node, tuple[socket.socket, Receiver]] = {}
+        self._streams: dict[Node, Stream] = {}
         self._writing: set[Node] = set()
         self._reader = self._writer = -1
         self._selector: selectors.BaseSelector
@@ -31,23 +51,23 @@ class Streams:
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._reader, selectors.EVENT_READ, None)
 
-    def add(self, node: Node, sock: socket.socket, receiver: Receiver) -> None:
+    def add(self, node: Node, stream: Stream) -> None:
         """Deal with a stream from now on."""
-        sock.setblocking(False)
-        self._streams[node] = sock, receiver
-        self._selector.register(sock, selectors.EVENT_READ, node)
+        stream.sock.setblocking(False)
+        self._streams[node] = stream
+        self._selector.register(stream.sock, selectors.EVENT_READ, node)
 
     def drop(self, node: Node) -> None:
         """Close a stream."""
-        sock, _ = self._streams.pop(node)
-        self._selector.unregister(sock)
+        stream = self._streams.pop(node)
+        self._selector.unregister(stream.sock)
         self._writing.discard(node)
-        sock.close()
+        stream.close()
 
     def close(self) -> None:
         """Close everything. Also in a forked child, where nothing of it is in use."""
-        for sock, _ in self._streams.values():
-            sock.close()
+        for stream in self._streams.values():
+            stream.close()
         self._streams = {}
         reader, self._reader = self._reader, -1
         if reader >= 0:
@@ -78,7 +98,7 @@ class Streams:
         Raises:
             EOFError, OSError: the stream has ended, or is broken.
         """
-        _, receiver = self._streams[node]
+        receiver = self._streams[node].receiver
         try:
             while node.alive:
                 yield from receiver.receive()
@@ -96,7 +116,7 @@ class Streams:
         outgoing, batch = node.outgoing, node.batch
         if not outgoing and not batch:
             return
-        sock, _ = self._streams[node]
+        sock = self._streams[node].sock
         try:
             while outgoing or batch:
                 if not outgoing:

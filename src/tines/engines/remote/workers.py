@@ -73,6 +73,11 @@ class RemoteWorker:
                 if self._reader >= 0:
                     os.write(self._writer, b"x")
 
+    @property
+    def accounts(self) -> bool:
+        """Whether it was lost with its node, and what may have begun there is on its account."""
+        return self._exit is not None and bool(self._exit.dispatches)
+
     def interrupt(self, order: bytes) -> bool:
         """See the contract."""
         return self._messenger.order(self, order)
