@@ -17,6 +17,7 @@
 # make compat           the interpreter's own tests of multiprocessing, judged
 # make pythons          a quick part of the suite on Debian's newest Pythons: ARGS="--version 3.15"
 # make clients          real programs, compared with the standard library: ARGS="uvicorn --transport ring"
+# make screenshots      the dashboard and a report, by Chromium, into build/screenshots
 # make bench            against the peers, in an environment of its own (benchmarks/Makefile.inc)
 #
 # PYTHON=python3.13 VENV=.venv-3.13   another interpreter, beside the first
@@ -43,7 +44,7 @@ pip := $(bin)/python -m pip --disable-pip-version-check --quiet install
 export TINES_BUILD TINES_NATIVE
 
 .DELETE_ON_ERROR:
-.PHONY: build chaos clean clients compat demo docs FORCE format fuzz manylinux model package pythons sanitize windows
+.PHONY: build chaos clean clients compat demo docs FORCE format fuzz manylinux model package pythons sanitize screenshots windows
 .PHONY: test test-full test-quick test-without-native
 .PHONY: lint lint-c lint-imports lint-style lint-types
 
@@ -116,6 +117,9 @@ manylinux: $(VENV)/manylinux.stamp
 	    TINES_NATIVE=require $(bin)/python -m build --no-isolation --outdir build/manylinux
 	PATH="$(abspath $(bin)):$$PATH" $(bin)/auditwheel repair --wheel-dir dist \
 	    --plat manylinux_$(subst .,_,$(glibc))_$(shell uname -m) build/manylinux/*.whl
+
+screenshots: $(VENV)/dev.stamp
+	TINES_SCREENSHOTS=build/screenshots $(bin)/python -m pytest -q tests/insight/test_browser.py $(ARGS)
 
 fuzz:
 	$(MAKE) -C native/tests fuzz

@@ -45,3 +45,18 @@ def exit_if(bad: int) -> int:
     if bad:
         os._exit(3)
     return bad
+
+
+class Loud(Exception):
+    """Counts how often it is unpickled in this process."""
+
+    unpickled = 0
+
+    def __setstate__(self, state: Any) -> None:
+        type(self).unpickled += 1
+
+
+def raise_loud() -> None:
+    error = Loud("it")
+    error.kept = True  # so that there is a state
+    raise error

@@ -39,6 +39,7 @@ class WorkerView:
         rate: Messages that it finished in a second.
         cpu: Processor time it uses, in percent of one core.
         memory: Resident bytes.
+        node: The node it is on; ``None``: it is on this machine.
         statistics: All that the program says of it.
     """
 
@@ -48,7 +49,13 @@ class WorkerView:
     rate: float | None
     cpu: float | None
     memory: int | None
+    node: str | None
     statistics: Mapping[str, object]
+
+    @property
+    def pid_here(self) -> int | None:
+        """Its process id, if that means a process of this machine."""
+        return self.pid if self.node is None else None
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,11 @@ class PoolView:
     def busy(self) -> int:
         """How many workers run something."""
         return sum(worker.task is not None for worker in self.workers)
+
+    @property
+    def nodes(self) -> list[str]:
+        """The nodes that its workers are on, besides this machine."""
+        return sorted({worker.node for worker in self.workers if worker.node is not None})
 
 
 @dataclass(frozen=True)
@@ -263,7 +275,11 @@ class Tracker:
         self, program: Program, key: tuple[Hashable, ...], data: Mapping[str, object]
     ) -> WorkerView:
         slot, pid, task = data.get("slot"), number(data, "pid"), data.get("task")
-        cpu, memory = self._resources(int(pid) if pid else 0, data)
+        node = data.get("node")
+        if not isinstance(node, str):
+            node = None
+        # On another machine: here a process of that number is another one.
+        cpu, memory = self._resources(int(pid) if pid else 0, data, node)
         return WorkerView(
             pid=int(pid) if pid else None,
             task=task if isinstance(task, str) else None,
@@ -271,6 +287,7 @@ class Tracker:
             rate=self._rate((*key, "slot", repr(slot)), program.taken, number(data, "done")),
             cpu=cpu,
             memory=memory,
+            node=node,
             statistics=data,
         )
 
@@ -287,10 +304,10 @@ class Tracker:
         )
 
     def _resources(
-        self, pid: int, said: Mapping[str, object] | None
+        self, pid: int, said: Mapping[str, object] | None, node: str | None = None
     ) -> tuple[float | None, int | None]:
         """Return percent of a core and bytes: what the system says, else what the program says."""
-        seen = self.look(pid) if 0 < pid < 2**31 else None
+        seen = self.look(pid) if 0 < pid < 2**31 and node is None else None
         if seen is not None:
             seconds, memory = seen
         elif said is not None and number(said, "memory"):
@@ -298,7 +315,7 @@ class Tracker:
             memory = int(number(said, "memory") or 0)
         else:
             return None, None
-        rate = self._rate(("cpu", pid), _clock.monotonic(), seconds)
+        rate = self._rate(("cpu", node, pid), _clock.monotonic(), seconds)
         return None if rate is None else 100 * rate, memory
 
     def _rate(self, key: Hashable, when: float, value: float | None) -> float | None:

@@ -205,6 +205,8 @@ def _worker(worker: WorkerView) -> Row:
         what = worker.task
         if isinstance(items, int) and items > 1:
             what = f"{what}, item {items}"
+    if worker.node is not None:
+        what = f"{worker.node}: {what}"
     return _row(
         Kind.WAITING if worker.task is None else Kind.RUNNING,
         pid=str(worker.pid or "-"),

@@ -87,6 +87,10 @@ class Running(Protocol):
     pid: int | None
 
     @property
+    def node_name(self) -> str | None:
+        """The name of the node that it is on; ``None``: it is on this machine. Any thread."""
+
+    @property
     def sentinel(self) -> Sentinel:
         """Something for ``multiprocessing.connection.wait``: ready once the worker has ended."""
 

@@ -136,7 +136,10 @@ class LocalWorker:
     Attributes:
         pid: Its process id.
         process: What others may see of the process.
+        node_name: None: it is on this machine.
     """
+
+    node_name = None
 
     def __init__(self, process: ProcessObject, control: io.FileIO | None, kills: _Kills) -> None:
         self._process = process

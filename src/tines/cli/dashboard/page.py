@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 
+from tines.cli.dashboard.calls import failures, maps
 from tines.cli.dashboard.history import WINDOW, Event, History
 from tines.cli.figures import amount, bytes_of, duration, failed, percent, rate, shortened
 from tines.cli.page import charts
@@ -28,6 +29,7 @@ POLICY = (
 MOST_PROGRAMS = 8
 """How many programs are shown with charts."""
 MOST_WORKERS = 64
+LONGEST_TITLE = 80
 _NO_PROGRAM = "No tines program of yours is running, or it has made no pool and no queue."
 
 
@@ -85,6 +87,8 @@ def _contents(programs: Sequence[ProgramView]) -> str:
 
 def _title(program: ProgramView) -> str:
     name = shortened(program.name)
+    if len(name) > LONGEST_TITLE:  # with -c there is a whole program in it
+        name = f"{name[: LONGEST_TITLE - 3]}..."
     if program.process != "MainProcess":
         return f"{program.process} of {program.parent}: {name}"
     return name
@@ -128,6 +132,7 @@ def _pool(program: ProgramView, pool: PoolView, history: History, drawn: bool) -
     key = f"{program.pid}-{pool.number}"
     figures = _figures(
         {
+            "nodes": ", ".join(pool.nodes),
             "busy": f"{pool.busy} of {said.get('processes', len(pool.workers))}",
             "queued": amount(said.get("queued"), "task"),
             "done": amount(said.get("done"), "task"),
@@ -138,7 +143,7 @@ def _pool(program: ProgramView, pool: PoolView, history: History, drawn: bool) -
             "workers replaced": _some(said, "restarts", "time"),
         }
     )
-    parts = [figures]
+    parts = [figures, maps(pool), failures(pool, key)]
     if drawn:
         parts.append(charts.timeline(history.series(program, pool)))
         parts.append(
@@ -156,23 +161,26 @@ def _some(said: Mapping[str, object], name: str, what: str) -> str:
 
 
 def _workers(pool: PoolView, key: str) -> str:
-    rows = [_worker(worker) for worker in pool.workers[:MOST_WORKERS]]
+    far = bool(pool.nodes)
+    rows = [_worker(worker, far) for worker in pool.workers[:MOST_WORKERS]]
     if not rows:
         return ""
-    columns = ("slot", "process", "task", "for", "done", "rate", "processor", "memory", "")
-    shown = table(columns, rows, 3)
+    before = ("slot", "node", "process", "task") if far else ("slot", "process", "task")
+    columns = (*before, "for", "done", "rate", "processor", "memory", "")
+    shown = table(columns, rows, len(before))
     more = len(pool.workers) - len(rows)
     note = f"<p class='note'>and {more} more, which tines top --json lists</p>" if more > 0 else ""
     return f"<details id='workers-{key}' open><summary>Workers</summary>{shown}{note}</details>"
 
 
-def _worker(worker: WorkerView) -> Sequence[str]:
+def _worker(worker: WorkerView, far: bool) -> Sequence[str]:
     items = number(worker.statistics, "items") or 0
     task = "waiting" if worker.task is None else worker.task
     if worker.task is not None and items > 1:
         task = f"{task}, item {items:.0f}"
     return (
         str(worker.statistics.get("slot", "")),
+        *([worker.node or "here"] if far else []),
         str(worker.pid or "-"),
         task,
         duration(worker.seconds) if worker.task is not None else "",
@@ -180,7 +188,7 @@ def _worker(worker: WorkerView) -> Sequence[str]:
         rate(worker.rate),
         percent(worker.cpu),
         bytes_of(worker.memory),
-        "" if worker.pid is None else _stacks_button(worker.pid),
+        "" if worker.pid_here is None else _stacks_button(worker.pid_here),
     )
 
 
@@ -209,8 +217,8 @@ def _queue(program: ProgramView, queue: QueueView, history: History, drawn: bool
     if not drawn:
         return f"{title}{figures}"
     pair = _pair(
-        _lines(history.curve(program, queue.number, "rate"), "taken out", "messages/s"),
-        _lines(history.curve(program, queue.number, "depth"), "depth", "messages"),
+        _lines(history.curve(program, queue.number, "rate"), "taken out", "msg/s"),
+        _lines(history.curve(program, queue.number, "depth"), "depth", "msg"),
     )
     return f"{title}{figures}{pair}"
 

@@ -68,8 +68,9 @@ class Watcher:
         """
         with self._lock:
             self._look()
-            known = {program.pid for program in self._view.programs}
-            known.update(w.pid for p in self._view.programs for w in p.workers if w.pid is not None)
+            programs = self._view.programs
+            known = {program.pid for program in programs}
+            known.update(w.pid_here for p in programs for w in p.workers if w.pid_here is not None)
         return stacks_of(pid, timeout) if pid in known else None
 
     def _answer(self, name: str, render: Callable[[], str]) -> str:

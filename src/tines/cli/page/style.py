@@ -24,8 +24,9 @@ svg{display:block;width:100%;min-width:40rem;height:auto}
 svg text{font-size:11px;fill:var(--dim)}
 svg text.name{text-anchor:end;fill:var(--ink)}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums}
-th,td{text-align:left;padding:.2rem .7rem .2rem 0;vertical-align:top;overflow-wrap:anywhere}
-th{color:var(--dim);font-weight:600;border-bottom:1px solid var(--rule)}
+th,td{text-align:left;padding:.2rem .7rem .2rem 0;vertical-align:top}
+th{white-space:nowrap;color:var(--dim);font-weight:600;border-bottom:1px solid var(--rule)}
+td{max-width:36rem;overflow-wrap:break-word}
 .n{text-align:right;white-space:nowrap}
 pre{overflow-x:auto;background:var(--soft);padding:.7rem;border-radius:.3rem;font-size:13px}
 details{margin:.3rem 0}
@@ -50,5 +51,6 @@ summary{cursor:pointer;overflow-wrap:anywhere}
 i.c0{background:var(--ok)}i.c1{background:var(--raised)}i.c2{background:var(--more)}
 i.c3{background:var(--timeout)}i.c4{background:var(--pickling)}i.c5{background:var(--lost)}
 i.c6{background:var(--idling)}i.c7{background:var(--cancelled)}
+@media (max-width:40rem){svg{min-width:54rem}}
 @media print{details{break-inside:avoid}body{max-width:none}}
 """

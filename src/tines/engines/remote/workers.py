@@ -61,6 +61,11 @@ class RemoteWorker:
         self._reader, self._writer = os.pipe()
 
     @property
+    def node_name(self) -> str | None:
+        """See the contract."""
+        return None if self.node is None else self.node.name
+
+    @property
     def sentinel(self) -> int:
         """Readable once the worker has ended."""
         return self._reader

@@ -74,7 +74,7 @@ class Arrivals:
             data, buffers = _opened(data, buffers)
         try:
             if kind == messages.ERROR:
-                self._tally.raised += 1
+                self._tally.has_raised(task, data)
             if not (in_hand and self._tried_again(task, data)):
                 task.settle(kind, data, buffers)
         except BaseException as error:

@@ -210,7 +210,7 @@ class Collector:
                 return False
             else:
                 if kind == ERROR:
-                    tally.raised += 1
+                    tally.has_raised(task, data)
                 task.settle(kind, data, buffers)
                 take(dispatch, None)
                 done[tag >> SLOT_SHIFT] += 1

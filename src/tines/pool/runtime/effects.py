@@ -104,10 +104,10 @@ class Effects:
             self._machine.event(PoolState.put_down)
 
     def _fail(self, instruction: Fail) -> None:
-        self._tally.failed += 1
         task = instruction.task
         item = None if task.job is None else task.start
         error = exception_for(described(task), instruction.failure, self._functions, item)
+        self._tally.has_failed(instruction.failure, error)
         task.settle_error(error)
 
     def end_jobs(self) -> None:

@@ -10,6 +10,8 @@ from tines import _clock
 from tines.engines.contract import Usage
 from tines.pool.jobs.failures import describe_task, described
 from tines.pool.runtime.activity import Times
+from tines.pool.runtime.recent import FailureStatistics
+from tines.pool.runtime.underway import MapStatistics, Underway
 
 if TYPE_CHECKING:
     from tines.engines.contract import Running
@@ -20,7 +22,13 @@ if TYPE_CHECKING:
     from tines.pool.worker.functions import Functions
     from tines.transport.contract import Channel
 
-__all__ = ["PoolStatistics", "Statistician", "WorkerStatistics"]
+__all__ = [
+    "FailureStatistics",
+    "MapStatistics",
+    "PoolStatistics",
+    "Statistician",
+    "WorkerStatistics",
+]
 
 LARGEST_DESCRIBED = 64 * 1024
 """Size in bytes up to which an encoded task is decoded again to say what it is."""
@@ -48,6 +56,7 @@ class WorkerStatistics:
             for something, be it input, a lock or a free core. Tasks with several threads hide that.
         memory: Resident bytes of its own, without what it shares with others.
         cpu_seconds: Processor time it has used, for starting too.
+        node: The node that it is on; ``None``: it is on this machine.
     """
 
     slot: int
@@ -63,6 +72,7 @@ class WorkerStatistics:
     waiting_seconds: float
     memory: int
     cpu_seconds: float
+    node: str | None = None
 
 
 @dataclass(frozen=True)
@@ -81,6 +91,8 @@ class PoolStatistics:
         retried: Further attempts.
         restarts: Workers that were replaced without having announced it.
         workers: The workers.
+        maps: The maps and iterators that workers have in hand, and how far they are.
+        failures: The last tasks that failed, the latest first.
     """
 
     processes: int
@@ -94,6 +106,8 @@ class PoolStatistics:
     retried: int
     restarts: int
     workers: tuple[WorkerStatistics, ...]
+    maps: tuple[MapStatistics, ...] = ()
+    failures: tuple[FailureStatistics, ...] = ()
 
     @property
     def failed(self) -> int:
@@ -166,10 +180,12 @@ class Statistician:
         self._activity = activity
         self._tally = tally
         self._functions = functions
+        self._underway = Underway()
 
     def take(self) -> PoolStatistics:
         """Return what the pool and each of its workers are doing at this moment."""
-        workers = tuple(self._worker(slot) for slot in sorted(self._workers.copy()))
+        held: list[tuple[Task, str]] = []
+        workers = tuple(self._worker(slot, held) for slot in sorted(self._workers.copy()))
         state = self._state
         try:
             channel = self._tasks.statistics()
@@ -188,9 +204,11 @@ class Statistician:
             retried=state.retried,
             restarts=state.restarts,
             workers=workers,
+            maps=self._underway.look(held),
+            failures=self._tally.failures.recent(),
         )
 
-    def _worker(self, slot: int) -> WorkerStatistics:
+    def _worker(self, slot: int, held: list[tuple[Task, str]]) -> WorkerStatistics:
         running = self._workers.get(slot)
         pid = running.pid if running is not None else None
         usage = running.usage() if running is not None else Usage()
@@ -205,11 +223,15 @@ class Statistician:
         seconds = (
             _clock.monotonic() - lease.since if lease is not None and task is not None else 0.0
         )
+        description = None
+        if task is not None:
+            description = describe(task, self._functions)
+            held.append((task, description))
         return WorkerStatistics(
             slot=slot,
             pid=pid,
             done=self._tally.done[slot],
-            task=None if task is None else describe(task, self._functions),
+            task=description,
             since=None if task is None else time.time() - seconds,
             seconds=seconds,
             items=lease.progress if lease is not None and task is not None else 0,
@@ -219,6 +241,7 @@ class Statistician:
             waiting_seconds=times.waiting,
             memory=usage.memory,
             cpu_seconds=usage.cpu_seconds,
+            node=None if running is None else running.node_name,
         )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from tines.pool.options import DEFAULT, TaskOptions
 
 if TYPE_CHECKING:
+    from tines.progress.contract import Counts
     from tines.transport.contract import Buffer
     from tines.wire.pickling import Encoded
 
@@ -30,6 +31,9 @@ class Job(Protocol):
     """Between which numbers its dispatches are, both included; the state machine keeps them."""
     withdrawn: bool
     """It was cancelled: what of it was just being sent again, and so not seen, is cancelled then."""
+
+    def counts(self) -> Counts:
+        """Return how far it is; see :class:`tines.progress.contract.Source`."""
 
     def feed(self) -> None:
         """Begin to send chunks."""
