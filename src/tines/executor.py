@@ -423,6 +423,13 @@ class ProcessPoolExecutor(Executor):
 
     # Private names of the standard library's that programs reach for, to read.
 
+    def _repr_html_(self) -> str | None:
+        """What notebooks show; ``None`` where there is only the text: before the first call."""
+        pool = self._pool
+        if pool is None or pool._core.state.is_copy:
+            return None
+        return pool.statistics().as_html(f"{type(self).__qualname__}, {pool._core.state.standing}")
+
     @property
     def _processes(self) -> dict[int, Any]:
         """The workers that there are, by process id."""

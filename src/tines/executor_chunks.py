@@ -6,6 +6,7 @@ worker died) stands for as many errors as it had calls.
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any
 
@@ -28,11 +29,13 @@ def run_chunk(fn: Callable[..., object], chunk: list[tuple[object, ...]]) -> lis
 def run_guarded(fn: Callable[..., object], chunk: list[tuple[object, ...]]) -> list[object]:
     """Run a chunk to its end; exceptions take the places of their results."""
     results: list[object] = []
-    for arguments in chunk:
+    for index, arguments in enumerate(chunk):
         try:
             results.append(fn(*arguments))
         except Exception as error:
-            results.append(RemoteException.capture(error))
+            remote = RemoteException.capture(error)
+            remote.place = (describe_call(name_of(fn), arguments, {}), index, os.getpid())
+            results.append(remote)
     return results
 
 

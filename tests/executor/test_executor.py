@@ -324,3 +324,24 @@ def test_an_executor_that_nobody_holds_ends_its_workers() -> None:
         pass
     finally:
         gc.enable()
+
+
+def test_exceptions_that_are_returned_say_which_call_raised_them(
+    executor: ProcessPoolExecutor,
+) -> None:
+    # In a chunk, so that they do not travel as the outcome of a call of their own.
+    for chunksize in (1, 3):
+        found = executor.map(fail, [7, 8, 9], chunksize=chunksize, return_exceptions=True)
+        notes = [error.__notes__ for error in found]  # type: ignore[attr-defined]
+        assert [note[0].partition(", worker ")[0] for note in notes] == [
+            f"while running {__name__}.fail({x})" for x in (7, 8, 9)
+        ]
+
+
+def test_what_a_notebook_shows(executor: ProcessPoolExecutor) -> None:
+    assert executor._repr_html_() is None, "there is no pool before the first call"
+    assert executor.submit(square, 3).result() == 9
+    shown = executor._repr_html_()
+    assert shown is not None and shown.startswith("<div><b>ProcessPoolExecutor, ")
+    executor.shutdown()
+    assert executor._repr_html_() is not None

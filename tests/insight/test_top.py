@@ -333,6 +333,46 @@ class TestModel:
         # The same page once more: nobody answered, and nothing can be said that was not.
         assert self.view(tracker, later).programs[0].pools[0].rate == 5.0
 
+    def test_rates_as_a_small_curve(self):
+        tracker = top_model.Tracker()
+        rates = [0, 8, 4, 2, 0]
+        done = 0
+        for second, rate in enumerate(rates):
+            done += rate
+            things = (
+                pool([worker(0)], done=done),
+                Thing(2, "Queue", {"received": done, "sent": done}),
+            )
+            view = self.view(tracker, program(*things, taken=100.0 + second))
+        assert (
+            view.programs[0].pools[0].rates == view.programs[0].queues[0].get_rates == (8, 4, 2, 0)
+        )
+        shown = [row.cells[1] for row in top_rows.overview(view)]
+        assert "  Pool 1  \u2588\u2585\u2583\u2581" in shown
+        assert "  Queue 2: 0/s in, 0/s out  \u2588\u2585\u2583\u2581" in shown
+        for second in range(100):
+            view = self.view(tracker, program(*things, taken=200.0 + second))
+        assert view.programs[0].pools[0].rates == (0,) * top_model.SAMPLES
+        assert "  Pool 1" in [row.cells[1] for row in top_rows.overview(view)]
+
+    def test_a_terminal_without_these_letters_has_others(self, monkeypatch):
+        written = io.BytesIO()
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, "ascii"))
+        monkeypatch.setenv("TERM", "dumb")
+        row = top_rows.Row(top_rows.Kind.POOL, ("", "Pool 1  \u2581\u2584\u2588", *[""] * 8))
+        top_display.best().show("title", [row], "")
+        assert b"Pool 1  _:#\n" in written.getvalue()
+
+    def test_a_worker_on_a_node(self):
+        tracker = top_model.Tracker(lambda pid: (3.0, 7))
+        told = pool([worker(0, node="near", task="f(1)", memory=5, cpu_seconds=1.0), worker(1)])
+        view = self.view(tracker, program(told))
+        far, here = view.programs[0].workers
+        # The system knows nothing of a process on another machine, whoever has its number here.
+        assert (far.memory, far.pid_here) == (5, None)
+        assert (here.memory, here.pid_here) == (7, here.pid)
+        assert "    near: f(1)" in [row.cells[1] for row in top_rows.overview(view)]
+
     def test_another_process_of_the_same_pid_has_no_past(self):
         tracker = top_model.Tracker()
         self.view(tracker, program(pool([], done=10)))

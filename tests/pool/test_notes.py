@@ -18,6 +18,7 @@ from pool_tasks import nap, pid, square
 from pool_tools import MakePool
 from support.waiting import PATIENCE, wait_for
 from tines.errors import TaskCancelledError, TaskTimeoutError
+from tines.pool.worker.functions import name_of
 from tines.transport.contract import Transport
 from tines.wire.tracebacks import add_note
 
@@ -179,3 +180,8 @@ def test_the_end_of_a_block_says_once_what_it_drops(
             pool.close()
             pool.join()
         assert not [each for each in caplog.records if "dropped" in each.getMessage()]
+
+
+def test_the_main_module_is_called_as_people_call_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetch, "__module__", "__mp_main__")  # as in a spawned worker
+    assert name_of(fetch) == "fetch"

@@ -266,6 +266,10 @@ class Pool:
     def __repr__(self) -> str:
         return f"<aio {self.pool!r}>"
 
+    def _repr_html_(self) -> str | None:
+        """What notebooks show."""
+        return self.pool._repr_html_()
+
 
 class _Turn:
     """Wakes a task when something is over, and there may be room for what it wants to send."""

@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-__all__ = ["amount", "bytes_of", "count", "duration", "failed", "percent", "rate", "shortened"]
+__all__ = [
+    "amount",
+    "bytes_of",
+    "count",
+    "duration",
+    "failed",
+    "percent",
+    "rate",
+    "shortened",
+    "sparkline",
+    "without_bars",
+]
 
 _UNITS = ("", "k", "M", "G", "T", "P")
+
+
+_BARS = "▁▂▃▄▅▆▇█"
+_PLAIN_BARS = str.maketrans(_BARS, "_.-:=+*#")
 
 
 def count(number: int, what: str) -> str:
@@ -77,3 +92,16 @@ def shortened(command: str) -> str:
     first, space, rest = command.partition(" ")
     script, space_behind, arguments = rest.partition(" ")
     return f"{os.path.basename(first)}{space}{os.path.basename(script)}{space_behind}{arguments}"
+
+
+def sparkline(values: Sequence[float]) -> str:
+    """Return values as a small curve, from 0 to the largest; empty before there is one to be seen."""
+    top = max(values, default=0.0)
+    if len(values) < 3 or top <= 0:
+        return ""
+    return "".join(_BARS[round(max(value, 0.0) / top * (len(_BARS) - 1))] for value in values)
+
+
+def without_bars(text: str) -> str:
+    """Return a text with its curves in the letters that every terminal has."""
+    return text.translate(_PLAIN_BARS)

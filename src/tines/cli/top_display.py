@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tines.cli.figures import without_bars
 from tines.cli.top_rows import COLUMNS, RIGHT, WIDE, Kind, Row, columns
 
 if TYPE_CHECKING:
@@ -123,6 +124,10 @@ class _Plain:
 
     def show(self, title: str, rows: Sequence[Row], foot: str) -> None:
         picture = text(title, rows, shutil.get_terminal_size((120, 40)).columns)
+        try:
+            picture.encode(sys.stdout.encoding or "ascii")
+        except UnicodeEncodeError:
+            picture = without_bars(picture)
         print(f"{self._before}{picture}\n{foot}", flush=True)
 
 

@@ -28,6 +28,10 @@ __all__ = [
 ]
 
 
+SAMPLES = 24
+"""For how many samples rates are kept."""
+
+
 @dataclass(frozen=True)
 class WorkerView:
     """A worker.
@@ -60,11 +64,17 @@ class WorkerView:
 
 @dataclass(frozen=True)
 class PoolView:
-    """A pool; ``rate`` is messages finished in a second, ``statistics`` all that it says of itself."""
+    """A pool; ``statistics`` is all that it says of itself.
+
+    Attributes:
+        rate: Messages finished in a second.
+        rates: That, at the last samples: the latest last.
+    """
 
     number: int
     kind: str
     rate: float | None
+    rates: tuple[float, ...]
     workers: tuple[WorkerView, ...]
     statistics: Mapping[str, object]
 
@@ -81,12 +91,16 @@ class PoolView:
 
 @dataclass(frozen=True)
 class QueueView:
-    """A queue; rates are messages in a second. ``error``: it would not say how it is."""
+    """A queue; rates are messages in a second. ``error``: it would not say how it is.
+
+    ``get_rates`` is ``get_rate`` at the last samples: the latest last.
+    """
 
     number: int
     kind: str
     put_rate: float | None
     get_rate: float | None
+    get_rates: tuple[float, ...]
     error: str | None
     statistics: Mapping[str, object]
 
@@ -214,6 +228,8 @@ class Tracker:
     look: Callable[[int], tuple[float, int] | None] = lambda pid: None
     _before: dict[Hashable, tuple[float, float, float | None]] = field(default_factory=dict)
     _seen: dict[Hashable, tuple[float, float, float | None]] = field(default_factory=dict)
+    _rates_before: dict[Hashable, tuple[float, ...]] = field(default_factory=dict)
+    _rates: dict[Hashable, tuple[float, ...]] = field(default_factory=dict)
 
     def view(self, sample: Sample, pid: int | None = None) -> View:
         """Return what is to be shown of a sample.
@@ -223,12 +239,13 @@ class Tracker:
             pid: Only this program.
         """
         self._seen = {}
+        self._rates = {}
         programs = [
             self._program(program)
             for program in sample.programs
             if pid is None or program.pid == pid
         ]
-        self._before = self._seen
+        self._before, self._rates_before = self._seen, self._rates
         unreadable = tuple(f"{each.entry}: {each.why}" for each in sample.refused)
         return View(tuple(programs), unreadable)
 
@@ -261,10 +278,12 @@ class Tracker:
     def _pool(self, program: Program, thing: Thing) -> PoolView:
         key = (program.pid, program.started, thing.number)
         workers = [self._worker(program, key, data) for data in thing.workers or ()]
+        rate = self._rate((*key, "done"), program.taken, number(thing.statistics, "done"))
         return PoolView(
             number=thing.number,
             kind=thing.kind,
-            rate=self._rate((*key, "done"), program.taken, number(thing.statistics, "done")),
+            rate=rate,
+            rates=self._kept(key, rate),
             workers=tuple(workers),
             statistics={
                 name: value for name, value in thing.statistics.items() if name != "workers"
@@ -294,11 +313,13 @@ class Tracker:
     def _queue(self, program: Program, thing: Thing) -> QueueView:
         key = (program.pid, program.started, thing.number)
         said = thing.statistics
+        get_rate = self._rate((*key, "received"), program.taken, number(said, "received"))
         return QueueView(
             number=thing.number,
             kind=thing.kind,
             put_rate=self._rate((*key, "sent"), program.taken, number(said, "sent")),
-            get_rate=self._rate((*key, "received"), program.taken, number(said, "received")),
+            get_rate=get_rate,
+            get_rates=self._kept(key, get_rate),
             error=thing.error,
             statistics=said,
         )
@@ -317,6 +338,14 @@ class Tracker:
             return None, None
         rate = self._rate(("cpu", node, pid), _clock.monotonic(), seconds)
         return None if rate is None else 100 * rate, memory
+
+    def _kept(self, key: Hashable, rate: float | None) -> tuple[float, ...]:
+        """Return a rate behind those of the samples before."""
+        kept = self._rates_before.get(key, ())
+        if rate is not None:
+            kept = (*kept[1 - SAMPLES :], rate)
+        self._rates[key] = kept
+        return kept
 
     def _rate(self, key: Hashable, when: float, value: float | None) -> float | None:
         """Return by how much a figure grew in a second since the sample before."""

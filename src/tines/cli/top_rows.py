@@ -22,6 +22,7 @@ from tines.cli.figures import (
     percent,
     rate,
     shortened,
+    sparkline,
 )
 from tines.cli.top_model import PoolView, ProgramView, QueueView, View, WorkerView
 
@@ -187,7 +188,7 @@ def _pool(pool: PoolView, selected: bool) -> Row:
     wanted = said.get("processes", len(pool.workers))
     return _row(
         Kind.SELECTED if selected else Kind.POOL,
-        what=f"{'>' if selected else ' '} {pool.kind} {pool.number}",
+        what=f"{'>' if selected else ' '} {pool.kind} {pool.number}  {sparkline(pool.rates)}".rstrip(),
         busy=f"{pool.busy}/{wanted}",
         queued=amount(said.get("queued"), "task"),
         done=amount(said.get("done"), "task"),
@@ -225,7 +226,8 @@ def _queue(queue: QueueView) -> Row:
     if queue.error is not None:
         return _row(Kind.QUEUE, what=f"{what}: {queue.error}")
     if queue.put_rate is not None:
-        what = f"{what}: {rate(queue.put_rate)} in, {rate(queue.get_rate)} out"
+        rates = f"{rate(queue.put_rate)} in, {rate(queue.get_rate)} out"
+        what = f"{what}: {rates}  {sparkline(queue.get_rates)}".rstrip()
     return _row(
         Kind.QUEUE,
         what=what,

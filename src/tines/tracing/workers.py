@@ -261,7 +261,7 @@ class _Functions(FunctionCache):
             if name is None:
                 if len(self._names) >= _MOST_NAMES:  # trailers of closures carry their pickles
                     self._names.clear()
-                called = _name(function)
+                called = name_of(function)
                 name = self._names[trailer] = self._log.spool.name(called), called
             self._log.name, self._log.called = name
         return function
@@ -269,14 +269,9 @@ class _Functions(FunctionCache):
     def carried(self, body: Carried) -> Carried:
         """Return a function that comes with its task."""
         function, inner = super().carried(body)
-        self._log.called = _name(function)
+        self._log.called = name_of(function)
         self._log.name = self._log.spool.name(self._log.called)
         return function, inner
-
-
-def _name(function: object) -> str:
-    # The main module, as spawned children call it.
-    return name_of(function).removeprefix("__mp_main__.")
 
 
 class _TracedWorker(worker.Worker):

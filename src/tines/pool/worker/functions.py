@@ -114,7 +114,8 @@ def name_of(func: object) -> str:
         return f"partial({name_of(inner)})"
     name = getattr(func, "__qualname__", None) or pickling.short_repr(func)
     module = getattr(func, "__module__", None)
-    return name if module in (None, "builtins", "__main__") else f"{module}.{name}"
+    # A spawned worker knows the main module by another name, which people have not given it.
+    return name if module in (None, "builtins", "__main__", "__mp_main__") else f"{module}.{name}"
 
 
 def describe_call(name: str, args: Iterable[object], kwds: Mapping[str, object]) -> str:
