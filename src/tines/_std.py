@@ -15,10 +15,13 @@ import multiprocessing as _package
 import multiprocessing.context as _context
 import os
 import sys
+from _thread import get_ident
+from contextlib import contextmanager
+from importlib import import_module
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from types import ModuleType
     from typing import Protocol
 
@@ -116,5 +119,36 @@ def _load(name: str) -> ModuleType:
     module = module_from_spec(spec)
     if name not in ALIASED:
         sys.modules.setdefault(full_name, module)
-    spec.loader.exec_module(module)
+    if name == "managers" and _PREFIX + "pool" not in sys.modules:
+        with _pool_not_needed():
+            spec.loader.exec_module(module)
+    else:
+        spec.loader.exec_module(module)
     return module
+
+
+@contextmanager
+def _pool_not_needed() -> Iterator[None]:
+    """Let ``managers`` be loaded without the pool, which it names only to register the type.
+
+    Under the alias that pool is ours, and more than everything else that a server needs: it would be
+    loaded in each program that has a manager, and once more in the server. What is registered here
+    makes a pool when it is asked for one. Other threads may import the pool meanwhile, and find it.
+    """
+    name, loading = _PREFIX + "pool", get_ident()
+    stand_in = type(_package)(name)
+
+    def find(attribute: str) -> object:
+        if attribute == "Pool" and get_ident() == loading:
+            return lambda *args, **kwargs: import_module("tines.pool").Pool(*args, **kwargs)
+        return getattr(import_module("tines.pool"), attribute)
+
+    stand_in.__getattr__ = find  # type: ignore[method-assign]
+    if sys.modules.setdefault(name, stand_in) is not stand_in:
+        yield
+        return
+    try:
+        yield
+    finally:
+        if sys.modules.get(name) is stand_in:
+            del sys.modules[name]

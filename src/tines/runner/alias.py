@@ -56,6 +56,7 @@ PROLOGUE = "import tines.runner.alias; tines.runner.alias.install(); "
 
 _PACKAGE = "multiprocessing"
 _FUTURES = "concurrent.futures.process"
+_SPAWN = "multiprocessing.spawn"
 
 _DERIVING = ("loky.backend.queues",)
 """Modules that derive from the standard library's queues and build on their private parts."""
@@ -73,7 +74,9 @@ def install() -> None:
     """
     if installed():
         return
-    _carry_by_the_standard_way()
+    spawn = sys.modules.get(_SPAWN)
+    if spawn is not None:
+        _carry_by_the_standard_way(spawn)
     package = _std.displace()
     # The submodules that are there are so without their parent: who imports one by a statement asks
     # for the parent as well, which puts the facade there.
@@ -112,6 +115,8 @@ class _Finder(MetaPathFinder):
             kind = partial(_Ours, self._names[fullname])
         elif fullname == _FUTURES:
             kind = _Futures
+        elif fullname == _SPAWN:
+            kind = _Spawn
         elif fullname.endswith(_DERIVING):
             kind = _Deriving
         else:
@@ -180,6 +185,14 @@ class _Futures(_Loading):
         _offer_executor(module)
 
 
+class _Spawn(_Loading):
+    """Loads ``multiprocessing.spawn``, then has it make command lines that put up the alias."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        super().exec_module(module)
+        _carry_by_the_standard_way(module)
+
+
 class _Deriving(_Loading):
     """Loads a module that derives from the standard library's queues, with those in place."""
 
@@ -234,11 +247,9 @@ def _facade(package: ModuleType) -> ModuleType:
     return facade
 
 
-def _carry_by_the_standard_way() -> None:
+def _carry_by_the_standard_way(spawn: Any) -> None:
     """Have interpreters that the standard library starts itself (Windows) put up the alias too."""
-    from multiprocessing import spawn
-
-    original = spawn.get_command_line
+    original: Callable[..., list[str]] = spawn.get_command_line
 
     @wraps(original)
     def get_command_line(**arguments: object) -> list[str]:

@@ -14,10 +14,8 @@ import importlib.machinery
 import importlib.util
 import io
 import os
-import pkgutil
 import runpy
 import sys
-from dataclasses import dataclass
 from types import CodeType, ModuleType, TracebackType
 
 TYPE_CHECKING = False
@@ -40,9 +38,10 @@ class CannotRun(Exception):
         self.exit_code = exit_code
 
 
-@dataclass(frozen=True)
 class Program:
     """A program that was found.
+
+    It is no dataclass: those would bring ``inspect`` with them, into each program.
 
     Attributes:
         argument: What ``sys.argv[0]`` is to be. While a module is searched for it is ``-m``.
@@ -54,13 +53,26 @@ class Program:
         is_path: Whether the program is a directory or archive, and ``module`` its ``__main__``.
     """
 
-    argument: str
-    path: str
-    names: dict[str, object]
-    source: CodeType | bytes | str = b""
-    filename: str = ""
-    module: str | None = None
-    is_path: bool = False
+    __slots__ = ("argument", "filename", "is_path", "module", "names", "path", "source")
+
+    def __init__(
+        self,
+        argument: str,
+        path: str,
+        names: dict[str, object],
+        source: CodeType | bytes | str = b"",
+        filename: str = "",
+        *,
+        module: str | None = None,
+        is_path: bool = False,
+    ) -> None:
+        self.argument = argument
+        self.path = path
+        self.names = names
+        self.source = source
+        self.filename = filename
+        self.module = module
+        self.is_path = is_path
 
 
 def from_code(text: str) -> Program:
@@ -87,8 +99,7 @@ def from_file(path: str) -> Program:
         CannotRun: there is none.
     """
     absolute = os.path.join(os.getcwd(), path)
-    importer = pkgutil.get_importer(path)
-    if importer is not None and hasattr(importer, "find_spec"):
+    if _is_searched(path):
         return Program(path, absolute, _names(), module="__main__", is_path=True)
     try:
         with io.open_code(absolute) as file:
@@ -137,6 +148,23 @@ def run(program: Program, arguments: Sequence[str]) -> None:
     except BaseException:
         sys.excepthook = _Hook(sys.excepthook)
         raise
+
+
+def _is_searched(path: str) -> bool:
+    """Return whether modules can be in there: whether it is a directory or an archive.
+
+    As ``pkgutil.get_importer`` finds out, which would bring ``typing`` with it.
+    """
+    importer = sys.path_importer_cache.get(path)
+    if importer is None:
+        for hook in sys.path_hooks:
+            try:
+                importer = hook(path)
+            except ImportError:
+                continue
+            sys.path_importer_cache.setdefault(path, importer)
+            break
+    return hasattr(importer, "find_spec")
 
 
 def _set_path(program: Program) -> None:
