@@ -55,6 +55,7 @@ def test_a_change_of_the_senders_own_array_fails_the_case() -> None:
     assert result.status is Status.WRONG, result
 
 
+@pytest.mark.slow
 def test_slow_messages_show_in_the_rate() -> None:
     sound, slow = (run("queue_small", "1-1", peer) for peer in ("sound", "slow"))
     assert slow.status is Status.OK
@@ -100,6 +101,7 @@ def test_a_process_that_is_left_behind_is_found_and_ended() -> None:
     assert result.left_behind == 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_memory_that_a_queue_keeps_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     # What is freed goes back to the system at once, whatever the heap looks like.

@@ -148,6 +148,7 @@ class TestJoblib:
             assert best() == wanted
 
 
+@pytest.mark.slow
 class TestTorch:
     @pytest.mark.watchdog(120)
     @pytest.mark.parametrize("method", METHODS)

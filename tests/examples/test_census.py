@@ -151,6 +151,7 @@ def census_of(library: Path, *options: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.watchdog(120)
 def test_the_whole_program(library: Path) -> None:
     # Takes long enough to be killed in the middle of it.

@@ -204,6 +204,7 @@ JSON = st.recursive(
 SETTINGS = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
+@pytest.mark.slow
 @pytest.mark.watchdog(200)
 @SETTINGS
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys(GOOD, JSON)))

@@ -55,6 +55,7 @@ def check(done: subprocess.CompletedProcess[str], seed: int) -> None:
     assert f"from seed {seed}" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", PLAIN)
 def test_plain(directory: Path, program: str) -> None:
     check(run(directory, program, "11", "1"), 11)

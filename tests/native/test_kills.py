@@ -21,6 +21,7 @@ def test_the_list_of_steps_is_complete(run: Run) -> None:
     assert run("list_steps").split() == STEPS + LOCK_STEPS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [2])
 def test_random_kills(run: Run, seed: int) -> None:
     assert "lost=0 twice=0" in run("random_kills", seed, 3)

@@ -35,6 +35,7 @@ def model() -> ModuleType:
     return module
 
 
+@pytest.mark.slow
 def test_two_producers_two_consumers_and_a_kill(model: ModuleType) -> None:
     assert model.explore(model.Size((1, 1), kills=1)) > 10_000
 

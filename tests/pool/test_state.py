@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 
 from pool_world import World, is_open
 
-pytestmark = pytest.mark.watchdog(200)
+pytestmark = [pytest.mark.slow, pytest.mark.watchdog(200)]
 
 TestWorld = World.TestCase
 TestWorld.settings = settings(

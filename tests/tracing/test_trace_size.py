@@ -25,6 +25,7 @@ def packed(tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_a_compressed_trace_is_small_and_read_like_any_other(packed, tmp_path, capsys):
     plain = tmp_path / "plain.json"
     plain.write_bytes(gzip.decompress(packed.read_bytes()))

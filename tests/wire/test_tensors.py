@@ -94,6 +94,7 @@ def test_one_tensor_twice_is_one_tensor(transport: Transport) -> None:
     assert first is second
 
 
+@pytest.mark.slow
 def test_it_outlives_its_sender(transport: Transport, method: str) -> None:
     context = tines.get_context(method)
     queue = tines.Queue(ctx=context, transport=transport.name)
@@ -180,6 +181,7 @@ class TestLeftToTorch:
         received = pickling.decode(*pickling.encode(tensor))
         assert type(received) is Tagged and torch.equal(received, tensor)
 
+    @pytest.mark.slow
     def test_switched_off(self) -> None:
         program = (
             "import torch, tines; queue = tines.Queue(); queue.put(torch.ones(100_000));"
