@@ -72,6 +72,19 @@ GOALS = (
     Goal("arrays", "arguments", 2.5, versus="joblib"),
     Goal("arrays", "results", 6),
     Goal("arrays", "results", 1.8, versus="ray"),
+    Goal("loader", "tensor 32 persistent", 5),
+    Goal("loader", "tensor 256 persistent", 5),
+    *(
+        Goal("loader", variant, 1, versus=f"stdlib{method}", peer=f"tines{method}")
+        for method in ("", "_spawn", "_forkserver")
+        for variant in ("tensor 32", "tensor 32 persistent", "tensor 256")
+    ),
+    *(
+        Goal("loader", variant, 1)
+        for what in ("numpy", "dict")
+        for variant in (f"{what} 32 persistent", f"{what} 256 persistent")
+    ),
+    Goal("data", "objects", 1.2),
     Goal("skew", "heavy tail", 1.06, versus=""),
     Goal("skew", "long ones last", 1.06, versus=""),
     Goal("startup", "process", 1),

@@ -61,6 +61,8 @@ class Feature(enum.Enum):
     PROCESS = "process"
     POOL = "pool"
     IMPORT = "import"
+    LOADER = "loader"
+    """A context that PyTorch's DataLoader can start its workers with."""
 
 
 class Status(enum.Enum):

@@ -190,6 +190,11 @@ class Peer:
         except importlib.metadata.PackageNotFoundError:  # run from a checkout
             return str(getattr(module, "__version__", "unknown"))
 
+    @property
+    def context(self) -> Any:
+        """What has ``Process``, ``Queue`` and the rest, as ``multiprocessing.get_context`` returns it."""
+        raise Unsupported("it has no contexts")
+
     def queue(self, *, max_items: int = 0, max_bytes: int = 0) -> Queue:
         """Make a queue.
 

@@ -24,7 +24,7 @@ class Stdlib(Peer):
         self.method = method
         self.name = "stdlib" if method == "fork" else f"stdlib_{method}"
         self.title = "multiprocessing" if method == "fork" else f"multiprocessing, {method}"
-        self.offers = frozenset({Feature.PROCESS, Feature.POOL})
+        self.offers = frozenset({Feature.PROCESS, Feature.POOL, Feature.LOADER})
         if method == "fork":
             self.offers |= {
                 Feature.QUEUE,

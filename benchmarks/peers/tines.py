@@ -39,7 +39,7 @@ class Tines(Peer):
         self.name = "_".join(["tines", *marks])
         self.title = ", ".join(["tines", *marks])
         self.environment = {"TINES_NATIVE": "require" if transport == "ring" else "off"}
-        self.offers = frozenset({Feature.PROCESS, Feature.POOL})
+        self.offers = frozenset({Feature.PROCESS, Feature.POOL, Feature.LOADER})
         if method == "fork":
             self.offers |= {
                 Feature.QUEUE,

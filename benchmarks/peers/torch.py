@@ -26,7 +26,15 @@ class _Torch(Peer):
     name = "torch"
     title = "torch.multiprocessing"
     module = distribution = "torch"
-    offers = frozenset({Feature.QUEUE, Feature.SHARED_QUEUE, Feature.PROCESS, Feature.POOL})
+    offers = frozenset(
+        {
+            Feature.QUEUE,
+            Feature.SHARED_QUEUE,
+            Feature.PROCESS,
+            Feature.POOL,
+            Feature.LOADER,
+        }
+    )
 
     @property
     def context(self) -> Any:

@@ -21,6 +21,7 @@ MODULES = (
     "pool",
     "arrays",
     "data",
+    "loader",
     "skew",
     "startup",
     "imports",

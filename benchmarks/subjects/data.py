@@ -22,7 +22,7 @@ from benchmarks.subjects import SAME_CORE, SAME_POOLS
 from benchmarks.subjects.memory import held
 from benchmarks.workloads import Record, add_up, identity, own_pid
 
-__all__ = ["SUBJECT"]
+__all__ = ["SUBJECT", "cost"]
 
 LOOK_EVERY = 0.02
 
@@ -116,11 +116,11 @@ def measure(peer: Peer, params: Params) -> Metrics:
         pids = {os.getpid(), *pool.map(own_pid, range(params["workers"] * 4), 1)}
         run(pool)
         durations = until(params["seconds"], lambda: run(pool), least=3)
-        cost = _cost(sorted(pids), lambda: run(pool)) if sys.platform == "linux" else {}
-    return {"rate": each / statistics.median(durations), "batches": len(durations), **cost}
+        spent = cost(sorted(pids), lambda: run(pool)) if sys.platform == "linux" else {}
+    return {"rate": each / statistics.median(durations), "batches": len(durations), **spent}
 
 
-def _cost(pids: list[int], action: Callable[[], object]) -> Metrics:
+def cost(pids: list[int], action: Callable[[], object]) -> Metrics:
     """Look, while an action is under way, at what these processes have."""
     before = held(pids)
     most = descriptors = 0.0
