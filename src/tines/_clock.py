@@ -9,10 +9,14 @@ where this module is imported while the clock is replaced. They count as the rin
 A *deadline* is a moment on this clock; ``None`` means that there is none. Systems refuse long waits, each
 from another length on (``poll`` from 25 days). So nothing waits longer than ``LONGEST`` in one go: whoever
 waits asks :func:`left` for how long, and goes on where the deadline has not passed; :func:`until` does both.
+
+On Windows Ctrl-C does not end a wait; it is heard between two. So the main thread, which has to hear it,
+waits in short stretches there: :func:`stretch`.
 """
 
 from __future__ import annotations
 
+import sys
 import time as _public
 
 TYPE_CHECKING = False
@@ -31,11 +35,15 @@ __all__ = [
     "passed",
     "seconds_of",
     "sleep",
+    "stretch",
     "until",
 ]
 
 LONGEST = 86400.0
 """Seconds of one wait. All systems take that."""
+
+BRIEF = 0.1
+"""Seconds after which the main thread hears Ctrl-C on Windows."""
 
 
 def _copy_of_time() -> Any:
@@ -101,6 +109,20 @@ def left(deadline: float | None) -> float | None:
     return remaining if remaining < LONGEST else LONGEST
 
 
+def _brief(deadline: float | None) -> float | None:
+    """Return for how long to wait now; in the main thread not for longer than :data:`BRIEF`."""
+    from threading import current_thread, main_thread
+
+    seconds = left(deadline)
+    if current_thread() is not main_thread():
+        return seconds
+    return BRIEF if seconds is None or seconds > BRIEF else seconds
+
+
+stretch = _brief if sys.platform == "win32" else left
+"""As :func:`left`, for waits that Ctrl-C is to end."""
+
+
 def passed(deadline: float | None) -> bool:
     """Return whether there is a deadline and it has come."""
     return deadline is not None and monotonic() >= deadline
@@ -109,6 +131,6 @@ def passed(deadline: float | None) -> bool:
 def until(deadline: float | None, wait: Callable[[float | None], T]) -> T:
     """Call ``wait(seconds)`` until what it returns is true, or the deadline has passed; return that."""
     while True:
-        result = wait(left(deadline))
+        result = wait(stretch(deadline))
         if result or passed(deadline):
             return result

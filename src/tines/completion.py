@@ -86,7 +86,7 @@ def _taken(
 ) -> Iterator[object]:
     while left:
         try:
-            result = done.get(timeout=_clock.left(deadline))
+            result = done.get(timeout=_clock.stretch(deadline))
         except Empty:
             if not _clock.passed(deadline):
                 continue

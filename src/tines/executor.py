@@ -98,7 +98,7 @@ class _TaskFuture(Future[T]):
         while True:
             done = self.done()  # if so, what is raised is the call's own
             try:
-                return ask(_clock.left(deadline))
+                return ask(_clock.stretch(deadline))
             except FutureTimeout:
                 if done or _clock.passed(deadline):
                     raise

@@ -13,6 +13,8 @@ from multiprocessing import connection
 from typing import Any
 from weakref import ReferenceType as Reference
 
+from tines._ready import ready_among
+
 __all__ = ["WaiterThread"]
 
 
@@ -57,14 +59,14 @@ class WaiterThread:
             with self._lock:
                 wanted: list[Any] = [d for d in self._watched if d not in self._reported]
             try:
-                ready = connection.wait([self._reader, *wanted])
+                ready = ready_among([self._reader, *wanted], None)
             except OSError:  # one was closed while it was waited for: its owner has unwatched it
                 continue
             for each in ready:
                 if each is self._reader:
                     self._reader.recv_bytes()
                 else:
-                    self._report(each)  # type: ignore[arg-type]
+                    self._report(each)
         self._reader.close()
         self._writer.close()
 

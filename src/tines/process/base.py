@@ -437,10 +437,12 @@ def _forget_ended() -> None:
 def _awaited(started: Started, timeout: float | None) -> bool:
     """Wait for the end of a child, however long that may take; whether it came in time."""
     deadline = _clock.deadline_after(timeout)
-    while started.wait(_clock.left(deadline)) is None:
-        if deadline is None or _clock.passed(deadline):
+    while True:
+        seconds = _clock.stretch(deadline)
+        if started.wait(seconds) is not None:
+            return True
+        if seconds is None or _clock.passed(deadline):
             return False
-    return True
 
 
 def _misuse(message: str) -> NoReturn:

@@ -14,11 +14,15 @@ pickle asks for, :func:`opened` is what the receiver has then. A *handle* names 
 
 from __future__ import annotations
 
+import sys
+
+if not sys.platform.startswith("linux"):
+    raise ImportError(f"the ring transport needs Linux, and this is {sys.platform}")
+
 import errno
 import os
 import pickle
 import struct
-import sys
 import threading
 from multiprocessing.context import get_spawning_popen
 from multiprocessing.reduction import DupFd
@@ -33,8 +37,6 @@ if TYPE_CHECKING:
 
     from tines._std import Duplicate
 
-if not sys.platform.startswith("linux"):
-    raise ImportError(f"the ring transport needs Linux, and this is {sys.platform}")
 try:
     from tines import _native
 except ImportError as error:

@@ -233,7 +233,7 @@ class Collector:
                 return True
             if not may_lead and not self._seat.locked():
                 self.hurry()
-            seconds = _clock.left(deadline)
+            seconds = _clock.stretch(deadline)
             return lock.acquire(timeout=-1 if seconds is None else seconds) or not _clock.passed(
                 deadline
             )

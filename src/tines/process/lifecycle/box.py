@@ -27,8 +27,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Box"]
 
-# Windows cannot hand an open file to a child, so there the box has a name until it is closed.
+# Windows cannot hand an open file to a child, so there the box has a name. O_TEMPORARY has the file go with
+# the last of those who have it open, also if all are killed; each of them has to open it so.
 _BY_NAME = sys.platform == "win32"
+_FLAGS = (
+    os.O_RDWR
+    | getattr(os, "O_BINARY", 0)
+    | getattr(os, "O_NOINHERIT", 0)
+    | getattr(os, "O_TEMPORARY", 0)
+)
 
 # One dump is at most 100 threads of 100 frames of 1,000 characters: 10 MB. The room costs nothing
 # in a sparse file; Windows would fill it.
@@ -47,7 +54,9 @@ class Box:
         elif _BY_NAME:
             import tempfile
 
-            self._fd, self._path = tempfile.mkstemp(prefix="tines-process-")
+            name = f"tines-process-{os.urandom(16).hex()}"
+            self._path = os.path.join(tempfile.gettempdir(), name)
+            self._fd = os.open(self._path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
         else:
             self._fd = shared_file.create("tines-process")
 
@@ -66,12 +75,13 @@ class Box:
         fd, self._fd = self._fd, -1
         if fd >= 0:
             self._close(fd)
-            if self._path is not None:
+            if self._path is not None and not self._goes:
                 self._unlink(self._path)
 
     # At the interpreter's end this module may be empty before the last box is gone.
     _close = staticmethod(os.close)
     _unlink = staticmethod(os.unlink)
+    _goes = hasattr(os, "O_TEMPORARY")
 
     def __del__(self) -> None:
         self.close()
@@ -104,7 +114,7 @@ class Box:
 
 
 def _open_by_name(path: str) -> Box:
-    return Box(os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0)))
+    return Box(os.open(path, _FLAGS))
 
 
 def _open_in_child(duplicate: Duplicate) -> Box:

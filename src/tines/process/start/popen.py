@@ -8,12 +8,18 @@ reach a stranger that was given the child's number.
 
 from __future__ import annotations
 
+import sys
+
+if sys.platform == "win32":
+    raise ImportError(
+        "fork, forkserver and spare interpreters need POSIX: on Windows, processes are started by spawn"
+    )
+
 import contextlib
 import multiprocessing.popen_fork as std
 import multiprocessing.util as util
 import os
 import signal
-import sys
 import threading
 
 from tines import _clock, _watchers

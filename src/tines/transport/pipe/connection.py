@@ -164,7 +164,7 @@ class Connection:
     def tell_encoded(self, frame: Buffer) -> None:
         """As :meth:`tell`, of a frame that is encoded."""
         try:
-            self._limit(math.inf)
+            self._limit_to(None)
             self.sock.sendall(frame, FLAGS)
             self.busy = False
         except OSError as error:
@@ -221,7 +221,10 @@ class Connection:
 
     def _limit(self, deadline: float) -> None:
         """Let the next call on the socket wait until ``deadline``."""
-        timeout = None if deadline == math.inf else max(0.001, _clock.left(deadline) or 0.0)
+        seconds = _clock.stretch(None if deadline == math.inf else deadline)
+        self._limit_to(None if seconds is None else max(0.001, seconds))
+
+    def _limit_to(self, timeout: float | None) -> None:
         if timeout is not None or self._timeout is not None:
             self.sock.settimeout(timeout)
             self._timeout = timeout

@@ -7,7 +7,6 @@ must not wait: nobody could end the wait.
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -37,10 +36,7 @@ class _Gate:
         self._lock.release()
 
     def wait(self, timeout: float) -> None:
-        if timeout == math.inf:
-            self._lock.acquire()
-        else:
-            _clock.until(_clock.deadline_after(timeout), self._stretch)
+        _clock.until(_clock.deadline_after(timeout), self._stretch)
 
     def _stretch(self, seconds: float | None) -> bool:
         return self._lock.acquire(timeout=-1 if seconds is None else seconds)
