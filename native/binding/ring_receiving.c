@@ -215,7 +215,7 @@ static PyObject *open_letter(ring_object *self, letter *letter) {
 
 /* The message that was kept longest, if any. An immediate shutdown is the end of those as well. */
 static letter *next_kept(ring_object *self) {
-    if (self->kept != NULL && atomic_load(&self->queue.ring->shut) > 1) ring_drop_kept(self, true);
+    if (self->kept != NULL && atomic_load(&self->queue.ring->dropped)) ring_drop_kept(self, true);
     letter *letter = self->kept;
     if (letter != NULL) self->kept = letter->next;
     return letter;

@@ -132,7 +132,7 @@ static PyObject *ring_wait(ring_object *self, PyObject *args) {
 static PyObject *ring_is_shut(ring_object *self, PyObject *unused) {
     (void)unused;
     if (!ring_enter(self)) return NULL;
-    bool shut = atomic_load(&self->queue.ring->shut) != 0;
+    bool shut = tn_ring_is_closed(self->queue.ring);
     ring_leave(self);
     return PyBool_FromLong(shut);
 }
@@ -278,7 +278,7 @@ static PyObject *ring_statistics(ring_object *self, PyObject *unused) {
     if (!ring_enter(self)) return NULL;
     uint64_t bytes, depth = tn_ring_depth(&self->queue, &bytes);
     tn_ring *ring = self->queue.ring;
-    unsigned long long put = atomic_load(&ring->put_count), got = atomic_load(&ring->get_count);
+    unsigned long long put = tn_ring_put_count(ring), got = atomic_load(&ring->get_count);
     PyObject *tuple =
         Py_BuildValue("(KKKKII)", (unsigned long long)depth, (unsigned long long)bytes, put, got,
                       (unsigned int)atomic_load(&ring->items.waiting),

@@ -67,7 +67,7 @@ static inline tn_record *tn_ticketed(const tn_queue *queue, uint64_t ticket) {
     uint64_t low = ticket >> (TN_CHUNK_BITS + TN_PLACE_BITS);
     uint64_t taken = atomic_load(&queue->ring->get_count);
     uint64_t seq = taken + ((low - taken) & mask);
-    if (low > mask || seq >= atomic_load(&queue->ring->put_count)) return NULL;
+    if (low > mask || seq >= tn_ring_put_count(queue->ring)) return NULL;
     uint32_t index = (uint32_t)(ticket >> TN_PLACE_BITS) & ((1u << TN_CHUNK_BITS) - 1);
     uint64_t offset = (ticket & ((1u << TN_PLACE_BITS) - 1)) * 8;
     tn_chunk *chunk = tn_chunk_at(queue, index);

@@ -19,7 +19,7 @@ bool tn_ring_has_room(const tn_queue *queue, uint64_t more);
  * be found equal though there was always something in the queue. */
 static inline bool tn_ring_is_empty(const tn_ring *ring) {
     uint64_t taken = atomic_load(&ring->get_count);
-    return atomic_load(&ring->put_count) == taken;
+    return tn_ring_put_count(ring) == taken;
 }
 
 /* What somebody waits for; `argument` is the condition's own. */
@@ -27,7 +27,7 @@ typedef bool (*tn_condition)(const tn_queue *queue, uint64_t argument);
 
 static inline bool tn_ring_can_take(const tn_queue *queue, uint64_t unused) {
     (void)unused;
-    return !tn_ring_is_empty(queue->ring) || atomic_load(&queue->ring->shut);
+    return !tn_ring_is_empty(queue->ring) || tn_ring_is_closed(queue->ring);
 }
 
 /* TN_OK: look again, the condition may hold. TN_INTERRUPTED: look for signals, then call again. */

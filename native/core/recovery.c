@@ -31,7 +31,7 @@ static void mark(const tn_queue *queue, uint8_t *linked, uint32_t index) {
  * and count the revoked on the way. */
 static bool walk_chain(const tn_queue *queue, uint8_t *linked, uint64_t *revoked) {
     tn_ring *ring = queue->ring;
-    uint64_t seq = atomic_load(&ring->get_count), put = atomic_load(&ring->put_count);
+    uint64_t seq = atomic_load(&ring->get_count), put = tn_ring_put_count(ring);
     tn_end end = ring->head[seq & 1];
     *revoked = ring->get_total[seq & 1].revoked;
     uint32_t last = ring->tail[put & 1].chunk;
@@ -138,7 +138,7 @@ static bool free_chunk(const tn_queue *queue, uint32_t index) {
 /* Free what the chain from head to tail leads through. False: it does not hold together. */
 static bool free_chain(const tn_queue *queue) {
     const tn_ring *ring = queue->ring;
-    uint64_t seq = atomic_load(&ring->get_count), put = atomic_load(&ring->put_count);
+    uint64_t seq = atomic_load(&ring->get_count), put = tn_ring_put_count(ring);
     tn_end end = ring->head[seq & 1];
     for (; seq < put; seq++) {
         uint32_t left = TN_NO_BLOCK, index;

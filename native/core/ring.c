@@ -102,10 +102,10 @@ TN_VALIDATED_READ uint64_t tn_ring_depth(const tn_queue *queue, uint64_t *bytes)
     do {
         taken = atomic_load(&ring->get_count);
         skipped = atomic_load(&ring->revoked) - ring->get_total[taken & 1].revoked;
-        put = atomic_load(&ring->put_count);
+        put = tn_ring_put_count(ring);
         held = ring->put_total[put & 1].bytes - ring->get_total[taken & 1].bytes;
-    } while (atomic_load(&ring->get_count) != taken || atomic_load(&ring->put_count) != put);
-    if (atomic_load(&ring->shut) > 1) put = taken, held = 0;
+    } while (atomic_load(&ring->get_count) != taken || tn_ring_put_count(ring) != put);
+    if (atomic_load(&ring->dropped)) put = taken, held = 0;
     if (bytes != NULL) *bytes = held;
     return put - taken > skipped ? put - taken - skipped : 0;
 }
@@ -130,7 +130,7 @@ bool tn_ring_full(const tn_queue *queue) {
 static bool has_nothing(const tn_queue *queue, uint64_t seen) {
     const tn_ring *ring = queue->ring;
     return atomic_load(&ring->get_count) >= seen || tn_ring_is_empty(ring) ||
-           atomic_load(&ring->shut);
+           tn_ring_is_closed(ring);
 }
 
 /* Messages that join() need not wait for: dealt with, or taken back, for which nobody calls task_done(). */
@@ -141,7 +141,7 @@ static uint64_t settled_count(const tn_ring *ring) {
 static bool is_finished(const tn_queue *queue, uint64_t unused) {
     (void)unused;
     uint64_t settled = settled_count(queue->ring); /* first, as in is_empty */
-    return settled >= atomic_load(&queue->ring->put_count) || atomic_load(&queue->ring->shut) > 1;
+    return settled >= tn_ring_put_count(queue->ring) || atomic_load(&queue->ring->dropped);
 }
 
 /* Watch without sleeping, for what comes within microseconds. Yields, as there may be more processes
@@ -222,9 +222,9 @@ tn_result tn_ring_task_done(tn_queue *queue) {
     tn_ring *ring = queue->ring;
     uint64_t done = atomic_load(&ring->done_count);
     do {
-        if (done + atomic_load(&ring->revoked) >= atomic_load(&ring->put_count)) return TN_TOO_MANY;
+        if (done + atomic_load(&ring->revoked) >= tn_ring_put_count(ring)) return TN_TOO_MANY;
     } while (!atomic_compare_exchange_weak(&ring->done_count, &done, done + 1));
-    if (settled_count(ring) >= atomic_load(&ring->put_count)) tn_event_wake_all(&ring->finished);
+    if (settled_count(ring) >= tn_ring_put_count(ring)) tn_event_wake_all(&ring->finished);
     return TN_OK;
 }
 
@@ -232,16 +232,14 @@ tn_result tn_ring_join(tn_queue *queue, int64_t deadline) {
     return wait_until(&queue->ring->finished, is_finished, queue, 0, deadline);
 }
 
-/* Under put_lock, so that no message is committed after a receiver has seen the end. If its holder was
- * stopped, the ring is shut all the same. */
+/* Without put_lock: its holder may be stopped. A message that is being sent is in before the bit, or refused. */
 void tn_ring_shutdown(tn_queue *queue, bool immediate) {
     tn_ring *ring = queue->ring;
-    uint32_t shut = immediate ? 2 : 1, before = atomic_load(&ring->shut);
-    tn_result locked = tn_end_lock(queue, &ring->put_lock, true, tn_now() + TN_SECOND);
-    while (before < shut && !atomic_compare_exchange_weak(&ring->shut, &before, shut)) {
+    uint64_t put = atomic_fetch_or(&ring->put_count, TN_CLOSED) & ~TN_CLOSED;
+    if (immediate) {
+        atomic_store(&ring->dropped, 1);
+        atomic_store(&ring->done_count, put);
     }
-    if (immediate) atomic_store(&ring->done_count, atomic_load(&ring->put_count));
-    if (locked == TN_OK) tn_end_unlock(queue, &ring->put_lock);
     tn_event_wake_all(&ring->items);
     tn_event_wake_all(&ring->space);
     tn_event_wake_all(&ring->drained);

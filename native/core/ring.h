@@ -15,6 +15,10 @@
  * the next position is written to the other half, and the store of the count chooses it. So a process
  * that dies at any instruction has either sent (taken) a message or not, and nothing needs undoing.
  *
+ * The end. The highest bit of `put_count` says that the ring was shut down. A commit is a compare-and-swap
+ * from the count as its sender found it, so each message is before the end or refused, and after a
+ * receiver was told of the end nothing comes any more, wherever a sender was held up.
+ *
  * What a dead process can leave behind is a block that nobody answers for: a chunk not yet linked or
  * already left, a payload marked SENT for a message that was never committed, or of one that it
  * took. Whoever acquires its lock next sets `orphans`, and tn_ring_collect frees the ring's blocks that
@@ -67,8 +71,8 @@ typedef struct {
     uint64_t birth; /* tells this ring from a later one in the same block */
     uint64_t max_items, max_bytes;
     uint32_t leases, self;
-    uint32_t references; /* under the arena lock; derived, see tn_rings_count_references */
-    _Atomic uint32_t shut;
+    uint32_t references;      /* under the arena lock; derived, see tn_rings_count_references */
+    _Atomic uint32_t dropped; /* shut down at once: what is in it is nobody's any more */
     _Atomic uint32_t orphans;
     _Atomic uint32_t shown; /* the watcher's descriptor says that there is something */
     _Atomic uint64_t
@@ -76,7 +80,7 @@ typedef struct {
     /* Each end's lock, count and place fill one line (64-bit glibc): what passes from one producer, or
      * consumer, to the next is that line, and the totals while the message is copied. */
     _Alignas(2 * TN_CACHE_LINE) tn_lock put_lock;
-    _Atomic uint64_t put_count;
+    _Atomic uint64_t put_count; /* and TN_CLOSED */
     tn_end tail[2];
     tn_total put_total[2];
     _Alignas(2 * TN_CACHE_LINE) tn_lock get_lock;
@@ -93,6 +97,15 @@ typedef struct {
     _Atomic uint64_t done_count; /* task_done() */
     tn_lease lease[];
 } tn_ring;
+
+#define TN_CLOSED (UINT64_C(1) << 63)
+static inline uint64_t tn_ring_put_count(const tn_ring *ring) {
+    return atomic_load(&ring->put_count) & ~TN_CLOSED;
+}
+/* Whether it was shut down: then `put_count` is what it will be for ever. */
+static inline bool tn_ring_is_closed(const tn_ring *ring) {
+    return atomic_load(&ring->put_count) & TN_CLOSED;
+}
 
 /* A message on its way in. `blocks` are HELD by this process, and the ring's once it is sent. */
 typedef struct {

@@ -56,13 +56,23 @@ static void write_record(tn_queue *queue, uint8_t *at, const tn_outgoing *messag
     memcpy(at + message->block_count * sizeof(uint32_t), message->payload, length);
 }
 
+/* A message that was written, but came too late: its blocks are its sender's again, and a chunk that was
+ * linked for it is nobody's. */
+static void take_back(tn_queue *queue, const tn_outgoing *message) {
+    for (uint32_t i = 0; i < message->block_count; i++) {
+        tn_block *block = tn_block_at(queue->segment, message->blocks[i]);
+        atomic_store(&block->status, tn_status(TN_HELD, queue->segment->slot));
+    }
+    atomic_store(&queue->ring->orphans, 1);
+}
+
 /* With put_lock held. */
 static tn_result append(tn_queue *queue, const tn_outgoing *message, uint64_t *ticket) {
     tn_ring *ring = queue->ring;
     TN_STEP(put_locked);
-    if (atomic_load(&ring->shut)) return TN_SHUT;
-    if (!tn_ring_has_room(queue, message->bytes)) return TN_TIMED_OUT;
     uint64_t seq = atomic_load_explicit(&ring->put_count, memory_order_relaxed);
+    if (seq & TN_CLOSED) return TN_SHUT;
+    if (!tn_ring_has_room(queue, message->bytes)) return TN_TIMED_OUT;
     tn_end end = ring->tail[seq & 1];
     uint64_t size =
         tn_record_size(message->payload_in_block ? 0 : message->length, message->block_count);
@@ -82,7 +92,13 @@ static tn_result append(tn_queue *queue, const tn_outgoing *message, uint64_t *t
     ring->tail[(seq + 1) & 1] = end;
     ring->put_total[(seq + 1) & 1].bytes = ring->put_total[seq & 1].bytes + message->bytes;
     TN_STEP(before_commit);
-    atomic_store_explicit(&ring->put_count, seq + 1, memory_order_release);
+    /* Under the lock only a shutdown can have changed it. */
+    uint64_t found = seq;
+    if (!atomic_compare_exchange_strong_explicit(&ring->put_count, &found, seq + 1,
+                                                 memory_order_release, memory_order_relaxed)) {
+        take_back(queue, message);
+        return TN_SHUT;
+    }
     TN_STEP(after_commit);
     return TN_OK;
 }
@@ -141,7 +157,7 @@ uint32_t tn_ring_send_some(tn_queue *queue, const tn_outgoing *messages, uint32_
 }
 
 static bool can_send(const tn_queue *queue, uint64_t bytes) {
-    return tn_ring_has_room(queue, bytes) || atomic_load(&queue->ring->shut);
+    return tn_ring_has_room(queue, bytes) || tn_ring_is_closed(queue->ring);
 }
 
 tn_result tn_ring_send(tn_queue *queue, const tn_outgoing *message, int64_t deadline,

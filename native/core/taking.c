@@ -57,7 +57,7 @@ static void leave_chunk(tn_queue *queue, uint32_t index) {
  * was seen of it once need not be asked of the producers' cache line again; "no" is never from memory.
  * As in tn_ring_is_empty, only equal counts mean that there is nothing: whoever is told so may wait. */
 static bool is_put(tn_ring *ring, uint64_t seq) {
-    if (ring->put_seen <= seq) ring->put_seen = atomic_load(&ring->put_count);
+    if (ring->put_seen <= seq) ring->put_seen = tn_ring_put_count(ring);
     return ring->put_seen != seq;
 }
 
@@ -119,11 +119,14 @@ static tn_result recv_once(tn_queue *queue, tn_incoming *message, int lease, boo
     tn_ring *ring = queue->ring;
     *contended = false;
     if (lease >= 0 && tn_ring_lease(queue, lease) == NULL) return TN_TOO_MANY;
-    uint32_t shut = atomic_load_explicit(&ring->shut, memory_order_acquire);
-    if (shut > 1) return TN_SHUT;
+    if (atomic_load_explicit(&ring->dropped, memory_order_acquire)) return TN_SHUT;
     /* To look at the count first would cost a transfer of the line that the lock needs anyway. */
     bool likely = atomic_load_explicit(&queue->more, memory_order_relaxed);
-    if (!likely && tn_ring_is_empty(ring)) return shut ? TN_SHUT : TN_TIMED_OUT;
+    if (!likely) {
+        uint64_t taken = atomic_load(&ring->get_count), put = atomic_load(&ring->put_count);
+        if (put == taken) return TN_TIMED_OUT;
+        if (put == (taken | TN_CLOSED)) return TN_SHUT;
+    }
     tn_result result = tn_end_lock(queue, &ring->get_lock, wait, deadline);
     *contended = result != TN_OK;
     if (result != TN_OK) return result;
@@ -131,8 +134,7 @@ static tn_result recv_once(tn_queue *queue, tn_incoming *message, int lease, boo
     result = take(queue, message, lease, &more);
     tn_end_unlock(queue, &ring->get_lock);
     atomic_store_explicit(&queue->more, more, memory_order_relaxed);
-    if (result == TN_TIMED_OUT && atomic_load(&ring->shut) && tn_ring_is_empty(ring))
-        return TN_SHUT;
+    if (result == TN_TIMED_OUT && tn_ring_is_closed(ring) && tn_ring_is_empty(ring)) return TN_SHUT;
     if (result != TN_OK) return result;
     tn_janitor_call(queue->segment);
     announce(ring, more);

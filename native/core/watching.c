@@ -41,14 +41,14 @@ void tn_ring_show(tn_queue *queue, bool there) {
 static bool is_noticed(const tn_queue *queue, uint64_t sent) {
     const tn_ring *ring = queue->ring;
     return atomic_load(&ring->shown) || atomic_load(&ring->get_count) >= sent ||
-           atomic_load(&ring->watcher) == 0 || atomic_load(&ring->shut);
+           atomic_load(&ring->watcher) == 0 || tn_ring_is_closed(ring);
 }
 
 void tn_ring_let_notice(tn_queue *queue) {
     tn_ring *ring = queue->ring;
     tn_holder watcher = atomic_load(&ring->watcher);
     if (watcher == 0 || tn_holder_same(watcher, tn_holder_self(queue->segment))) return;
-    uint64_t sent = atomic_load(&ring->put_count);
+    uint64_t sent = tn_ring_put_count(ring);
     int64_t deadline = tn_now() + PATIENCE;
     tn_result result = TN_OK;
     while (result != TN_TIMED_OUT && !is_noticed(queue, sent)) {

@@ -21,6 +21,7 @@ PLAIN = [
     "plain/packs",
     "plain/views",
     "plain/growth",
+    "plain/ending",
     "random-fuzz",
 ]
 
