@@ -1,6 +1,8 @@
 /* See blocks.h for the states and who answers for a block in each of them. */
 #include "blocks.h"
 
+#include <errno.h>
+
 #include "../platform/free_memory.h"
 #include "../platform/pages.h"
 #include "ring.h"
@@ -162,9 +164,14 @@ static tn_result populate(tn_segment *segment, tn_block *block, uint64_t length)
     uint8_t *data = tn_block_data(segment, block);
     if (data == NULL) return TN_CORRUPT;
     if (!enough_left(segment, length - present)) return TN_NO_MEMORY;
-    bool taken =
-        tn_pages_take(data + present, length - present, segment->fd, block->offset + present);
-    return taken ? TN_OK : TN_NO_MEMORY;
+    switch (tn_pages_take(data + present, length - present, segment->fd, block->offset + present)) {
+    case TN_PAGES_TAKEN:
+        return TN_OK;
+    case TN_PAGES_SHORT:
+        return TN_NO_MEMORY;
+    default:
+        return TN_SYSTEM_ERROR;
+    }
 }
 
 tn_result tn_block_extend(tn_segment *segment, uint32_t index, uint64_t length) {
@@ -216,9 +223,14 @@ tn_result tn_block_try(tn_segment *segment, uint64_t length, uint32_t *index) {
     result = populate(segment, block, length);
     TN_STEP(populated);
     /* The descriptor is this process's own by now: nobody else looks at `touched`. */
-    if (result != TN_OK) punch(segment, block, length);
-    else if (length > block->touched) block->touched = length;
-    if (result != TN_OK) tn_block_release(segment, *index);
+    if (result == TN_OK) {
+        if (length > block->touched) block->touched = length;
+        return TN_OK;
+    }
+    int error = errno; /* of a TN_SYSTEM_ERROR, which this must not hide */
+    punch(segment, block, length);
+    tn_block_release(segment, *index);
+    errno = error;
     return result;
 }
 

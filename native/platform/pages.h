@@ -34,9 +34,15 @@ void tn_unmap(void *place, uint64_t size);
  * the old mapping may be gone. */
 bool tn_map_over(uint8_t *place, int file, uint64_t offset, uint64_t size, tn_sharing sharing);
 
+typedef enum {
+    TN_PAGES_TAKEN,
+    TN_PAGES_SHORT,  /* there is not that much memory */
+    TN_PAGES_REFUSED /* for another reason, which errno says */
+} tn_pages_outcome;
+
 /* Have the pages of a shared mapping, so that writing there cannot fault: running out of memory is an
  * answer here, and the end of the process there. `offset` is the place's in the file. */
-bool tn_pages_take(uint8_t *place, uint64_t length, int file, uint64_t offset);
+tn_pages_outcome tn_pages_take(uint8_t *place, uint64_t length, int file, uint64_t offset);
 /* The same as a hint, for pages that the file has. */
 void tn_pages_expect(uint8_t *place, uint64_t length);
 /* Give the file's pages back to the system; they read as zeros then. */

@@ -4,7 +4,7 @@
  *
  * Messages arrive, are written to, are parted before forks and go again, while mappings fail at random and
  * pages have 4, 16 or 64 KiB: every view shows what its owner wrote last, also in children. Then the real
- * limits: no mapping left, no addresses, no private memory. Then slots: all taken by the dead, and a
+ * limits: no mapping left, no addresses, no private memory; and pages that are refused for another reason. Then slots: all taken by the dead, and a
  * child that is held up before it registers.
  *
  * Each call that maps, or gives memory back, is looked at (the linker's --wrap): a place or an offset that
@@ -21,6 +21,10 @@
 #include "../core/views.h"
 #include "../platform/pages.h"
 #include "harness.h"
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
 
 enum { MOST = 500, LENGTH = 40000 };
 
@@ -64,8 +68,17 @@ void *__wrap_mmap(void *place, size_t size, int protection, int kind, int fd, of
     return __real_mmap(place, size, protection, kind, fd, offset);
 }
 
+/* What MADV_POPULATE_WRITE, and the older way to have pages, fail with; 0: they do not. */
+static int populate_error, allocate_error;
+
+static int refusal(int error) {
+    errno = error;
+    return -1;
+}
+
 int __wrap_madvise(void *place, size_t size, int advice) {
     check_place(place, "madvise");
+    if (populate_error != 0 && advice == MADV_POPULATE_WRITE) return refusal(populate_error);
     if (keeps_stale && advice == MADV_DONTNEED) return 0;
     return __real_madvise(place, size, advice);
 }
@@ -73,6 +86,7 @@ int __wrap_madvise(void *place, size_t size, int advice) {
 int __wrap_fallocate(int fd, int mode, off_t offset, off_t size) {
     check_offset((uint64_t)offset, "fallocate");
     check_offset((uint64_t)size, "fallocate");
+    if (allocate_error != 0 && mode == 0) return refusal(allocate_error);
     return __real_fallocate(fd, mode, offset, size);
 }
 
@@ -367,6 +381,39 @@ static void held_up(bool killed) {
     end();
 }
 
+/* What a block cannot have pages for, and what it is then told. */
+static void refused(void) {
+    static const struct {
+        int populate, allocate;
+        tn_result result;
+    } cases[] = {
+        {EINVAL, 0, TN_OK},
+        {EPERM, 0, TN_OK},
+        {ENOSYS, 0, TN_OK},
+        {ENOMEM, 0, TN_NO_MEMORY},
+        {EFAULT, 0, TN_NO_MEMORY},
+        {EINVAL, ENOSPC, TN_NO_MEMORY},
+        {EPERM, ENOMEM, TN_NO_MEMORY},
+        {EPERM, EACCES, TN_SYSTEM_ERROR},
+    };
+    begin(UINT64_C(1) << 27);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        uint32_t index;
+        populate_error = cases[i].populate;
+        allocate_error = cases[i].allocate;
+        tn_result result = tn_block_take(&segment, 100000, &index);
+        int error = errno;
+        populate_error = allocate_error = 0;
+        CHECK(result == cases[i].result, "%d and %d gave %d", cases[i].populate, cases[i].allocate,
+              result);
+        CHECK(result != TN_SYSTEM_ERROR || error == cases[i].allocate, "told of error %d", error);
+        if (result == TN_OK) tn_block_release(&segment, index);
+        tn_arena_trim(&segment, 0, TN_FOREVER); /* or the next finds its pages there */
+        CHECK(census(&segment, TN_HELD, false) == 0, "something is kept");
+    }
+    end();
+}
+
 int main(int argc, char **argv) {
     uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 10) : 1;
     int64_t seconds = argc > 2 ? strtoll(argv[2], NULL, 10) : 5;
@@ -380,6 +427,7 @@ int main(int argc, char **argv) {
     slots_of_the_dead();
     held_up(false);
     held_up(true);
+    refused();
     printf("views: %u forks from seed %llu, each process kept what it wrote\n", forks,
            (unsigned long long)seed);
     return 0;

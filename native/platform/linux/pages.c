@@ -61,7 +61,13 @@ bool tn_map_over(uint8_t *place, int file, uint64_t offset, uint64_t size, tn_sh
     return true;
 }
 
-/* For Linux before 5.14. In pieces, as a signal undoes all that one call has done so far. */
+/* Whether it says that memory is short, and not that the call may not be used. EFAULT: to write there would
+ * be a SIGBUS, as the file cannot have the page. */
+static bool is_shortage(int error) {
+    return error == ENOMEM || error == ENOSPC || error == EFAULT || error == EDQUOT;
+}
+
+/* In pieces, as a signal undoes all that one call has done so far. */
 static bool allocate(int file, uint64_t offset, uint64_t length) {
     const uint64_t piece = UINT64_C(4) << 20;
     for (uint64_t done = 0; done < length;) {
@@ -72,9 +78,13 @@ static bool allocate(int file, uint64_t offset, uint64_t length) {
     return true;
 }
 
-bool tn_pages_take(uint8_t *place, uint64_t length, int file, uint64_t offset) {
-    if (madvise(place, length, MADV_POPULATE_WRITE) == 0) return true;
-    return errno == EINVAL && allocate(file, offset, length);
+/* Linux before 5.14 does not know MADV_POPULATE_WRITE, and a sandbox may forbid what it does not know, in
+ * whatever words: only a shortage is not a reason to try it in the older way. */
+tn_pages_outcome tn_pages_take(uint8_t *place, uint64_t length, int file, uint64_t offset) {
+    if (madvise(place, length, MADV_POPULATE_WRITE) == 0) return TN_PAGES_TAKEN;
+    if (is_shortage(errno)) return TN_PAGES_SHORT;
+    if (allocate(file, offset, length)) return TN_PAGES_TAKEN;
+    return is_shortage(errno) ? TN_PAGES_SHORT : TN_PAGES_REFUSED;
 }
 
 void tn_pages_expect(uint8_t *place, uint64_t length) {
