@@ -33,6 +33,7 @@ from tines._arguments import (
     check_iterable,
     whole_number,
 )
+from tines.engines import names
 from tines.errors import (
     DecodeError,
     EncodeError,
@@ -255,7 +256,9 @@ class ProcessPoolExecutor(Executor):
         apart = "engine", "progress", "transport"
         own = {name: value for name, value in options.items() if name not in apart}
         pool_options(max_workers, max_tasks_per_child, own, POSITIONAL)
-        if not (options.get("engine") is None or hasattr(options["engine"], "expect")):
+        if options.get("engine") is None:
+            options["engine"] = names.default_name()
+        if not (options["engine"] is None or hasattr(options["engine"], "expect")):
             engines.named(options["engine"], mp_context, None)
         self._max_workers = max_workers or _config.available_cpus()
         # No lambda: it would refer to this object, and an executor that nobody holds any more would

@@ -27,6 +27,7 @@ from tines import _sockets
 from tines._fork import Rank, at_fork
 from tines.agent.carrier import Carrier
 from tines.agent.warden import Warden
+from tines.engines.names import VARIABLE
 from tines.engines.remote.frames import Word, pack_word, send_all
 from tines.engines.remote.handshake import prove, set_up
 from tines.engines.remote.hosting import UNREACHABLE, versions
@@ -44,6 +45,7 @@ def main() -> None:
     if not first:
         os._exit(1)  # it has gone before it could say anything
     told = json.loads(first)
+    os.environ.pop(VARIABLE, None)  # a pool that a call makes is on the machine where it was made
     sock = _sockets.new(socket.AF_INET)
     warden = Warden(Carrier(sock))
     line_to_host = _take_standard_input()

@@ -21,7 +21,7 @@ def parser() -> argparse.ArgumentParser:
         prog="tines",
         description="Run a program on tines, or look at tines and its processes.",
         epilog=USAGE,
-        also=["--stats", "--trace"],
+        also=["--engine", "--stats", "--trace"],
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     built.add_argument("--version", action="version", version=f"tines {__version__}")

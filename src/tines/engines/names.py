@@ -8,6 +8,7 @@ table, as they are made by the composition root.
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
 
     from tines.engines.contract import Engine
 
-__all__ = ["MOST", "count_in", "maker"]
+__all__ = ["MOST", "VARIABLE", "check_name", "count_in", "default_name", "maker"]
+
+VARIABLE = "TINES_ENGINE"
+"""The environment variable that names the engine of what is given none."""
 
 _BY_NAME = {
     "simulated": "tines.engines.simulated",
@@ -29,6 +33,11 @@ _BY_LIBRARY = {"distributed": "tines.engines.dask"}
 """By the library in which a class of the object is defined, and :data:`_CLASSES` are what is meant there."""
 
 _CLASSES = {"Client", "Cluster"}
+
+_KNOWN = (
+    "use 'local', 'simulated:N' (N nodes on this machine), 'dask', or the address of a Dask scheduler, "
+    "such as 'tcp://host:8786'"
+)
 
 MOST = 64
 """How many nodes there can be on this machine."""
@@ -47,14 +56,36 @@ def maker(given: object) -> Callable[[Any, str, Any, Any], Engine]:
         make: Callable[[Any, str, Any, Any], Engine] = importlib.import_module(module).engine
         return make
     if isinstance(given, str):
-        raise ValueError(
-            f"engine={given!r} is not known: use 'local', 'simulated:N' (N nodes on this machine), 'dask', "
-            "or the address of a Dask scheduler, such as 'tcp://host:8786'"
-        )
+        raise ValueError(f"engine={given!r} is not known: {_KNOWN}")
     raise TypeError(
         f"engine={given!r} is not an engine: pass the name of one, a Client of Dask's, an object with the "
         "methods of tines.engines.contract.Engine, or leave it out for processes on this machine"
     )
+
+
+def default_name() -> str | None:
+    """Return the engine that the environment names (``TINES_ENGINE``); ``None``: this machine.
+
+    Raises:
+        ValueError: there is no engine of that name.
+    """
+    given = os.environ.get(VARIABLE, "").strip()
+    check_name(given, f"the environment variable {VARIABLE}=")
+    return None if given in ("", "local") else given
+
+
+def check_name(given: str, source: str) -> None:
+    """See that there is an engine of that name, or that none is meant.
+
+    Args:
+        given: The name.
+        source: What to write before it in the error.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if given not in ("", "local") and _module(given) is None:
+        raise ValueError(f"{source}{given!r} names no engine: {_KNOWN}")
 
 
 def count_in(given: str, default: int) -> int:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from tines import _watchers, engines
 from tines._arguments import check_context, check_initializer, whole_number
+from tines.engines import names
 from tines.pool.calls import Calls
 from tines.pool.insides import PoolInsides, process_maker
 from tines.pool.jobs.failures import tell_dropped
@@ -65,7 +66,8 @@ class Pool(PoolInsides):
         engine: Starts workers and watches over them. The name of one: ``"dask"`` for the workers of a Dask
             cluster, ``"tcp://host:8786"`` for those of this scheduler, ``"simulated:2"`` for two nodes that
             are pretended on this machine. A ``Client`` or cluster of Dask's, or an
-            :class:`~tines.engines.contract.Engine`. Processes on this machine, if not given.
+            :class:`~tines.engines.contract.Engine`. If not given, the one that ``TINES_ENGINE`` names;
+            without that, processes on this machine.
         progress: Whether and how maps show how far they are, unless they say otherwise: ``True``,
             :class:`~tines.progress.options.ProgressOptions`, or a rich or tqdm object.
         options: What else the pool can do: ``max_memory``, ``max_memory_hard``, ``inner_threads``,
@@ -106,10 +108,11 @@ class Pool(PoolInsides):
         check_context("context", context)
         chosen = pool_options(processes, maxtasksperchild, dict(options))
         self._displays = displays = Displays(progress)
-        if engine is None:
+        given = names.default_name() if engine is None else engine
+        if given is None:
             engine = engines.default(context, process_maker(self), self._worker_name)
-        elif not hasattr(engine, "expect"):
-            engine = engines.named(engine, context, transport)
+        elif not hasattr(given, "expect"):
+            engine = engines.named(given, context, transport)
             transport = None  # that is the engine's business now
         self._engine = engine
         carrier = engine.transport() if transport is None else transport

@@ -5,6 +5,7 @@ It is the interpreter's own, so everything behind the program is the program's.
 
 from __future__ import annotations
 
+import os
 import sys
 
 from tines.runner import program
@@ -25,11 +26,14 @@ programs:
                       run a program with multiprocessing, in it and in all its children, meaning
                       tines
 
+  --engine NAME       where the workers of its pools are, unless it says so itself; sets TINES_ENGINE
   --stats             print at the end what its pools and queues did
   --trace FILE        write a trace of its pools and processes, for Perfetto and `tines report`
 """
 
 _TRACE = "--trace"
+_ENGINE = "--engine"
+_VALUED = (_ENGINE, _TRACE)
 
 
 def names_program(argv: Sequence[str], commands: Sequence[str]) -> bool:
@@ -50,7 +54,10 @@ def run(argv: Sequence[str]) -> int:
 
     options, arguments = _split(argv)
     try:
-        path = _trace_path(options)
+        path = _value(options, _TRACE, "the name of the file to write")
+        engine = _value(options, _ENGINE, "the name of an engine, such as dask or simulated:2")
+        if engine is not None:
+            _set_engine(engine)
         if not arguments:
             raise program.CannotRun("there is no program to run: name one after the options", 2)
         found, rest = _find(arguments)
@@ -72,22 +79,35 @@ def _split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return the runner's own options, and the rest: the program and what is its."""
     options: list[str] = []
     rest = list(argv)
-    while rest and (rest[0] in ("--stats", _TRACE) or rest[0].startswith(f"{_TRACE}=")):
+    while rest and (rest[0] == "--stats" or rest[0].partition("=")[0] in _VALUED):
         option = rest.pop(0)
-        if option == _TRACE and rest:
-            option = f"{_TRACE}={rest.pop(0)}"
+        if option in _VALUED and rest:
+            option = f"{option}={rest.pop(0)}"
         options.append(option)
     return options, rest
 
 
-def _trace_path(options: Sequence[str]) -> str | None:
-    path = None
+def _value(options: Sequence[str], name: str, what: str) -> str | None:
+    """Return what an option was given; ``None`` if it is not there."""
+    value = None
     for option in options:
-        if option.startswith(_TRACE):
-            path = option.partition("=")[2]
-            if not path:
-                raise program.CannotRun("--trace needs the name of the file to write", 2)
-    return path
+        found, _, given = option.partition("=")
+        if found == name:
+            value = given
+            if not value:
+                raise program.CannotRun(f"{name} needs {what}", 2)
+    return value
+
+
+def _set_engine(name: str) -> None:
+    """Have pools be there, also those of the program's children."""
+    from tines.engines import names
+
+    try:
+        names.check_name(name, f"{_ENGINE} ")
+    except ValueError as error:
+        raise program.CannotRun(str(error), 2) from None
+    os.environ[names.VARIABLE] = name
 
 
 def _start_trace(path: str) -> None:
