@@ -42,6 +42,8 @@ QUICK = (
     "tests/test_namespace.py",
     "tests/test_errors.py",
     "tests/test_config.py",
+    "tests/test_waits.py",
+    "tests/process/test_box_goes.py",
     "tests/queues/test_queue.py",
     "tests/conformance/test_channel_messages.py",
 )
