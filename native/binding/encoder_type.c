@@ -7,7 +7,7 @@
  * A pickler that may be in any state (it failed, or its memo could not be cleared) is let go of, and the
  * next object is given a new one. So whatever fails here, for want of memory too, fails for one object.
  */
-#include "binding.h"
+#include "large.h"
 
 typedef struct {
     PyObject_HEAD
@@ -52,7 +52,7 @@ static int renew(encoder_object *self) {
 
 static PyObject *encoder_write(encoder_object *self, PyObject *chunk) {
     if (self->written == NULL) {
-        self->written = PyBytes_CheckExact(chunk) ? Py_NewRef(chunk) : PyBytes_FromObject(chunk);
+        self->written = PyBytes_CheckExact(chunk) ? Py_NewRef(chunk) : bytes_of(NULL, chunk);
         if (self->written == NULL) return NULL;
         Py_RETURN_NONE;
     }
@@ -63,7 +63,7 @@ static PyObject *encoder_write(encoder_object *self, PyObject *chunk) {
         self->written = list;
     }
     /* The pickler may pass a view of an object that lives no longer than this call. */
-    PyObject *bytes = PyBytes_FromObject(chunk);
+    PyObject *bytes = PyBytes_CheckExact(chunk) ? Py_NewRef(chunk) : bytes_of(NULL, chunk);
     if (bytes == NULL) return NULL;
     int failed = PyList_Append(self->written, bytes);
     Py_DECREF(bytes);
@@ -102,9 +102,7 @@ static PyObject *collect(encoder_object *self) {
     PyObject *written = self->written;
     self->written = NULL;
     if (written == NULL || PyBytes_CheckExact(written)) return written;
-    PyObject *empty = PyBytes_FromStringAndSize(NULL, 0);
-    PyObject *joined = empty == NULL ? NULL : PyObject_CallMethod(empty, "join", "O", written);
-    Py_XDECREF(empty);
+    PyObject *joined = bytes_joined(written);
     Py_DECREF(written);
     return joined;
 }

@@ -1,6 +1,7 @@
 /* The module `tines._native`: functions, fork hooks, initialisation. */
 #include "binding.h"
 #include "forking.h"
+#include "large.h"
 #include "liveness.h"
 #include "ways.h"
 
@@ -106,6 +107,8 @@ static PyMethodDef functions[] = {
     {"reducer_of_kind", reducer_of_kind, METH_VARARGS,
      "reducer_of_kind(kind, (copyreg.__newobj__, *names)) -> what object.__reduce_ex__ does, "
      "quicker"},
+    {"bytes_of", bytes_of, METH_O, "bytes_of(buffer) -> bytes; the same as bytes(buffer), quicker"},
+    {"bytearray_of", bytearray_of, METH_O, "bytearray_of(buffer) -> bytearray; the same"},
 #ifdef TINES_DEBUG
     {"crash_at", crash_at, METH_VARARGS, "crash_at(step, countdown): SIGKILL at that step"},
 #endif

@@ -45,6 +45,8 @@ typedef enum {
 tn_pages_outcome tn_pages_take(uint8_t *place, uint64_t length, int file, uint64_t offset);
 /* The same as a hint, for pages that the file has. */
 void tn_pages_expect(uint8_t *place, uint64_t length);
+/* A hint for memory of this process's own: its pages, where it has none yet, may be larger than the system's. */
+void tn_pages_prefer_large(uint8_t *place, uint64_t length);
 /* Give the file's pages back to the system; they read as zeros then. */
 bool tn_pages_give_back(int file, uint64_t offset, uint64_t length);
 /* Drop what this process has written to a private mapping: it shows the file again. */

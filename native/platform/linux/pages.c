@@ -91,6 +91,12 @@ void tn_pages_expect(uint8_t *place, uint64_t length) {
     (void)madvise(place, tn_pages(length), MADV_POPULATE_WRITE);
 }
 
+void tn_pages_prefer_large(uint8_t *place, uint64_t length) {
+    uint64_t page = tn_page_size(), skipped = -(uint64_t)(uintptr_t)place & (page - 1);
+    if (length < skipped + page) return;
+    (void)madvise(place + skipped, (length - skipped) & ~(page - 1), MADV_HUGEPAGE);
+}
+
 bool tn_pages_give_back(int file, uint64_t offset, uint64_t length) {
     int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
     return fallocate(file, mode, (off_t)offset, (off_t)tn_pages(length)) == 0;

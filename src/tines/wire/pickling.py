@@ -197,7 +197,7 @@ def decode(kind: int, data: Buffer, buffers: Sequence[Buffer]) -> Any:
     try:
         if kind == PICKLED:
             return pickle.loads(data, buffers=buffers) if buffers else pickle.loads(data)
-        return bytes(data) if kind == RAW else bytearray(data)
+        return _bytes_of(data) if kind == RAW else _bytearray_of(data)
     except Exception as error:
         raise decode_error(data, error) from error
 
@@ -238,7 +238,13 @@ def _native_encoder() -> _native.Encoder | None:
     )
 
 
+_bytes_of: Callable[[Buffer], bytes] = bytes
+_bytearray_of: Callable[[Buffer], bytearray] = bytearray
+
 _encoder = _native_encoder()
+if _encoder is not None:
+    from tines._native import bytearray_of as _bytearray_of
+    from tines._native import bytes_of as _bytes_of
 note_main()
 
 encode: Callable[[object], Encoded] = _encoder or _encode_in_python
