@@ -17,6 +17,12 @@ module_state *state_of(PyTypeObject *type) {
     return PyType_GetModuleState(type);
 }
 
+static void raise_with_errno(const module_state *state, int number, const char *words) {
+    PyObject *error = PyObject_CallFunction(state->transport_error, "is", number, words);
+    if (error != NULL) PyErr_SetObject(state->transport_error, error);
+    Py_XDECREF(error);
+}
+
 PyObject *raise_result(module_state *state, tn_result result, const char *doing) {
     switch (result) {
     case TN_SHUT:
@@ -34,6 +40,22 @@ PyObject *raise_result(module_state *state, tn_result result, const char *doing)
         break;
     case TN_TOO_MANY:
         PyErr_Format(PyExc_ValueError, "%s: a count is beyond its limit", doing);
+        break;
+    case TN_NO_RECOVERY:
+        raise_with_errno(state, ENOSYS,
+                         "the system does not say when the holder of a lock was killed: the call "
+                         "set_robust_list is refused by a sandbox, or by an emulator");
+        break;
+    case TN_OTHER_SPACE:
+        raise_with_errno(state, EXDEV,
+                         "this process is in another pid namespace (a container, or unshare) than "
+                         "those that share this memory, so they cannot see each other's deaths; "
+                         "set TINES_NATIVE=off for the whole program");
+        break;
+    case TN_OTHER_LAYOUT:
+        raise_with_errno(state, EPROTO,
+                         "the shared memory was made by another version of tines; use the same "
+                         "version in all processes of a program");
         break;
     default:
         PyErr_SetFromErrno(state->transport_error);

@@ -28,6 +28,9 @@ typedef enum {
     TN_SYSTEM_ERROR, /* errno says what */
     TN_TOO_MANY,     /* a count would pass its limit */
     TN_NOT_HOLDER,   /* only its holder may do that */
+    TN_NO_RECOVERY,  /* this system does not say when the holder of a lock was killed */
+    TN_OTHER_SPACE,  /* the segment's processes are in another pid namespace */
+    TN_OTHER_LAYOUT, /* the segment was made by another version of this code */
 } tn_result;
 
 #define TN_CACHE_LINE 64

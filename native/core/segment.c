@@ -6,6 +6,8 @@
 
 #include "../platform/memory_file.h"
 #include "../platform/pages.h"
+#include "../platform/process.h"
+#include "blocks.h"
 #include "slots.h"
 #include "views.h"
 
@@ -52,6 +54,7 @@ static tn_result initialise(tn_segment *segment) {
     tn_header *header = segment->header;
     header->size = segment->size;
     if (!tn_random(header->id, sizeof header->id)) return TN_SYSTEM_ERROR;
+    header->pid_space = tn_process_space();
     header->data_used = segment->data_at;
     for (int i = 0; i < TN_CLASSES; i++) header->hot[i] = header->cold[i] = TN_NO_BLOCK;
     tn_result result = tn_lock_init(&header->registry);
@@ -60,7 +63,16 @@ static tn_result initialise(tn_segment *segment) {
     return result;
 }
 
+/* Whether what the segment needs can be had here; that memory is short at the moment is nothing against it. */
+static tn_result try_out(tn_segment *segment) {
+    uint32_t index;
+    tn_result result = tn_block_take(segment, 1, &index);
+    if (result == TN_OK) tn_block_release(segment, index);
+    return result == TN_NO_MEMORY ? TN_OK : result;
+}
+
 tn_result tn_segment_create(tn_segment *segment, uint64_t size) {
+    if (!tn_mutex_can_outlive()) return TN_NO_RECOVERY;
     *segment = (tn_segment){.child_slot = TN_NO_SLOT, .child_mark = -1};
     segment->fd = tn_memory_file_create();
     if (segment->fd < 0) return TN_SYSTEM_ERROR;
@@ -73,8 +85,23 @@ tn_result tn_segment_create(tn_segment *segment, uint64_t size) {
     if (result == TN_OK) tn_memory_file_seal(segment->fd);
     if (result == TN_OK) result = initialise(segment);
     if (result == TN_OK) result = tn_segment_register(segment);
-    if (result != TN_OK) tn_memory_file_close(segment->fd);
+    if (result == TN_OK) result = try_out(segment);
+    if (result != TN_OK) {
+        int error = errno;
+        tn_segment_unmap(segment);
+        tn_memory_file_close(segment->fd);
+        errno = error;
+    }
     return result;
+}
+
+static tn_result may_attach(const tn_segment *segment) {
+    const tn_header *header = segment->header;
+    if ((header->magic & TN_MAGIC_NAME) != (TN_MAGIC & TN_MAGIC_NAME)) return TN_CORRUPT;
+    if (header->magic != TN_MAGIC) return TN_OTHER_LAYOUT;
+    if (header->size != segment->size) return TN_CORRUPT;
+    uint64_t here = tn_process_space(), there = header->pid_space;
+    return here == there || here == 0 || there == 0 ? TN_OK : TN_OTHER_SPACE;
 }
 
 tn_result tn_segment_attach(tn_segment *segment, int fd) {
@@ -84,10 +111,8 @@ tn_result tn_segment_attach(tn_segment *segment, int fd) {
     if (segment->size < TN_LEAST_SIZE) return TN_CORRUPT;
     tn_result result = map(segment);
     if (result != TN_OK) return result;
-    tn_header *header = segment->header;
-    if (header->magic != TN_MAGIC || header->size != segment->size) {
-        tn_segment_unmap(segment);
-        return TN_CORRUPT;
-    }
-    return tn_segment_register(segment);
+    result = may_attach(segment);
+    if (result == TN_OK) result = tn_segment_register(segment);
+    if (result != TN_OK) tn_segment_unmap(segment);
+    return result;
 }

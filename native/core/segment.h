@@ -18,7 +18,9 @@
 #include "base.h"
 #include "lock.h"
 
-#define TN_MAGIC UINT64_C(0x31303053454e4954) /* "TINES001" */
+/* Its end is the number of the layout: of all that processes find in there, and what they take it for. */
+#define TN_MAGIC UINT64_C(0x32303053454e4954) /* "TINES002" */
+#define TN_MAGIC_NAME UINT64_C(0xffffffffff)
 #define TN_SLOTS 16384
 #define TN_SMALLEST_CLASS 16 /* blocks are 2^16 bytes and up, in powers of two */
 #define TN_GRANULE (UINT64_C(1) << TN_SMALLEST_CLASS)
@@ -40,6 +42,7 @@ typedef struct {
     uint64_t magic;
     uint64_t size;
     uint8_t id[16];
+    uint64_t pid_space; /* of its maker; 0: not known. Who is alive is asked by pid */
     _Alignas(TN_CACHE_LINE) tn_lock registry; /* slots; order: registry, put, get, arena */
     _Atomic uint32_t slots_used;              /* high-water mark */
     _Atomic int64_t last_sweep;
@@ -81,7 +84,8 @@ typedef struct {
 
 /* Create a segment of at most `size` bytes of address space; less where less can be had. */
 tn_result tn_segment_create(tn_segment *segment, uint64_t size);
-/* Map the segment behind a descriptor, which stays the caller's. */
+/* Map the segment behind a descriptor, which stays the caller's. Refused are other layouts, and processes of other
+ * pid namespaces: they could not tell who lives, and would take locks from the living. */
 tn_result tn_segment_attach(tn_segment *segment, int fd);
 void tn_segment_unmap(tn_segment *segment); /* the descriptor stays open */
 

@@ -20,6 +20,9 @@ typedef enum {
 #error "native/platform knows no mutex for this system"
 #endif
 
+/* Whether the system keeps the promise. A sandbox or an emulator may leave it unkept without a word: then a
+ * mutex whose holder is killed is held for ever. */
+bool tn_mutex_can_outlive(void);
 bool tn_mutex_init(tn_mutex *mutex);
 /* At most until a moment of tn_now(). */
 tn_mutex_outcome tn_mutex_take(tn_mutex *mutex, int64_t until);

@@ -11,6 +11,9 @@
 
 uint32_t tn_process_self(void);
 
+/* The space of pids that this process lives in, as a pid means nothing outside of it; 0: not known. */
+uint64_t tn_process_space(void);
+
 /* When a process began, in the system's own measure; nothing that lives has TN_GONE. */
 enum { TN_GONE = 0, TN_BIRTH_UNKNOWN = 1 };
 uint64_t tn_process_birth(uint32_t pid);

@@ -90,6 +90,53 @@ def test_everything_works_without(method, names, error, tmp_path):
     assert os.listdir(tmp_path) == ["program.py"]
 
 
+WHERE = (
+    REFUSE
+    + """
+import errno
+import sys
+
+refuse(*sys.argv[1:], error=errno.EPERM)
+
+import tines as mp
+from tines.transport import choice
+
+with mp.get_context("fork").Pool(2) as pool:
+    assert pool.map(abs, range(-5, 0)) == [5, 4, 3, 2, 1]
+print(choice().name, "|", choice().reason)
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("names", "transport", "words"),
+    [
+        (["set_robust_list"], "pipe", "does not say when the holder of a lock was killed"),
+        (["madvise", "fallocate"], "pipe", "Operation not permitted"),
+        (["madvise"], "ring", "works here"),
+    ],
+    ids=["no-robust-list", "no-pages", "older-pages"],
+)
+def test_the_ring_is_chosen_where_it_was_tried_out(names, transport, words, tmp_path):
+    """Without ``set_robust_list``, a kill at the wrong moment would have all others hang."""
+    pytest.importorskip("tines._native")
+    path = tmp_path / "program.py"
+    path.write_text(WHERE)
+    done = subprocess.run(
+        [sys.executable, str(path), *names],
+        env=os.environ | {"TINES_NATIVE": "auto"},
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    if "no filters here" in done.stderr:
+        pytest.skip("filters of system calls are refused here")
+    assert (done.returncode, done.stderr) == (0, "")
+    name, _, reason = done.stdout.partition(" | ")
+    assert name == transport
+    assert words in reason
+
+
 OLDER = """
 import os
 import signal

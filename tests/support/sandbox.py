@@ -11,8 +11,22 @@ import sys
 __all__ = ["CAN_REFUSE", "REFUSE"]
 
 _NUMBERS = {
-    "x86_64": {"memfd_create": 319, "pidfd_send_signal": 424, "pidfd_open": 434},
-    "aarch64": {"memfd_create": 279, "pidfd_send_signal": 424, "pidfd_open": 434},
+    "x86_64": {
+        "fallocate": 285,
+        "madvise": 28,
+        "memfd_create": 319,
+        "pidfd_open": 434,
+        "pidfd_send_signal": 424,
+        "set_robust_list": 273,
+    },
+    "aarch64": {
+        "fallocate": 47,
+        "madvise": 233,
+        "memfd_create": 279,
+        "pidfd_open": 434,
+        "pidfd_send_signal": 424,
+        "set_robust_list": 99,
+    },
 }
 
 CAN_REFUSE = sys.platform == "linux" and platform.machine() in _NUMBERS

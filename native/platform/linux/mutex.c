@@ -1,8 +1,18 @@
 /* See platform/mutex.h: what is not for each message. */
 #include "../mutex.h"
 
+#include <stddef.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include "../clock.h"
 #include "../sanitizers.h"
+
+/* glibc tells the kernel of each thread's list of mutexes and does not look at the answer. It is asked here with a
+ * length that no list has, which a kernel that keeps lists does not take. */
+bool tn_mutex_can_outlive(void) {
+    return syscall(SYS_set_robust_list, NULL, (size_t)0) != 0 && errno == EINVAL;
+}
 
 bool tn_mutex_init(tn_mutex *mutex) {
     pthread_mutexattr_t attributes;
