@@ -22,6 +22,7 @@ import time as _public
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import ModuleType
     from typing import Any, TypeVar
 
     T = TypeVar("T")
@@ -46,7 +47,7 @@ BRIEF = 0.1
 """Seconds after which the main thread hears Ctrl-C on Windows."""
 
 
-def _copy_of_time() -> Any:
+def _copy_of_time() -> ModuleType:
     """Return another instance of the module ``time``; the one that all have, if there can be no other."""
     spec = _public.__spec__
     try:

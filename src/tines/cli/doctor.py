@@ -246,7 +246,7 @@ def _render(report: Report, hints: list[str]) -> str:
                 text = f"{value or '-':<10} {EXTRAS[key]}"
             lines.append(f"  {key:<{width}}{text}")
         lines.append("")
-    lines += [f"* {hint}" for hint in hints] or ["Nothing is the matter."]
+    lines += [f"* {hint}" for hint in hints] or ["No problems found."]
     return "\n".join(lines)
 
 

@@ -15,6 +15,7 @@ __all__ = [
     "rate",
     "shortened",
     "sparkline",
+    "took",
     "without_bars",
 ]
 
@@ -73,6 +74,15 @@ def failed(statistics: Mapping[str, object]) -> str:
     counts = (statistics.get("raised"), statistics.get("lost"))
     total = sum(value for value in counts if isinstance(value, int))
     return amount(total, "task") if total else ""
+
+
+def took(seconds: float) -> str:
+    """Return how long something short took, in three figures."""
+    for unit, factor in (("s", 1.0), ("ms", 1e3)):
+        if seconds * factor >= 0.9995:
+            number = seconds * factor
+            return f"{number:,.0f} {unit}" if number >= 999.5 else f"{number:.3g} {unit}"
+    return f"{seconds * 1e6:.3g} us"
 
 
 def duration(seconds: float) -> str:

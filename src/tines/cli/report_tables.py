@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tines.cli.figures import took
+
 if TYPE_CHECKING:
     from tines.tracing.report import Report
 
@@ -78,9 +80,9 @@ def _pools(report: Report) -> Table:
             f"{pool.processes}",
             f"{pool.items:,}",
             f"{pool.throughput:,.0f}",
-            _time(pool.elapsed),
-            _time(pool.active),
-            _time(pool.ideal),
+            took(pool.elapsed),
+            took(pool.active),
+            took(pool.ideal),
             f"{pool.imbalance:.2f}",
         )
         for pool in report.pools
@@ -112,7 +114,7 @@ def _workers(report: Report) -> Table:
             _share(worker.cpu, worker.ready),
             _share(worker.pickling, worker.ready),
             _share(worker.waiting, worker.ready),
-            _time(worker.startup),
+            took(worker.startup),
         )
         for worker in report.workers
     ]
@@ -126,9 +128,9 @@ def _functions(report: Report, top: int) -> Table:
             each.name,
             f"{each.tasks:,}",
             f"{each.items:,}",
-            _time(each.seconds),
-            _time(each.seconds / max(1, each.items)),
-            _time(each.longest),
+            took(each.seconds),
+            took(each.seconds / max(1, each.items)),
+            took(each.longest),
         )
         for each in report.functions[:top]
     ]
@@ -141,7 +143,7 @@ def _slowest(report: Report, top: int) -> Table:
         (
             task.call or task.function,
             task.outcome,
-            _time(task.seconds),
+            took(task.seconds),
             f"{task.items:,}",
             str(task.attempt),
             str(task.pid),
@@ -164,15 +166,8 @@ def advice_lines(report: Report) -> list[str]:
 
     active = max((pool.active for pool in report.pools), default=0.0)
     if active < ENOUGH:
-        return [f"Nothing: the pools worked for {_time(active)} only, which says little."]
+        return [f"Nothing: the pools worked for {took(active)} only, which says little."]
     return ["Nothing: the workers were busy."]
-
-
-def _time(seconds: float) -> str:
-    for unit, factor in (("s", 1.0), ("ms", 1e3)):
-        if seconds * factor >= 1:
-            return f"{seconds * factor:.2f} {unit}"
-    return f"{seconds * 1e6:.0f} us"
 
 
 def _share(part: float, whole: float) -> str:

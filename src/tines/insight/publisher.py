@@ -36,6 +36,7 @@ from tines.insight.values import plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from tines.insight.values import Plain
@@ -259,7 +260,7 @@ class Publisher:
 class _Answers(PlainThread):
     """One run of the thread, from a start or fork to the next."""
 
-    def __init__(self, door: int, answer: Any) -> None:
+    def __init__(self, door: int, answer: Callable[[set[str]], object]) -> None:
         super().__init__(self._listen)
         self._leaving = False
         self._door = door

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, SupportsIndex, TypedDict
 
 from tines._arguments import no_such_option, whole_number
 from tines._config import available_cpus
@@ -258,7 +258,7 @@ def _share(given: object) -> int:
         ) from None
 
 
-def _cores(given: Any) -> tuple[int, ...]:
+def _cores(given: Iterable[SupportsIndex]) -> tuple[int, ...]:
     """Return the cores that ``affinity`` lists."""
     try:
         cores = tuple(map(operator.index, given))
@@ -269,7 +269,7 @@ def _cores(given: Any) -> tuple[int, ...]:
     return cores
 
 
-def _device_names(given: Any) -> tuple[str, ...]:
+def _device_names(given: Iterable[str | SupportsIndex]) -> tuple[str, ...]:
     """Return the entries of ``cuda_devices`` as they go into the environment."""
     if isinstance(given, (str, bytes, int)):
         raise TypeError(
@@ -283,7 +283,7 @@ def _device_names(given: Any) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _device_number(entry: Any) -> int:
+def _device_number(entry: SupportsIndex) -> int:
     try:
         number = operator.index(entry)
     except TypeError:

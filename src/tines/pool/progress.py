@@ -101,10 +101,10 @@ def label_of(func: object) -> str:
     return str(getattr(inner, "__name__", type(inner).__name__))
 
 
-def length(iterable: Any) -> int | None:
+def length(iterable: object) -> int | None:
     """Return ``len()`` of an input, ``None`` if it has none."""
     try:
-        return len(iterable)
+        return len(iterable)  # type: ignore[arg-type]
     except TypeError:
         return None
 

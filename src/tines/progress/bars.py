@@ -2,12 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Protocol
 
 from tines.progress.contract import Line
 
 __all__ = ["TqdmDisplay"]
+
+
+class Bar(Protocol):
+    """What is used of tqdm's bars."""
+
+    total: float | None
+
+    def set_postfix(self, ordered_dict: dict[str, int], refresh: bool) -> None:
+        """Show figures behind the bar."""
+
+    def update(self, n: int) -> object:
+        """Move the bar on."""
+
+    def refresh(self) -> object:
+        """Draw the bar."""
+
+    def close(self) -> None:
+        """Leave the bar as it is."""
+
+
+class MakeBar(Protocol):
+    """A class of tqdm's, or what makes a bar in its place."""
+
+    def __call__(self, *, total: int | None, desc: str) -> Bar:
+        """Return a new bar."""
 
 
 class TqdmDisplay:
@@ -15,14 +40,14 @@ class TqdmDisplay:
 
     Args:
         bar: A bar of the user's, which stays theirs to close; calls add to it one after another.
-        make: Makes a bar for a call, which is closed when the call is over.
+        make: Makes a bar for a call, which is closed when the call is over. One of the two is given.
     """
 
-    def __init__(self, bar: object = None, make: Callable[..., Any] | None = None) -> None:
+    def __init__(self, bar: Bar | None = None, make: MakeBar | None = None) -> None:
         self._given = bar
         self._make = make
         # The bar of each call, and how much of it the bar has been told.
-        self._bars: dict[int, tuple[Any, int]] = {}
+        self._bars: dict[int, tuple[Bar, int]] = {}
 
     def draw(self, lines: Sequence[Line]) -> None:
         """See :class:`tines.progress.contract.Display`."""
@@ -41,10 +66,11 @@ class TqdmDisplay:
                 if self._make is not None:
                     bar.close()
 
-    def _bar(self, line: Line) -> Any:
-        if self._make is None:
-            return self._given
-        return self._make(total=line.total, desc=line.description)
+    def _bar(self, line: Line) -> Bar:
+        if self._make is not None:
+            return self._make(total=line.total, desc=line.description)
+        assert self._given is not None
+        return self._given
 
     def close(self) -> None:
         """See :class:`tines.progress.contract.Display`."""

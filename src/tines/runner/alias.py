@@ -44,7 +44,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from importlib.abc import Loader, MetaPathFinder
-    from typing import Any
 else:
     # Those would bring half the modules of packaging with them, into each new interpreter.
     Loader = MetaPathFinder = object
@@ -140,7 +139,7 @@ class _Importing:
 class _Existing(Loader):
     """Puts a module that exists, under its own name, into the place of the one asked for."""
 
-    def __init__(self, get: Any) -> None:
+    def __init__(self, get: Callable[[], ModuleType]) -> None:
         self._get = get
 
     def create_module(self, spec: ModuleSpec) -> None:

@@ -20,8 +20,10 @@ from types import CodeType, ModuleType, TracebackType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
+
+    ExceptHook = Callable[[type[BaseException], BaseException, TracebackType | None], object]
 
 __all__ = ["CannotRun", "Program", "from_code", "from_file", "from_module", "from_stdin", "run"]
 
@@ -136,7 +138,7 @@ def run(program: Program, arguments: Sequence[str]) -> None:
     try:
         if program.module is not None:
             # Not public, but what the interpreter itself calls for ``-m`` and for directories.
-            start: Any = runpy._run_module_as_main  # type: ignore[attr-defined]
+            start: Callable[..., object] = runpy._run_module_as_main  # type: ignore[attr-defined]
             start(program.module, alter_argv=not program.is_path)
         else:
             code = program.source
@@ -178,7 +180,7 @@ def _set_path(program: Program) -> None:
 class _Hook:
     """Hands the exception of the program to its excepthook, without our frames."""
 
-    def __init__(self, hook: Any) -> None:
+    def __init__(self, hook: ExceptHook) -> None:
         self._hook = hook
 
     def __call__(

@@ -63,7 +63,7 @@ def tell_recovered(kind: int, pid: int) -> None:
     _log.warning(
         "%s ended while it held a %s; process %d has it now, and what it protects may be "
         "half changed: see %s.recovered",
-        f"process {pid}" if pid else "a process that nothing is left of",
+        f"process {pid}" if pid else "a process that is gone",
         _NAMES[Kind(kind)],
         os.getpid(),
         _NAMES[Kind(kind)],

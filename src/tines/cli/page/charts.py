@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
+from tines.cli.figures import took
 from tines.cli.page.html import text
 from tines.cli.page.series import Lane, Series
 
@@ -55,10 +56,10 @@ def _lane(lane: Lane, y: int, series: Series) -> Iterator[str]:
     for block in lane.blocks:
         left, right = _x(block.begin, seconds), _x(block.end, seconds)
         kind = block.outcome if block.outcome in OUTCOMES else "returned"
-        took = duration(block.end - block.begin)
+        length = took(block.end - block.begin)
         what = block.label if block.count == 1 else f"{block.count:,} tasks"
         begun = "" if series.live else f", from {block.begin:.3f} s"
-        label = f"{what}: {block.outcome}, {took}{begun}"
+        label = f"{what}: {block.outcome}, {length}{begun}"
         yield (
             f"<rect class='{kind}' x='{left:.1f}' y='{y + 3}' width='{max(right - left, 0.6):.1f}' "
             f"height='14'><title>{text(label)}</title></rect>"
@@ -127,13 +128,13 @@ def histogram(bars: Sequence[tuple[float, float, int]]) -> str:
     for index, (low, high, count) in enumerate(bars):
         x = LEFT + index * width
         height = HEIGHT * count / top
-        title = text(f"{count:,} tasks took {duration(low)} to {duration(high)}")
+        title = text(f"{count:,} tasks took {took(low)} to {took(high)}")
         parts.append(
             f"<rect class='returned' x='{x + 1:.1f}' y='{HEIGHT - height:.1f}' "
             f"width='{max(width - 2, 1):.1f}' height='{height:.1f}'><title>{title}</title></rect>"
         )
         if index % every == 0:
-            parts.append(f"<text x='{x:.1f}' y='{HEIGHT + 16}'>{text(duration(low))}</text>")
+            parts.append(f"<text x='{x:.1f}' y='{HEIGHT + 16}'>{text(took(low))}</text>")
     return _svg("how many tasks took how long", HEIGHT + 24, parts)
 
 
@@ -162,14 +163,6 @@ def _name(name: str, y: int) -> str:
     return f"<text class='name' x='{LEFT - 8}' y='{y + 14}'>{text(shown)}</text>"
 
 
-def duration(seconds: float) -> str:
-    """Return a time with its unit."""
-    for unit, factor in (("s", 1.0), ("ms", 1e3)):
-        if seconds * factor >= 0.9995:
-            return f"{seconds * factor:.3g} {unit}"
-    return f"{seconds * 1e6:.3g} us"
-
-
 def _svg(label: str, height: float, parts: Sequence[str]) -> str:
     return (
         f"<div class='wide' tabindex='0'><svg role='img' aria-label='{text(label)}' "
@@ -186,9 +179,9 @@ def _time_axis(seconds: float, height: float, live: bool = False) -> Iterator[st
     for number in range(int(seconds / step + 1e-9) + 1):
         passed = number * step
         if live:
-            x, label = _x(seconds - passed, seconds), f"-{duration(passed)}" if number else "now"
+            x, label = _x(seconds - passed, seconds), f"-{took(passed)}" if number else "now"
         else:
-            x, label = _x(passed, seconds), duration(passed) if number else "0"
+            x, label = _x(passed, seconds), took(passed) if number else "0"
         side = " class='name'" if live and not number else ""
         yield f"<path class='grid' d='M{x:.1f} 0V{height}'/>"
         yield f"<text{side} x='{x:.1f}' y='{height + 16}'>{text(label)}</text>"

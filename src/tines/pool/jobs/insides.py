@@ -9,7 +9,19 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from typing import Protocol
+
     from tines.progress.contract import Counts
+
+    class Awaited(Protocol):
+        """What a result can be asked and waited for."""
+
+        def ready(self) -> bool:
+            """Return whether the outcome is there."""
+
+        def wait(self, timeout: float | None = None) -> object:
+            """Wait for the outcome."""
+
 
 __all__ = ["IteratorInsides", "MapInsides", "ResultInsides"]
 
@@ -17,12 +29,12 @@ __all__ = ["IteratorInsides", "MapInsides", "ResultInsides"]
 class Settled:
     """What there is of a ``threading.Event`` for a result."""
 
-    def __init__(self, result: Any) -> None:
+    def __init__(self, result: Awaited) -> None:
         self._result = result
 
     def is_set(self) -> bool:
         """Return whether the outcome is there."""
-        return bool(self._result.ready())
+        return self._result.ready()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for the outcome; return whether it is there."""
@@ -34,6 +46,8 @@ class ResultInsides:
     """Of the result of a call."""
 
     settled: object
+    ready: Callable[[], bool]
+    wait: Callable[..., object]
     _open: Callable[[], tuple[bool, object]]
 
     @property
@@ -102,7 +116,7 @@ class IteratorInsides:
     def _set_length(self, length: int) -> None:
         """Do nothing: the end of the tasks says it too."""
 
-    def take_over(self, tasks: Iterable[Any]) -> None:
+    def take_over(self, tasks: Iterable[tuple[object, ...]]) -> None:
         """Begin to have tasks done that a program has made."""
         pool = self._maker
         options = pool._options

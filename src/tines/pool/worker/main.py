@@ -234,7 +234,7 @@ class Worker:
             self._fail(tag, error, place)
 
     def _run_slices(
-        self, tag: int, count: int, function: Callable[[Any], object], items: Iterable[object]
+        self, tag: int, count: int, function: Callable[[object], object], items: Iterable[object]
     ) -> None:
         """Run a chunk, a slice at a time: each is one ``map``, at the speed of C.
 

@@ -34,7 +34,7 @@ import socket
 import sys
 import threading
 from multiprocessing import resource_tracker, util
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from tines import _sockets
 from tines.process import liveness, shared_file
@@ -42,6 +42,12 @@ from tines.process.lifecycle import launch, stdin
 from tines.process.start import forkserver_client, interpreter
 from tines.process.start.forkserver_client import EXIT_CODE, HELLO, MAX_FDS, MESSAGE, receive
 from tines.process.start.popen import HAVE_PIDFD
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+    Handler = Callable[[int, FrameType | None], object] | int | None
 
 __all__ = ["main"]
 
@@ -146,7 +152,7 @@ class _Server:
         self._status: dict[int, socket.socket] = {}
         self._waiting: set[int] = set()
         self._deaths = 0
-        self._handlers: dict[int, Any] = {}
+        self._handlers: dict[int, Handler] = {}
 
     def serve(self) -> None:
         """Fork a child for each job, until nobody is left to ask for one."""

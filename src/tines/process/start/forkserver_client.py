@@ -23,7 +23,8 @@ from tines._fork import Rank, at_fork
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any
+
+    Variables = dict[str | bytes, str | bytes]
 
 __all__ = [
     "EXIT_CODE",
@@ -70,7 +71,7 @@ class _Client:
         # The server, and who started it, if that was this process.
         self.server: tuple[int, int] | None = None
         # What the server was born with, as its children know by inheritance; none without a server.
-        self.environment: dict[Any, Any] | None = None
+        self.environment: Variables | None = None
         # Servers that this process has started and uses no more; others may do so still.
         self.left: list[int] = []
         self.preload: Sequence[str] = ("__main__",)
@@ -167,14 +168,13 @@ def environment_changes() -> dict[str, str | None]:
     }
 
 
-def _variables() -> dict[Any, Any]:
+def _variables() -> Variables:
     """Return the variables of this process, not to be changed.
 
     The mapping behind ``os.environ``, which would take fifty times as long to compare: at each
     start. A program may have put something else in its place.
     """
-    environ: Any = os.environ
-    return getattr(environ, "_data", environ)  # type: ignore[no-any-return]
+    return getattr(os.environ, "_data", os.environ)  # type: ignore[arg-type]
 
 
 def inherited(index: int) -> int:

@@ -266,7 +266,7 @@ class ChannelState:
             ValueError: more often than there were messages.
         """
         if not self._unfinished:
-            raise ValueError("task_done() was called more often than there were messages")
+            raise ValueError("task_done() called too many times")
         self._count_as_done(1)
 
     def _count_as_done(self, count: int) -> None:
