@@ -246,7 +246,7 @@ def _facade(package: ModuleType) -> ModuleType:
     return facade
 
 
-def _carry_by_the_standard_way(spawn: Any) -> None:
+def _carry_by_the_standard_way(spawn: ModuleType) -> None:
     """Have interpreters that the standard library starts itself (Windows) put up the alias too."""
     original: Callable[..., list[str]] = spawn.get_command_line
 
@@ -257,4 +257,4 @@ def _carry_by_the_standard_way(spawn: Any) -> None:
             command[command.index("-c") + 1] = PROLOGUE + command[command.index("-c") + 1]
         return command
 
-    spawn.get_command_line = get_command_line
+    vars(spawn)["get_command_line"] = get_command_line
