@@ -16,6 +16,7 @@
 # make manylinux        a wheel for any Linux with glibc 2.28 or later into dist/, by zig, checked
 # make compat           the interpreter's own tests of multiprocessing, judged
 # make pythons          a quick part of the suite on Debian's newest Pythons: ARGS="--version 3.15"
+# make ray             the tests of pools on Ray, which is installed for that: some 200 MB
 # make clients          real programs, compared with the standard library: ARGS="uvicorn --transport ring"
 # make screenshots      the dashboard and a report, by Chromium, into build/screenshots
 # make bench            against the peers, in an environment of its own (benchmarks/Makefile.inc)
@@ -44,7 +45,7 @@ pip := $(bin)/python -m pip --disable-pip-version-check --quiet install
 export TINES_BUILD TINES_NATIVE
 
 .DELETE_ON_ERROR:
-.PHONY: build chaos clean clients compat demo docs FORCE format fuzz manylinux model package pythons sanitize screenshots windows
+.PHONY: build chaos clean clients compat demo docs FORCE format fuzz manylinux model package pythons ray sanitize screenshots windows
 .PHONY: test test-full test-quick test-without-native
 .PHONY: lint lint-c lint-imports lint-style lint-types
 
@@ -66,6 +67,10 @@ test-without-native: $(VENV)/dev.stamp
 
 test-quick: $(VENV)/dev.stamp
 	$(bin)/python -m pytest -m "not slow" $(ARGS)
+
+ray: $(VENV)/dev.stamp
+	$(pip) --only-binary :all: 'ray>=2.9'
+	$(bin)/python -m pytest tests/engines/test_ray.py $(ARGS)
 
 lint: lint-style lint-types lint-imports lint-c
 

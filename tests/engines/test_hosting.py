@@ -55,12 +55,19 @@ def test_an_agent_that_cannot_reach_the_program_says_so() -> None:
     assert f"cannot connect to this program at 127.0.0.1, port {address[1]}" in str(agent.problem())
 
 
-@pytest.mark.parametrize("given", ["dask", "tcp://host:8786"])
+@pytest.mark.parametrize(
+    ("given", "library", "extra"),
+    [
+        ("dask", "distributed", "dask"),
+        ("tcp://host:8786", "distributed", "dask"),
+        ("ray", "ray", "ray"),
+    ],
+)
 def test_without_the_library_of_an_engine_the_extra_is_named(
-    given: str, monkeypatch: pytest.MonkeyPatch
+    given: str, library: str, extra: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(ImportError, match=r"tines\[dask\]"):
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(ImportError, match=rf"tines\[{extra}\]"):
         Pool(1, engine=given)
 
 

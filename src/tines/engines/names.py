@@ -24,6 +24,7 @@ VARIABLE = "TINES_ENGINE"
 _BY_NAME = {
     "simulated": "tines.engines.simulated",
     "dask": "tines.engines.dask",
+    "ray": "tines.engines.ray",
     "tcp": "tines.engines.dask",
     "tls": "tines.engines.dask",
 }
@@ -35,8 +36,8 @@ _BY_LIBRARY = {"distributed": "tines.engines.dask"}
 _CLASSES = {"Client", "Cluster"}
 
 _KNOWN = (
-    "use 'local', 'simulated:N' (N nodes on this machine), 'dask', or the address of a Dask scheduler, "
-    "such as 'tcp://host:8786'"
+    "use 'local', 'simulated:N' (N nodes on this machine), 'ray', 'ray://host:10001', 'dask', or the address "
+    "of a Dask scheduler, such as 'tcp://host:8786'"
 )
 
 MOST = 64

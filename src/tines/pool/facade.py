@@ -64,8 +64,9 @@ class Pool(PoolInsides):
         context: A context, for its start method; by default the program's.
         transport: What carries tasks and results; by default the one that the engine names.
         engine: Starts workers and watches over them. The name of one: ``"dask"`` for the workers of a Dask
-            cluster, ``"tcp://host:8786"`` for those of this scheduler, ``"simulated:2"`` for two nodes that
-            are pretended on this machine. A ``Client`` or cluster of Dask's, or an
+            cluster, ``"tcp://host:8786"`` for those of this scheduler, ``"ray"`` for the nodes of a Ray
+            cluster, ``"simulated:2"`` for two nodes that are pretended on this machine. A ``Client`` or
+            cluster of Dask's, or an
             :class:`~tines.engines.contract.Engine`. If not given, the one that ``TINES_ENGINE`` names;
             without that, processes on this machine.
         progress: Whether and how maps show how far they are, unless they say otherwise: ``True``,

@@ -16,11 +16,12 @@ import platform
 import subprocess
 import sys
 import weakref
+from typing import Protocol
 
 from tines._fork import Rank, at_fork
 from tines.process.start import interpreter
 
-__all__ = ["END_SECONDS", "UNREACHABLE", "Agent", "versions"]
+__all__ = ["END_SECONDS", "UNREACHABLE", "Agent", "let_go_in_children", "versions"]
 
 END_SECONDS = 5.0
 """How long an agent may take to end when it should."""
@@ -69,7 +70,7 @@ class Agent:
             except BaseException:
                 self._line.close()
                 raise
-        _agents.add(self)
+        let_go_in_children(self)
 
     def problem(self) -> str | None:
         """Return why it will never call; ``None`` while it may, or has."""
@@ -102,14 +103,23 @@ class Agent:
             self._process.wait()
 
 
-_agents: weakref.WeakSet[Agent] = weakref.WeakSet()
+class _Held(Protocol):
+    def let_go(self) -> None: ...
+
+
+_held: weakref.WeakSet[_Held] = weakref.WeakSet()
+
+
+def let_go_in_children(held: _Held) -> None:
+    """Have forked children let go of a process that lives as long as somebody holds its line."""
+    _held.add(held)
 
 
 def _let_go_of_all() -> None:
     """In a forked child: it would keep them alive when its parent is gone."""
-    for agent in list(_agents):
+    for held in list(_held):
         with contextlib.suppress(OSError):
-            agent.let_go()
+            held.let_go()
 
 
 at_fork(Rank.AGENTS, child=_let_go_of_all)
