@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from support.pools import ending
+from tines import cli
 from tines.engines import names
 from tines.engines.names import VARIABLE
 from tines.executor import ProcessPoolExecutor
@@ -78,3 +80,12 @@ def test_a_program_is_run_on_the_engine_that_the_command_line_names(
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path)
     assert done.returncode == code, done.stderr
     assert said in done.stdout + done.stderr
+
+
+def test_the_doctor_says_whether_an_engine_works(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["doctor", "--engine", "simulated:1"]) == 0
+    assert "engine simulated:1 works, with 1 node(s):\n  simulated-0" in capsys.readouterr().out
+    assert cli.main(["doctor", "--json", "--engine", "spark"]) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert report["nodes"] == []
+    assert "ValueError: engine='spark' is not known" in report["problem"]

@@ -65,6 +65,9 @@ def _add_doctor(commands: Commands) -> None:
         description="Say what tines finds on this machine, and what is the matter with it.",
     )
     doctor.add_argument("--json", action="store_true", help="print it as JSON")
+    doctor.add_argument(
+        "--engine", metavar="NAME", help="instead, say whether a pool can have its workers there"
+    )
     doctor.set_defaults(run=_doctor)
 
 
@@ -177,6 +180,10 @@ def _dashboard(arguments: argparse.Namespace) -> int:
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
+    if arguments.engine is not None:
+        from tines.cli import engine_check
+
+        return engine_check.run(arguments.engine, as_json=arguments.json)
     from tines.cli import doctor
 
     return doctor.run(as_json=arguments.json)
