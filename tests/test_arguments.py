@@ -75,6 +75,8 @@ def test_what_makes_no_sense_is_named(make, says):
         (lambda pool: pool.imap_unordered(None, [1]), "func=None is not callable"),
         (lambda pool: pool.starmap(square, 5), "iterable=5 is not iterable"),
         (lambda pool: pool.apply(square, 1), "args=1 is not a sequence of arguments"),
+        (lambda pool: pool.apply(square, (), 5), "kwds=5 is not a mapping of names"),
+        (lambda pool: pool.apply_async(square, (), [("number", 1)]), "is not a mapping of names"),
         (lambda pool: pool.apply_async("square", (1,)), "func='square' is not callable"),
         (
             lambda pool: pool.map(square, [1], timout=1),

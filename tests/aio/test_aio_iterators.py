@@ -83,6 +83,10 @@ def test_an_input_that_raises(make: Make, asynchronous: bool) -> None:
             assert found[:5] == [x * x for x in range(5)]
             assert isinstance(found[5], OSError)
             assert len(found) == 6
+            source = broken_too() if asynchronous else broken()
+            *values, error = await outcomes(pool.imap_unordered(square, source))
+            assert sorted(values) == found[:5]
+            assert isinstance(error, OSError)
             if asynchronous:
                 with pytest.raises(OSError, match="no more"):
                     await pool.map(square, broken_too())

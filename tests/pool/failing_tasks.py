@@ -60,3 +60,27 @@ def raise_loud() -> None:
     error = Loud("it")
     error.kept = True  # so that there is a state
     raise error
+
+
+class Anything:
+    """Has whatever attribute it is asked for, as mocks and proxies do, except for one that raises."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "__qualname__":
+            raise ZeroDivisionError(name)
+        if name.startswith("__"):
+            return object.__getattribute__(self, name)
+        return self
+
+    def __call__(self, *arguments: object, **keywords: object) -> None:
+        raise LookupError("its own")
+
+
+class Pairs:
+    """What ``**`` takes, and no more."""
+
+    def keys(self) -> list[str]:
+        return ["x"]
+
+    def __getitem__(self, name: str) -> int:
+        return 17

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import tines
+from failing_tasks import Anything, Pairs
 from pool_tasks import nap, pid, square
 from pool_tools import MakePool
 from support.waiting import PATIENCE, wait_for
@@ -180,6 +181,16 @@ def test_the_end_of_a_block_says_once_what_it_drops(
             pool.close()
             pool.join()
         assert not [each for each in caplog.records if "dropped" in each.getMessage()]
+
+
+def test_no_call_is_too_odd_to_be_described(make: MakePool) -> None:
+    pool = make(1)
+    for call in (pool.apply, lambda f, x: pool.map(f, x), lambda f, x: list(pool.imap(f, x))):
+        with pytest.raises(LookupError, match="its own"):
+            call(Anything(), (1,))
+    assert notes(lambda: pool.apply(fetch, (), Pairs())).startswith(f"while running {NAME}(x=17), ")
+    assert pool.apply(square, (3,)) == 9
+    assert pool.statistics().restarts == 0
 
 
 def test_the_main_module_is_called_as_people_call_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import multiprocessing
 import pickle
 import threading
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,19 @@ def test_an_iterator_raises_in_the_place_of_the_item_and_goes_on(
     found = outcomes(pool.imap_unordered(partial(fail_at, 5), range(10), chunksize))
     assert sorted(x for x in found if not isinstance(x, Exception)) == [0, 1, 2, 3, 4, 6, 7, 8, 9]
     assert len(found) == 10
+
+
+def test_an_input_that_raises_loses_no_result_of_what_came_before(make: MakePool) -> None:
+    def source(items: int) -> Iterator[int]:
+        yield from range(items)
+        raise LookupError("no more")
+
+    pool = make()
+    for items in (0, 1, 40):
+        for iterate in (pool.imap, pool.imap_unordered):
+            *found, error = outcomes(iterate(square, source(items)))
+            assert sorted(found) == [x * x for x in range(items)]
+            assert isinstance(error, LookupError)
 
 
 def test_next_with_a_timeout(make: MakePool, tmp_path: Path) -> None:

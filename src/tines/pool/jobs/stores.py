@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tines.pool.jobs.chunk import Chunk, ChunkedJob
-from tines.pool.jobs.entries import Entry, entry_of
+from tines.pool.jobs.entries import ENDED, Entry, entry_of
 from tines.wire.messages import ERROR
 
 if TYPE_CHECKING:
@@ -105,22 +105,39 @@ class InOrder(dict[int, Entry]):
 
 
 class AsTheyCome(deque[Entry]):
-    """The same for a consumer that takes them in the order in which they were put."""
+    """The same for a consumer that takes them in the order in which they were put.
+
+    But what ended the input comes last, behind the results of all items before it: it takes no time,
+    and would otherwise be ahead of what those items have already cost.
+    """
 
     single = _UnorderedSingle
+    _length = 0
+    """How many items come before what ended the input."""
 
     def put(self, first: int, entry: Entry) -> None:
         """See :meth:`InOrder.put`."""
+        if entry[1] == ENDED:
+            self._length = first
         self.append(entry)
 
     def is_ready(self, position: int) -> bool:
         """See :meth:`InOrder.is_ready`."""
-        return bool(self)
+        if position >= self._length or len(self) != 1:
+            return bool(self)
+        return all(kind != ENDED for _, kind, _, _ in self.copy())
 
     def in_line(self, position: int) -> Iterator[Entry]:
         """See :meth:`InOrder.in_line`."""
         while self:
-            yield self.popleft()
+            entry = self.popleft()
+            if entry[1] == ENDED and position < self._length:
+                self.append(entry)
+                if self[0] is entry:
+                    return
+                continue
+            yield entry
+            position += entry[0]
 
     def entries(self) -> list[Entry]:
         """See :meth:`InOrder.entries`."""

@@ -97,7 +97,7 @@ class Dispatcher:
             self._observer.submitting()
         body = args if type(args) is tuple else _as_tuple(args)
         if kwds:
-            body = body, kwds
+            body = body, kwds if type(kwds) is dict else _as_keywords(kwds)
             task.kind = messages.CALL | messages.KEYWORDS
         reference = self._functions.refer(func)
         if reference is None:
@@ -254,6 +254,15 @@ def _as_tuple(args: Any) -> tuple[object, ...]:
         raise TypeError(
             f"args={args!r} is not a sequence of arguments: for a single one, write args=({args!r},)"
         ) from None
+
+
+def _as_keywords(kwds: object) -> object:
+    # What ``**`` takes. A proxy of a manager is one, and travels as itself.
+    if not hasattr(type(kwds), "keys"):
+        raise TypeError(
+            f"kwds={kwds!r} is not a mapping of names to arguments: write kwds={{'name': value}}"
+        )
+    return kwds
 
 
 def _kept(buffer: Any) -> object:

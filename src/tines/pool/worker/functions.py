@@ -108,23 +108,38 @@ def encode_unnumbered(func: object, body: object) -> tuple[Buffer, Sequence[Buff
 
 
 def name_of(func: object) -> str:
-    """Return what people call a function."""
-    inner = getattr(func, "func", None)  # functools.partial
-    if inner is not None and not hasattr(func, "__qualname__"):
-        return f"partial({name_of(inner)})"
-    name = getattr(func, "__qualname__", None) or pickling.short_repr(func)
-    module = getattr(func, "__module__", None)
+    """Return what people call a function, or whatever else is called. Raises nothing."""
+    if issubclass(type(func), partial):
+        return f"partial({name_of(func.func)})"  # type: ignore[attr-defined]
+    name = _text_of(func, "__qualname__") or pickling.short_repr(func)
+    module = _text_of(func, "__module__")
     # A spawned worker knows the main module by another name, which people have not given it.
     return name if module in (None, "builtins", "__main__", "__mp_main__") else f"{module}.{name}"
 
 
-def describe_call(name: str, args: Iterable[object], kwds: Mapping[str, object]) -> str:
-    """Return a call as people write it, with its arguments shortened: ``mod.f(1, 'abc', key=None)``."""
+def _text_of(thing: object, attribute: str) -> str | None:
+    """Return an attribute if it is text: a mock or a proxy has all of them, and may raise anything."""
     try:
-        parts = [pickling.short_repr(argument) for argument in args]
-    except TypeError:  # no arguments at all, which is what the call failed of
-        parts = [f"*{pickling.short_repr(args)}"]
-    parts += [f"{key}={pickling.short_repr(value)}" for key, value in kwds.items()]
+        value = getattr(thing, attribute, None)
+    except Exception:
+        return None
+    return value if isinstance(value, str) else None
+
+
+def describe_call(name: str, args: Iterable[object], kwds: Mapping[str, object]) -> str:
+    """Return a call as people write it, with its arguments shortened: ``mod.f(1, 'abc', key=None)``.
+
+    What are no arguments at all may be the very reason why the call failed. Raises nothing.
+    """
+    parts = []
+    try:
+        parts += [pickling.short_repr(argument) for argument in args]
+    except Exception:
+        parts += [f"*{pickling.short_repr(args)}"]
+    try:
+        parts += [f"{key}={pickling.short_repr(kwds[key])}" for key in [*kwds.keys()]]  # as ** does
+    except Exception:
+        parts += [f"**{pickling.short_repr(kwds)}"]
     return f"{name}({', '.join(parts)})"
 
 

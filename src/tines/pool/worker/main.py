@@ -18,6 +18,7 @@ import threading
 import time
 from itertools import islice
 from pickle import loads
+from types import FunctionType
 
 from tines import _clock
 from tines.errors import (
@@ -328,9 +329,9 @@ def _placed(function: object, args: Any, keywords: bool) -> Place | None:
     if function is None or args is None:
         return None
     positional, named = args if keywords else (args, {})
-    what_runs = getattr(function, "what_runs", None)  # one of ours, that calls the user's
-    if what_runs is not None:
-        return what_runs(*positional), 0, os.getpid()
+    if isinstance(function, FunctionType) and "what_runs" in vars(function):
+        # One of ours, that calls the user's.
+        return vars(function)["what_runs"](*positional), 0, os.getpid()
     return describe_call(name_of(function), positional, named), 0, os.getpid()
 
 
