@@ -9,8 +9,9 @@
 
 #include <string.h>
 
-/* As NumPy's arrays: below this, the allocator mostly has pages that were used before. */
-static const Py_ssize_t LARGE = (Py_ssize_t)4 << 20;
+/* Up to this, glibc comes to keep what was freed for the next, with pages that were used before: larger memory is
+ * always mapped anew. */
+static const Py_ssize_t LARGE = (Py_ssize_t)32 << 20;
 
 static void copy(char *to, const char *from, Py_ssize_t size) {
     if (size < LARGE) {
