@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Buffer = bytes | bytearray | memoryview
 
-__all__ = ["FLAGS", "Output", "adopt", "new", "pair", "prepared", "send_fds"]
+__all__ = ["FLAGS", "Output", "adopt", "keep_alive", "new", "pair", "prepared", "send_fds"]
 
 FLAGS: int = getattr(socket, "MSG_NOSIGNAL", 0)
 """For every write: SIGPIPE may have its default action, and a dead peer must not kill us."""
@@ -53,6 +53,21 @@ def pair(kind: int = socket.SOCK_STREAM) -> tuple[socket.socket, socket.socket]:
     else:
         ends = socket.socketpair(socket.AF_UNIX, kind)
     return prepared(ends[0]), prepared(ends[1])
+
+
+def keep_alive(sock: socket.socket) -> None:
+    """Have a TCP connection send at once, and end if the other machine says nothing for some 5 seconds.
+
+    It is the systems that ask each other then, so neither process has to be awake. They only ask while
+    nothing is on its way; what was sent is repeated for as long as the system says.
+    """
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    idle = "TCP_KEEPIDLE" if hasattr(socket, "TCP_KEEPIDLE") else "TCP_KEEPALIVE"  # on macOS
+    for name, value in ((idle, 2), ("TCP_KEEPINTVL", 1), ("TCP_KEEPCNT", 3)):
+        option = getattr(socket, name, None)
+        if option is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def adopt(fd: int) -> socket.socket:

@@ -243,12 +243,23 @@ class BaseContext(_std.BaseContext):
 
         forkserver_client.set_preload(module_names, on_error)
 
-    def get_context(self, method: str | None = None) -> BaseContext:  # type: ignore[override]
+    def get_context(  # type: ignore[override]
+        self, method: str | None = None, *, engine: object = None
+    ) -> BaseContext:
         """Return the context of a start method; without one, this context.
+
+        Args:
+            method: The start method.
+            engine: Where processes are, as for :class:`tines.pool.Pool`: with ``"simulated:2"``, ``"dask"``
+                and the like they are on several nodes.
 
         What a library has registered with ``multiprocessing`` under another name (``loky``) is found too,
         and is as the library made it.
         """
+        if engine is not None and engine != "local":
+            from tines.node_context import NodeContext
+
+            return NodeContext(engine, self.get_context(method))
         if method is None:
             return self
         context = _contexts.get(method) or _registered().get(method)
@@ -270,10 +281,10 @@ class DefaultContext(BaseContext, _std.DefaultContext):
         """Make it; its only state is the standard library's."""
 
     def get_context(  # type: ignore[override]
-        self, method: str | None = None
+        self, method: str | None = None, *, engine: object = None
     ) -> BaseContext:
         """Return the context of a start method; without one, of the default, now fixed."""
-        return super().get_context(_get_start_method() if method is None else method)
+        return super().get_context(_get_start_method() if method is None else method, engine=engine)
 
     def set_start_method(self, method: str | None, force: bool = False) -> None:
         """Set the default start method, of the standard library as well; once, unless ``force``.

@@ -31,7 +31,7 @@ from tines.wire.ends import Reader, Writer
 from tines.wire.pickling import PICKLED, decode, decode_error, encode
 
 if TYPE_CHECKING:
-    from tines.transport.contract import Channel, Message
+    from tines.transport.contract import Channel, Message, Transport
     from tines.transport.statistics import ChannelStatistics
 
 __all__ = ["Empty", "Full", "JoinableQueue", "Queue", "QueueClosedError", "SimpleQueue"]
@@ -177,12 +177,12 @@ class Queue(_ChannelQueue[T]):
         *,
         max_bytes: int = 0,
         ctx: object = None,
-        transport: str | None = None,
+        transport: str | Transport | None = None,
     ) -> None:
         # Below zero it is unbounded too, as in the standard library.
         items = min(max(whole_number("maxsize", maxsize), 0), _LARGEST_BOUND)
         limit = min(whole_number("max_bytes", max_bytes, least=0), _LARGEST_BOUND)
-        maker = transports.named(transport) if transport else transports.chosen()
+        maker = transports.meant(transport)
         # Of an unbounded queue it is what the standard library has: the most that a semaphore can count.
         self._maxsize = items or _MOST
         super().__init__(maker.channel(max_items=items, max_bytes=limit))
@@ -366,8 +366,8 @@ class SimpleQueue(_ChannelQueue[T]):
     Once closed it answers nothing more, and has let go of its channel.
     """
 
-    def __init__(self, *, ctx: object = None, transport: str | None = None) -> None:
-        maker = transports.named(transport) if transport else transports.chosen()
+    def __init__(self, *, ctx: object = None, transport: str | Transport | None = None) -> None:
+        maker = transports.meant(transport)
         super().__init__(maker.channel())
 
     def put(self, obj: T) -> None:

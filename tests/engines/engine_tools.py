@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,13 +12,21 @@ import psutil
 
 from support.waiting import wait_for
 
-__all__ = ["kill_a_program_with_nodes", "lives"]
+__all__ = ["guard", "kill_a_program_with_nodes", "lives"]
 
 
 def lives(pid: int) -> bool:
     with contextlib.suppress(psutil.NoSuchProcess):
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     return False
+
+
+def guard(agent: int) -> int:
+    """The process that watches over an agent: the child that leads a session of its own."""
+    (found,) = [
+        each.pid for each in psutil.Process(agent).children() if os.getsid(each.pid) == each.pid
+    ]
+    return found
 
 
 def kill_a_program_with_nodes(program: str, folder: Path, *arguments: str) -> None:

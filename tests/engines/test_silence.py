@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from engine_tasks import begin, begun, node, square
-from engine_tools import lives
+from engine_tools import guard, lives
 from support.pools import ending
 from support.waiting import SLOWNESS, wait_for
 from tines.engines import simulated
@@ -37,14 +37,6 @@ def pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[Pool]:
         pids = [pid for each in made[0].nodes() for pid in (each.pid, *each.workers)]
         yield made[0]
     wait_for(lambda: not [pid for pid in pids if lives(pid)])
-
-
-def guard(agent: int) -> int:
-    """The process that watches over an agent: the child that leads a session of its own."""
-    (found,) = [
-        each.pid for each in psutil.Process(agent).children() if os.getsid(each.pid) == each.pid
-    ]
-    return found
 
 
 def test_a_stopped_agent_is_killed_and_its_workers_end(pool: Pool, tmp_path: Path) -> None:

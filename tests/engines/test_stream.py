@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
+from tines import _sockets
 from tines.engines.contract import Exit
 from tines.engines.remote.frames import APART, Receiver, Word, pack, pack_word, send_all
-from tines.engines.remote.handshake import new_key, prove, set_up, verify
+from tines.engines.remote.handshake import new_key, prove, verify
 from tines.engines.remote.hub import Hub
 from tines.engines.remote.node import Node, choose
 from tines.engines.remote.streams import Stream
@@ -34,7 +35,7 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
 def test_a_machine_that_says_nothing_any_more_is_not_waited_for_long() -> None:
     """Its system is asked, which is not up to the processes there."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
-        set_up(sock)
+        _sockets.keep_alive(sock)
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         if hasattr(socket, "TCP_KEEPIDLE"):
             idle, interval, count = (
@@ -229,7 +230,7 @@ def test_what_may_have_begun_on_a_worker_that_was_just_starting_is_reported(
     with line, other_line:
         hub.start({lost: Stream(pair[0], Receiver(pair[0], bytearray), line)}, 1.0)
         lost.given[7] = (0, 7, b"", ())
-        placing = threading.Thread(target=lambda: answers.append(hub.place(worker, b"", [])))
+        placing = threading.Thread(target=lambda: answers.append(hub.place(worker, (b"", []))))
         placing.start()
         assert pair[1].recv(1)  # the word has left
         pair[1].close()

@@ -29,8 +29,9 @@ from tines.agent.carrier import Carrier
 from tines.agent.warden import Warden
 from tines.engines.names import VARIABLE
 from tines.engines.remote.frames import Word, pack_word, send_all
-from tines.engines.remote.handshake import prove, set_up
+from tines.engines.remote.handshake import prove
 from tines.engines.remote.hosting import UNREACHABLE, versions
+from tines.transport.pipe.connection import NODE
 
 __all__ = ["main"]
 
@@ -69,13 +70,15 @@ def main() -> None:
 
 def _call(stream: socket.socket, line: socket.socket, told: dict[str, Any]) -> None:
     """Become known to the program by two connections, or end."""
+    token = secrets.randbits(62) | 1
     facts = {
         "name": told["name"],
         "address": platform.node(),
         "pid": os.getpid(),
         "versions": versions(),
-        "token": secrets.token_hex(),
+        "token": token,
     }
+    os.environ[NODE] = str(token)
     for sock in (stream, line):
         sock.settimeout(CALL_SECONDS)
         try:
@@ -83,7 +86,7 @@ def _call(stream: socket.socket, line: socket.socket, told: dict[str, Any]) -> N
         except OSError:
             os._exit(UNREACHABLE)
         try:
-            set_up(sock)
+            _sockets.keep_alive(sock)
             prove(sock, bytes.fromhex(told["key"]))
             sock.settimeout(None)
             send_all(sock, pack_word(Word.HELLO, facts))

@@ -15,6 +15,7 @@ from typing import Any
 from tines import _clock, context
 from tines._ready import ready_among
 from tines.agent.carrier import Carrier
+from tines.agent.guest import Guest
 from tines.agent.pulse import Pulse
 from tines.engines.contract import Exit, Running
 from tines.engines.local import LocalEngine
@@ -115,8 +116,8 @@ class Warden:
             word, *arguments = self._words.get()
             if word is None:
                 return False
-            if word == Word.START:
-                self._start(*arguments)
+            if word in (Word.START, Word.RUN):
+                self._start(word, *arguments)
                 continue
             slot, *rest = arguments
             running = self._workers.get(slot)
@@ -130,16 +131,24 @@ class Warden:
                 running.kill()
         return True
 
-    def _start(self, number: int, what: tuple[int, bytes, list[bytes]]) -> None:
-        slot, data, buffers = what
+    def _start(self, word: int, number: int, what: tuple[Any, ...]) -> None:
+        slot, *rest = what
+        running: Running
         try:
-            name, target, spec, environment = pickle.loads(data, buffers=buffers)
-            spec.tasks, spec.results = self._carrier.tasks, self._carrier.results
-            self._workers[slot] = running = self._engine.start(name, target, (spec,), environment)
+            if word == Word.RUN:
+                running = Guest(self._engine.context, *rest)
+            else:
+                running = self._start_worker(*rest)
+            self._workers[slot] = running
         except BaseException as error:
             self._carrier.say(Word.ANSWER, number, _sendable(error))
             return
         self._carrier.say(Word.ANSWER, number, running.pid)
+
+    def _start_worker(self, data: bytes, buffers: list[bytes]) -> Running:
+        name, target, spec, environment = pickle.loads(data, buffers=buffers)
+        spec.tasks, spec.results = self._carrier.tasks, self._carrier.results
+        return self._engine.start(name, target, (spec,), environment)
 
     def _wait(self, deadline: float | None) -> None:
         by_sentinel = {running.sentinel: slot for slot, running in self._workers.items()}
@@ -151,7 +160,11 @@ class Warden:
 
     def _bury(self, slot: int) -> None:
         """Reap a worker; the program hears of it behind the last of the worker's results."""
-        exit = self._workers.pop(slot).outcome()
+        running = self._workers.pop(slot)
+        exit = running.outcome()
+        if isinstance(running, Guest):
+            self._carrier.say(Word.ENDED, slot, exit, None, 0.0, running.returned)
+            return
         if exit.pid is not None:
             self._carrier.transport.reap(exit.pid)
         self._carrier.behind(functools.partial(self._tell_end, slot, exit))
@@ -161,7 +174,7 @@ class Warden:
         lease = tasks.lease(slot)
         taken = None if lease is None else (lease.tag, lease.progress)
         tasks.release(slot)
-        self._carrier.say(Word.ENDED, slot, exit, taken, tasks.held(slot))
+        self._carrier.say(Word.ENDED, slot, exit, taken, tasks.held(slot), None)
 
     def _end(self) -> None:
         """Kill what is left."""

@@ -240,14 +240,7 @@ class ManagedProcess(_Base):
         self._bound = self._ends_with_parent()
         if _at_start:
             self._setups = [setup for prepare in _at_start if (setup := prepare()) is not None]
-        if self.returns or self.keep_dump:
-            from tines.process.lifecycle.box import Box
-
-            self._box = Box()
-        if sys.platform == "linux":
-            from tines.process.stacks import for_children
-
-            self._stacks = for_children()
+        self._make_ends()
         observer = _watchers.processes
         began = observer.starting() if observer is not None else 0
         try:
@@ -350,6 +343,17 @@ class ManagedProcess(_Base):
             )
         return text
 
+    def _make_ends(self) -> None:
+        """Make what the child and this process share: the box, and the way to ask for stacks."""
+        if self.returns or self.keep_dump:
+            from tines.process.lifecycle.box import Box
+
+            self._box = Box()
+        if sys.platform == "linux":
+            from tines.process.stacks import for_children
+
+            self._stacks = for_children()
+
     def _ends_with_parent(self) -> bool:
         """Decide, at the start, whether the child is bound to this process."""
         if self.dies_with_parent is not None:
@@ -397,6 +401,13 @@ class ManagedProcess(_Base):
         std._children.discard(self)
         assert self._outcome is not None
         return self._outcome.get(started.pid, started.returncode)
+
+    def _pass_on(self) -> tuple[int, int, list[memoryview]] | None:
+        """Return what an ended child has put into its box, for another process: nobody asks in this one."""
+        if self._outcome is not None:
+            self._outcome = None
+            self._finalize.cancel()
+        return None if self._box is None else self._box.outcome()
 
     def _drop_box(self) -> None:
         if self._box is not None:

@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from tines.transport.contract import Transport
 
-__all__ = ["NAMES", "Choice", "choice", "chosen", "named"]
+__all__ = ["NAMES", "Choice", "choice", "chosen", "meant", "named"]
 
 NAMES = ("ring", "pipe")
 
@@ -48,6 +48,17 @@ def named(name: str) -> Transport:
 
         return PipeTransport()
     raise ValueError(f"transport={name!r} is not known: use one of {', '.join(map(repr, NAMES))}")
+
+
+def meant(given: str | Transport | None) -> Transport:
+    """Return the transport that somebody was given: by its name, as it is, or not at all.
+
+    Raises:
+        ValueError, ImportError: as :func:`named`.
+    """
+    if given is None or given == "":
+        return chosen()
+    return named(given) if isinstance(given, str) else given
 
 
 @cache

@@ -11,9 +11,13 @@ Bottom-up::
     looks      what a node says of a worker
     node       what the program knows of a node: what it was given, how much more it may be given
     hub        one thread that deals with all nodes
+    joining    how agents become nodes
     workers    a worker, as the supervisor of a pool sees it
     channel    the transport that a pool is given
     engine     the engine, for any placement of agents
+    cluster    the nodes of a context, and
+    processes  its processes, and
+    queues     its queues
 
 The other side is ``tines.agent``.
 """

@@ -17,11 +17,15 @@ __all__ = ["check"]
 
 _HINTS = (b"tines.", b"multiprocessing.")
 
+_REACHED = "tines.transport.pipe.across"
+"""Whose channels are reached by all machines."""
+
 _INSTEAD = {
-    "lock": "do in your program what only one may do at a time, or use the locks of a Manager, which "
-    "are reached through a connection",
-    "queue": "return results from the call, or use a Manager's Queue",
-    "memory": "pass a copy (an array travels beside the pickle) and return what changed",
+    "lock": "do in your program what only one may do at a time, or use those of "
+    "mp.get_context(engine=...).Manager(), which are reached through a connection",
+    "queue": "return results from the call, or use a queue of mp.get_context(engine=...)",
+    "memory": "pass a copy (an array travels beside the pickle) and return what changed, or use the "
+    "Namespace of a Manager",
     "descriptor": "open it in the call",
 }
 
@@ -66,7 +70,7 @@ def _refusal(data: Buffer) -> EncodeError | None:
     for module, _name in names:
         if module == "multiprocessing.resource_sharer":
             return _error("an open descriptor", "descriptor")
-        if module.startswith("tines.transport."):
+        if module.startswith("tines.transport.") and module != _REACHED:
             return _error("something in shared memory", "memory")
     return None
 

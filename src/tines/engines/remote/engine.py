@@ -16,6 +16,7 @@ from tines.engines.contract import NodeInfo
 from tines.engines.remote import silence
 from tines.engines.remote.borders import check
 from tines.engines.remote.channel import RelayTransport
+from tines.engines.remote.frames import Word
 from tines.engines.remote.hub import Hub
 from tines.engines.remote.joining import Joining, Placement
 from tines.engines.remote.node import Node
@@ -62,7 +63,7 @@ class RemoteEngine:
         """
         if self._transport is not None:
             raise ValueError("this engine has a pool already: make another engine for another pool")
-        self._transport = RelayTransport(self._hub, self._here, self._end)
+        self._transport = RelayTransport(self._hub, self._here, self.end)
         return self._transport
 
     def expect(self, modules: Iterable[str]) -> None:
@@ -98,7 +99,7 @@ class RemoteEngine:
     ) -> RemoteWorker:
         """See the contract. What is started has to be a pool's worker."""
         if not self._begun:
-            self._begin()
+            self.begin()
         (spec,) = args
         sent = copy.copy(spec)
         sent.tasks = sent.results = None  # the node's own take their places
@@ -106,11 +107,29 @@ class RemoteEngine:
         data = bytes(data)
         check(data, buffers)
         beside = [bytes(buffer) for buffer in buffers]
+        return self._placed(spec.slot, name, (data, beside), Word.START)
+
+    def run(self, number: int, name: str, what: tuple[object, ...]) -> RemoteWorker:
+        """Start a process of the program's own; the engine serves no pool.
+
+        Args:
+            number: Of the process.
+            name: What it is called.
+            what: What its node is told: see :attr:`Word.RUN`.
+
+        Raises:
+            TransportError: there is no node any more.
+            Exception: whatever starting it has raised there.
+        """
+        return self._placed(number, name, what, Word.RUN)
+
+    def _placed(self, slot: int, name: str, what: tuple[object, ...], word: Word) -> RemoteWorker:
         while True:
-            worker = RemoteWorker(self._hub, spec.slot, f"{name}-{spec.slot}")
+            worker = RemoteWorker(self._hub, slot, f"{name}-{slot}")
             try:
-                answer = self._hub.place(worker, data, beside)
+                answer = self._hub.place(worker, what, word)
             except BaseException:
+                worker.kill()
                 worker.discard()
                 raise
             if isinstance(answer, int):
@@ -119,13 +138,23 @@ class RemoteEngine:
             if answer is not None:
                 raise answer
 
-    def _begin(self) -> None:
-        """Have the nodes join."""
+    @property
+    def host(self) -> str:
+        """By which address of this machine the nodes reach it; known when it has begun."""
+        assert self._joining is not None
+        return self._joining.host
+
+    def begin(self) -> None:
+        """Have the nodes join. Once.
+
+        Raises:
+            StartError: they cannot be used.
+        """
         self._begun = True
-        assert self._transport is not None
+        slots = 0 if self._transport is None else self._transport.slots
         joining = self._joining = Joining(self._placement, self._memory)
         beat = silence.BEAT_SECONDS
-        joining.join(self._transport.slots, self.method, self._here.name, beat)
+        joining.join(slots, self.method, self._here.name, beat)
         self._all = list(joining.streams)
         self._hub.start(joining.streams, beat)
 
@@ -133,8 +162,8 @@ class RemoteEngine:
         """Return memory for a buffer that arrives."""
         return memory(self._here, size)
 
-    def _end(self) -> None:
-        """The pool is over."""
+    def end(self) -> None:
+        """End the nodes: the pool, or whatever they were for, is over."""
         if self._ended:
             return
         self._ended = True

@@ -62,7 +62,7 @@ class Word(enum.IntEnum):
     OPEN = 0
     """``(main, slots, method, transport, beat)``: be a node of a pool."""
     START = 1
-    """``(number, data, buffers)``: start a worker."""
+    """``(number, (slot, data, buffers))``: start a worker."""
     ORDER = 2
     """``(slot, order)``: interrupt a worker."""
     TERMINATE = 3
@@ -79,13 +79,16 @@ class Word(enum.IntEnum):
     """``(number,)``: what are workers doing?"""
     SHUT = 9
     """``(immediate,)``: no more tasks will come."""
+    RUN = 10
+    """``(number, (slot, terms, kind, data, buffers))``: start a process of the program's own."""
 
     HELLO = 16
     """``(facts,)``: what the node is."""
     ANSWER = 17
     """``(number, answer)``: to what had this number."""
     ENDED = 18
-    """``(slot, exit, lease, held)``: a worker has ended, and all that it had sent was sent before."""
+    """``(slot, exit, lease, held, returned)``: a worker has ended, and all that it had sent was sent before;
+    or a process has ended, and this is what it has returned."""
     BEAT = 19
     """``()``: the agent is alive."""
 

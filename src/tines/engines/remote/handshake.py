@@ -13,7 +13,7 @@ import socket
 
 from tines._sockets import FLAGS
 
-__all__ = ["KEY_BYTES", "MAGIC", "new_key", "prove", "set_up", "verify"]
+__all__ = ["KEY_BYTES", "MAGIC", "new_key", "prove", "verify"]
 
 MAGIC = b"tines-node-1\n"
 """What a stream begins with; the number is that of the protocol."""
@@ -21,22 +21,6 @@ MAGIC = b"tines-node-1\n"
 KEY_BYTES = 32
 _LOT = 32
 _DIGEST = 32
-
-
-def set_up(sock: socket.socket) -> None:
-    """Have a stream send at once, and end if the other machine says nothing any more for some 5 seconds.
-
-    It is the systems that ask each other then, so neither side has to be awake. They only ask while nothing
-    is on its way; what was sent is repeated for as long as the system says, which can be a quarter of an
-    hour. So there is a connection on which nothing is sent: see :mod:`tines.engines.remote.silence`.
-    """
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    idle = "TCP_KEEPIDLE" if hasattr(socket, "TCP_KEEPIDLE") else "TCP_KEEPALIVE"  # on macOS
-    for name, value in ((idle, 2), ("TCP_KEEPINTVL", 1), ("TCP_KEEPCNT", 3)):
-        option = getattr(socket, name, None)
-        if option is not None:
-            sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def new_key() -> bytes:

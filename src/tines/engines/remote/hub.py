@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import queue
+import sys
 import weakref
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
@@ -180,15 +181,20 @@ class Hub:
     # Workers. Any thread.
 
     def place(
-        self, worker: RemoteWorker, data: bytes, buffers: list[bytes]
+        self, worker: RemoteWorker, what: tuple[object, ...], word: Word = Word.START
     ) -> int | BaseException | None:
         """Start a worker somewhere; return its pid, an exception, or ``None``: its node was lost.
+
+        Args:
+            worker: The worker.
+            what: What its node is told, after the slot.
+            word: By which word; ``RUN`` for a process of the program's own.
 
         Raises:
             TransportError: there is no node any more.
         """
         answer: int | BaseException | None
-        answer = self.ask(functools.partial(self._place, worker, data, buffers), timeout=60.0)
+        answer = self.ask(functools.partial(self._place, worker, what, word), timeout=60.0)
         if worker.accounts:
             return 0  # it may have started, and has to be buried
         if answer is _NOWHERE or (answer is None and not self.nodes):
@@ -340,7 +346,13 @@ class Hub:
             self._ended(node, *arguments)
 
     def _ended(
-        self, node: Node, slot: int, exit: Exit, lease: tuple[int, int] | None, held: float
+        self,
+        node: Node,
+        slot: int,
+        exit: Exit,
+        lease: tuple[int, int] | None,
+        held: float,
+        returned: tuple[int, int, list[bytes]] | None,
     ) -> None:
         """A worker has ended, and all that it had sent was passed on."""
         worker = node.workers.pop(slot, None)
@@ -353,7 +365,7 @@ class Hub:
             self._leases[slot] = Lease(*lease, _clock.monotonic())
             node.given.pop(lease[0], None)
         self._places.pop(slot, None)
-        worker.ended(exit)
+        worker.ended(exit, returned)
 
     def _lose(self, node: Node, why: str) -> None:
         """A node is not there any more."""
@@ -362,6 +374,9 @@ class Hub:
         node.alive = False
         self.nodes.remove(node)
         self._streams.drop(node)
+        across = sys.modules.get("tines.transport.pipe.across")
+        if across is not None:  # there may be channels that its processes use
+            across.exclude(node.number)
         for message in reversed(node.batch):
             if node.given.pop(message[1], None) is not None:
                 self._again(message)
@@ -434,7 +449,7 @@ class Hub:
         self._tell_all(Word.SHUT, immediate)
 
     def _place(
-        self, worker: RemoteWorker, data: bytes, buffers: list[bytes], question: Question
+        self, worker: RemoteWorker, what: tuple[object, ...], word: Word, question: Question
     ) -> None:
         if not self.nodes:
             question.answer(_NOWHERE)
@@ -445,7 +460,7 @@ class Hub:
         self._places[worker.slot] = node
         self._leases.pop(worker.slot, None)
         question.then = functools.partial(self._placed, node, worker)
-        self._ask_node(node, Word.START, (worker.slot, data, buffers), question)
+        self._ask_node(node, word, (worker.slot, *what), question)
 
     def _placed(self, node: Node, worker: RemoteWorker, answer: object) -> None:
         if isinstance(answer, int):

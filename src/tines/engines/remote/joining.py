@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tines import _clock, _sockets
 from tines.engines.remote.frames import Arguments, Receiver, Word, pack_word, send_all
-from tines.engines.remote.handshake import new_key, set_up, verify
+from tines.engines.remote.handshake import new_key, verify
 from tines.engines.remote.hosting import versions
 from tines.engines.remote.node import Node
 from tines.engines.remote.streams import Stream
@@ -74,7 +74,7 @@ class Joining:
     def __init__(self, placement: Placement, lend: Callable[[int], Buffer]) -> None:
         self._placement = placement
         self._lend = lend
-        self._calling: dict[str, tuple[Node, socket.socket, Receiver]] = {}
+        self._calling: dict[int, tuple[Node, socket.socket, Receiver]] = {}
         self.streams: dict[Node, Stream] = {}
 
     def join(self, *opening: object) -> None:
@@ -128,7 +128,7 @@ class Joining:
             return
         try:
             sock.settimeout(HANDSHAKE_SECONDS)
-            set_up(sock)
+            _sockets.keep_alive(sock)
             verify(sock, key)
         except OSError:  # a stranger
             sock.close()
@@ -141,7 +141,7 @@ class Joining:
             self.streams[node] = Stream(stream, receiver, sock)
             return
         _check_versions(facts)
-        node = Node(facts["name"], facts["address"], facts["pid"])
+        node = Node(facts["name"], facts["address"], facts["pid"], token)
         self._calling[token] = node, sock, receiver
 
 

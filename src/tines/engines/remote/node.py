@@ -37,6 +37,7 @@ class Node:
         name: What it is called.
         address: Where it is.
         pid: The process id of its agent, there.
+        number: By which channels know its processes.
 
     Attributes:
         given: What it was given, by the number of the dispatch.
@@ -48,10 +49,11 @@ class Node:
         silent: In how many beats nothing has come from it.
     """
 
-    def __init__(self, name: str, address: str, pid: int) -> None:
+    def __init__(self, name: str, address: str, pid: int, number: int = 0) -> None:
         self.name = name
         self.address = address
         self.pid = pid
+        self.number = number
         self.given: dict[int, Message] = {}
         self.workers: dict[int, RemoteWorker] = {}
         self.ready: set[int] = set()

@@ -6,7 +6,7 @@
 * A process beside the agent, its *guard*, kills an agent that has stood still for :data:`STILL_BEATS`. With
   their agent its workers end.
 * Program and agent have a second connection, the *line*, on which nothing is ever sent. Their systems ask
-  each other there (:func:`tines.engines.remote.handshake.set_up`), whatever is on its way on the stream,
+  each other there (:func:`tines._sockets.keep_alive`), whatever is on its way on the stream,
   and however full that is. When the program's machine is cut off, the agent sees the end of the line and
   ends its workers. A program that is held loses nothing, as its system answers for it.
 

@@ -47,6 +47,7 @@ class RemoteWorker:
         pid: Its process id there.
         name: Its name.
         was_ready: Whether it has said that it is ready.
+        returned: What it has returned, if it is a process of the program's own.
     """
 
     def __init__(self, messenger: Messenger, slot: int, name: str) -> None:
@@ -56,6 +57,7 @@ class RemoteWorker:
         self.node: Place | None = None
         self.pid: int | None = None
         self.was_ready = False
+        self.returned: tuple[int, int, list[bytes]] | None = None
         self._exit: Exit | None = None
         self._lock = threading.Lock()
         self._reader, self._writer = os.pipe()
@@ -70,10 +72,16 @@ class RemoteWorker:
         """Readable once the worker has ended."""
         return self._reader
 
-    def ended(self, exit: Exit) -> None:
+    @property
+    def exit(self) -> Exit | None:
+        """How it ended; ``None`` while it runs."""
+        return self._exit
+
+    def ended(self, exit: Exit, returned: tuple[int, int, list[bytes]] | None = None) -> None:
         """Note how it ended: all that it had sent was dealt with. The hub's thread."""
         with self._lock:
             if self._exit is None:
+                self.returned = returned
                 self._exit = exit
                 if self._reader >= 0:
                     os.write(self._writer, b"x")

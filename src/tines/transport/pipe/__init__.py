@@ -12,7 +12,7 @@ and what is guaranteed when either side is killed.
     connection  the other end of such a connection
     local       a channel in its owner; ``client`` is one of another process
     registry    what one process has of all this, and what becomes of it at a fork
-    channel     the handles that callers have
+    channel     the handles that callers have; ``across``: those of other machines as well
 """
 
 from __future__ import annotations

@@ -127,6 +127,7 @@ class Broker:
         self.shared: dict[int, tuple[Buffer, ...]] = {}
         self.lifelines: set[_Lifeline] = set()
         self.peers: set[Peer] = set()
+        self.excluded: set[int] = set()
         self.pid = os.getpid()
         self.key = bytes(_process.current_process().authkey)
         self._sweep = sweep
@@ -141,11 +142,13 @@ class Broker:
         try:
             _load_what_ends_threads()
             self.selector = selectors.DefaultSelector()
-            self._listener, self.address = door.listen()
+            listener, self.address = door.listen()
+            self._listeners = {"": listener}
+            self.addresses = {"": self.address}
             self._wake_in, self._wake_out = _sockets.pair()
-            for sock in (self._listener, self._wake_in, self._wake_out):
+            for sock in (listener, self._wake_in, self._wake_out):
                 sock.setblocking(False)
-            self.selector.register(self._listener, selectors.EVENT_READ, self._accept)
+            self._arrived_listeners = [listener]
             self.selector.register(self._wake_in, selectors.EVENT_READ, self._woken)
             self.thread = threading.Thread(target=self._run, name="tines-broker", daemon=True)
             self.thread.start()
@@ -186,6 +189,26 @@ class Broker:
             self.channels[state.number] = state
             state.holders.add(LOCAL)
             return state.number
+
+    def open_to(self, host: str) -> door.Address:
+        """Have processes on other machines reach this one by an address of it; return with the port.
+
+        Raises:
+            TransportError: there can be no listener.
+        """
+        with self.lock:
+            if host not in self._listeners:
+                try:
+                    listener, self.addresses[host] = door.listen(host)
+                except OSError as error:
+                    raise TransportError(
+                        f"other machines cannot reach this process at {host}: {error}"
+                    ) from error
+                listener.setblocking(False)
+                self._listeners[host] = listener
+                self._arrived_listeners.append(listener)
+                self.wake()
+            return self.addresses[host]
 
     def keep(self, parts: tuple[Buffer, ...]) -> int:
         """Keep a shared payload; return its number."""
@@ -237,6 +260,14 @@ class Broker:
         if threading.get_ident() != self.thread.ident:
             self.wake()
 
+    def exclude(self, node: int) -> None:
+        """Have nothing to do any more with the processes of a node: what they had not taken goes back."""
+        with self.lock:
+            self.excluded.add(node)
+            for peer in [each for each in self.peers if each.node == node]:
+                peer.fail()
+                peer.end()
+
     # Fork.
 
     def lifeline(self, descriptor: int) -> None:
@@ -252,7 +283,7 @@ class Broker:
 
     def abandon(self) -> None:
         """In a forked child: close its copies of what must end with the parent."""
-        for sock in (self._listener, self._wake_in, self._wake_out):
+        for sock in (*self._listeners.values(), self._wake_in, self._wake_out):
             sock.close()
         for peer in list(self.peers):
             peer.sock.close()
@@ -314,6 +345,8 @@ class Broker:
                 peer.slot = -1  # not for another: its client lives, and may still store there
 
     def _apply_changes(self) -> None:
+        while self._arrived_listeners:
+            self._accept_from(self._arrived_listeners.pop())
         while self._arrived:
             line = self._arrived.pop()
             self.selector.register(line, selectors.EVENT_READ, line.ready)
@@ -331,15 +364,20 @@ class Broker:
                 mask = selectors.EVENT_READ | (selectors.EVENT_WRITE if peer.output else 0)
                 self.selector.modify(peer.sock, mask, peer.ready)
 
-    def _accept(self, mask: int) -> None:
+    def _accept_from(self, listener: socket.socket, now: float = 0.0) -> None:
+        self.selector.register(listener, selectors.EVENT_READ, partial(self._accept, listener))
+
+    def _accept(self, listener: socket.socket, mask: int) -> None:
         try:
-            sock = door.accept(self._listener)
+            sock = door.accept(listener)
         except BlockingIOError:
             return
         except OSError as error:
             self._note("cannot accept a process that wants to use a channel: %s", error)
-            self.selector.unregister(self._listener)
-            self._timers.add(_clock.monotonic() + _ACCEPT_AGAIN, self._accept_again)
+            self.selector.unregister(listener)
+            self._timers.add(
+                _clock.monotonic() + _ACCEPT_AGAIN, partial(self._accept_from, listener)
+            )
             return
         if not door.may_speak(sock):
             self._note("a process of another user wanted to use a channel, and was refused")
@@ -360,9 +398,6 @@ class Broker:
         for peer in strangers[:-most]:
             peer.fail()
         self._strangers = strangers[-most:]
-
-    def _accept_again(self, now: float) -> None:
-        self.selector.register(self._listener, selectors.EVENT_READ, self._accept)
 
     def _woken(self, mask: int) -> None:
         with contextlib.suppress(BlockingIOError):

@@ -32,10 +32,13 @@ if TYPE_CHECKING:
     from tines.transport.pipe.door import Address
     from tines.transport.pipe.ticks import Numbers
 
-__all__ = ["PATIENCE", "Connection", "Connections", "NoAnswer"]
+__all__ = ["NODE", "PATIENCE", "Connection", "Connections", "NoAnswer"]
 
 PATIENCE = 5.0
 """Seconds beyond its timeout for which a call waits for an owner that does not answer at all."""
+
+NODE = "TINES_NODE"
+"""The variable that a process on a node has: a number by which owners of channels know the node."""
 
 _ACK = Frame(Op.ACK).encoded()[0]
 
@@ -117,7 +120,8 @@ class Connection:
         theirs = bytes(self._reply(deadline).parts[0])
         ours = secrets.token_bytes(32)
         parts = [ours, proof(key, "client", theirs, ours)]
-        self._write(Frame(Op.PROOF, number=os.getpid(), parts=parts), deadline)
+        node = int(os.environ.get(NODE) or 0)
+        self._write(Frame(Op.PROOF, number=os.getpid(), tag=node, parts=parts), deadline)
         welcome = self._reply(deadline)
         if not hmac.compare_digest(welcome.parts[0], proof(key, "owner", theirs, ours)):
             raise TransportError("what answers at this channel's address is not its owner")

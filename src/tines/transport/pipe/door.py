@@ -2,7 +2,8 @@
 
 On Linux the address is a name without a file, which goes with its owner however that ended. On other POSIX
 systems it is a file in a folder that only this user may enter; on Windows a port of the loopback interface,
-where the proof that both belong to the program has to do.
+where the proof that both belong to the program has to do. For processes on other machines it is a port as
+well, beside that, once a channel is made that they can use.
 """
 
 from __future__ import annotations
@@ -35,17 +36,26 @@ _LONGEST_PAUSE = 0.02
 # Bytes of an address that is a file: with the zero behind it 104 on macOS and the BSDs, 108 on Linux.
 _LONGEST_PATH = 103
 
+# For how long what was sent to another machine, or over loopback, may stay there without being taken.
+_UNTAKEN_MILLISECONDS = 8000
+
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
 
 
-def listen() -> tuple[socket.socket, Address]:
+def listen(host: str | None = None) -> tuple[socket.socket, Address]:
     """Open a listener that leaves nothing behind when this process is killed, where that exists.
+
+    Args:
+        host: By which address other machines reach this one; ``None``: for this machine only.
 
     Raises:
         OSError: there can be none.
     """
     address: Address
-    if sys.platform == "linux":
+    if host is not None:
+        address = (host, 0)
+        listener = _sockets.new(socket.AF_INET)
+    elif sys.platform == "linux":
         address = f"\0tines-{os.getpid()}-{secrets.token_hex(8)}".encode()
         listener = _sockets.new(socket.AF_UNIX)
     elif hasattr(socket, "AF_UNIX") and os.name == "posix":
@@ -95,7 +105,7 @@ def connect(address: Address, pid: int, deadline: float) -> socket.socket:
                 sock.settimeout(max(0.001, _clock.left(deadline) or 0.0))
             sock.connect(address)
             if family == socket.AF_INET:
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                _sockets.keep_alive(sock)
             return sock
         except BlockingIOError:
             sock.close()
@@ -123,7 +133,10 @@ def accept(listener: socket.socket) -> socket.socket:
     sock = _sockets.prepared(listener.accept()[0])
     sock.setblocking(False)
     if sock.family != getattr(socket, "AF_UNIX", None):
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        _sockets.keep_alive(sock)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            # What is on its way to a machine that is cut off would be lost for a quarter of an hour.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNTAKEN_MILLISECONDS)
     return sock
 
 

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         channels: dict[int, ChannelState]
         shared: dict[int, tuple[Buffer, ...]]
         key: bytes
+        excluded: set[int]
         taken: Page
 
         def new_slot(self) -> int:
@@ -91,7 +92,7 @@ class Peer:
         self.sock = sock
         self.output = Output()
         self.broken = False
-        self.pid = 0
+        self.pid = self.node = 0
         self._broker = broker
         self._blocked = False
         self._decoder = Decoder()
@@ -225,7 +226,10 @@ class Peer:
             self.fail()
             return
         self._decoder.trusted = True
-        self.pid = frame.number
+        self.pid, self.node = frame.number, frame.tag
+        if self.node in self._broker.excluded:
+            self.fail()
+            return
         self.slot = self._broker.new_slot()
         parts = [proof(key, "owner", self._nonce, nonce), self._broker.taken.place]
         self.answer(Frame(Op.WELCOME, number=self.slot, parts=parts))

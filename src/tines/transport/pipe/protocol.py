@@ -5,7 +5,7 @@ connection and reads one reply; frames marked *one way* have none. The first fra
 connection prove to each side that the other knows the program's authentication key:
 
     owner  -> client   HELLO    nonce of the owner
-    client -> owner    PROOF    pid, nonce of the client, HMAC(key, "client", both nonces)
+    client -> owner    PROOF    pid, node, nonce of the client, HMAC(key, "client", both nonces)
     owner  -> client   WELCOME  HMAC(key, "owner", both nonces)
 
 A message counts as taken when the client's ACK reaches the owner. Until then the owner keeps it

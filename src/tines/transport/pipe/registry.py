@@ -71,7 +71,7 @@ class Registry:
             TransportError: it is this process's own, and no more.
         """
         address, pid, number = key
-        if self._broker is None or self._broker.address != address:
+        if self._broker is None or not self.is_own(key):
             return Remote(self.connections, address, number, pid, leases)
         state = self._broker.channels.get(number)
         if state is None:
@@ -220,7 +220,7 @@ class Registry:
 
     def is_own(self, key: Key) -> bool:
         """Whether this process made it."""
-        return self._broker is not None and self._broker.address == key[0]
+        return self._broker is not None and key[0] in self._broker.addresses.values()
 
     def own_shared(self, key: Key) -> tuple[Buffer, ...] | None:
         """Return a shared payload that this process made and keeps."""
@@ -242,6 +242,11 @@ class Registry:
                 self._broker.drain(pid)
         for child in [each for each in list(self._passes) if getattr(each, "pid", 0) == pid]:
             self._withdraw(self._passes.pop(child, []), pid)
+
+    def exclude(self, node: int) -> None:
+        """Have nothing to do any more with the processes of a node."""
+        if self._broker is not None:
+            self._broker.exclude(node)
 
     # Fork.
 
