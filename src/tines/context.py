@@ -257,9 +257,13 @@ class BaseContext(_std.BaseContext):
         and is as the library made it.
         """
         if engine is not None and engine != "local":
-            from tines.node_context import NodeContext
+            import importlib
 
-            return NodeContext(engine, self.get_context(method))
+            # It is made of this module, and imported when it is asked for, as engines are.
+            made: BaseContext = importlib.import_module("tines.node_context").NodeContext(
+                engine, self.get_context(method)
+            )
+            return made
         if method is None:
             return self
         context = _contexts.get(method) or _registered().get(method)
