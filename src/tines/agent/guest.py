@@ -40,6 +40,11 @@ class Guest:
         self.pid: int | None = process.pid
 
     @property
+    def node_name(self) -> str:
+        """See the contract."""
+        return ""
+
+    @property
     def sentinel(self) -> Any:
         """Ready once it has ended."""
         return self._process.sentinel
