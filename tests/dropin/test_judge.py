@@ -127,3 +127,12 @@ def test_a_real_run(tmp_path: Path, subject: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     (judged,) = json.loads(report.read_text()).values()
     assert judged and all(one["verdict"] == "pass" for one in judged)
+
+
+def test_an_exclusion_also_holds_where_its_module_was_not_divided_yet() -> None:
+    exclusion = Exclusion("test_shutdown.*.test_del_shutdown", "private")
+    assert exclusion.covers("test_shutdown.ForkTest.test_del_shutdown")
+    assert exclusion.covers("test_concurrent_futures.ForkTest.test_del_shutdown")
+    assert not exclusion.covers("test_concurrent_futures.ForkTest.test_shutdown")
+    assert not exclusion.covers("test_wait.ForkTest.test_del_shutdown")
+    assert not Exclusion("ForkTest.*", "private").covers("test_concurrent_futures.ForkTest.test_x")
