@@ -13,9 +13,7 @@ from support.descriptors import KNOWN, descriptors
 from support.processes import Start
 from support.waiting import PATIENCE, wait_for
 from tines.transport import named
-from tines.transport.pipe import client, registry
-from tines.transport.pipe.peer import Peer
-from tines.transport.pipe.protocol import Frame, Op
+from tines.transport.pipe import client
 from tines.transport.pipe.state import ChannelState
 from tines.transport.pipe.ticks import Page, opened
 
@@ -66,47 +64,6 @@ def test_what_a_killed_holder_had_begun_is_known(
     lease = tasks.lease(1)
     assert lease is not None and (lease.tag, lease.progress) == (7, 4)
     assert frames == ([] if page else [1, 2, 3, 4])
-    tasks.close()
-
-
-def _deal_with_one_and_die(tasks: Any) -> None:
-    assert tasks.recv(PATIENCE, 0) is not None
-    for _ in tasks.ticking((None,), 0):
-        pass
-    tasks.release(0)
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-@pytest.mark.parametrize(
-    "page", [pytest.param(True, marks=has_pages, id="page"), pytest.param(False, id="frames")]
-)
-def test_what_was_taken_and_dealt_with_stays_so_when_its_holder_is_killed(
-    start: Start, monkeypatch: pytest.MonkeyPatch, page: bool
-) -> None:
-    frames: list[int] = []
-    handle = Peer._handle
-
-    def counted(peer: Peer, frame: Frame) -> None:
-        if frame.op in (Op.ACK, Op.RELEASE):
-            frames.append(frame.op)
-        handle(peer, frame)
-
-    monkeypatch.setattr(Peer, "_handle", counted)
-    if not page:
-        monkeypatch.setattr(Page, "_share", lambda self, slots: None)
-        monkeypatch.setattr(registry.current().broker().taken, "place", b"")
-    tasks = pipe.channel(leases=1)
-    tasks.send(b"", tag=7)
-    child = start(_deal_with_one_and_die, tasks)
-    child.join(PATIENCE)
-    assert child.exitcode == -signal.SIGKILL
-    assert child.pid is not None
-    pipe.reap(child.pid)
-    assert tasks.lease(0) is None
-    assert tasks.held(0) > 0
-    statistics = tasks.statistics()
-    assert (statistics.depth, statistics.received) == (0, 1)
-    assert frames == ([] if page else [Op.ACK, Op.RELEASE])
     tasks.close()
 
 

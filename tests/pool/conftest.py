@@ -17,8 +17,7 @@ from tines import context
 from tines.pool import Pool
 from tines.transport.contract import Transport
 
-# Of them two are a broker's page: a file, and until Python 3.13 what its mapping keeps open.
-SHARED_DESCRIPTORS = 10
+SHARED_DESCRIPTORS = 8
 
 
 @pytest.fixture

@@ -44,7 +44,6 @@ from tines.transport.contract import Buffer
 from tines.transport.pipe import door
 from tines.transport.pipe.peer import Peer
 from tines.transport.pipe.state import ChannelState
-from tines.transport.pipe.ticks import CONNECTIONS, Page
 
 __all__ = ["LOCAL", "Broker"]
 
@@ -135,8 +134,6 @@ class Broker:
         self._changed: set[Peer] = set()
         self._arrived: list[_Lifeline] = []
         self._strangers: list[Peer] = []
-        self.taken = Page(CONNECTIONS, "tines-taken")
-        self._slots = list(range(CONNECTIONS))
         self._late: deque[Callable[[], object]] = deque()
         self._notes: deque[Callable[[], object]] = deque()
         try:
@@ -217,14 +214,6 @@ class Broker:
             self.shared[number] = parts
             return number
 
-    def new_slot(self) -> int:
-        """Return a slot for a peer in the page of what was taken; -1 if there is none. Under the lock."""
-        if not (self.taken.place and self._slots):
-            return -1
-        slot = self._slots.pop()
-        self.taken.numbers[slot] = 0
-        return slot
-
     def hold(self, state: ChannelState, holder: object) -> None:
         """Add one holder. Under the lock."""
         state.holders.add(holder)
@@ -291,7 +280,6 @@ class Broker:
             os.close(line.descriptor)
         for state in list(self.channels.values()):
             state.page.close()
-        self.taken.close()
         self.selector.close()
 
     # The thread.
@@ -341,8 +329,6 @@ class Broker:
         for peer in list(self.peers):
             if peer.sock is sock:
                 peer.fail()
-                peer.end()
-                peer.slot = -1  # not for another: its client lives, and may still store there
 
     def _apply_changes(self) -> None:
         while self._arrived_listeners:
@@ -358,8 +344,6 @@ class Broker:
                     self.peers.discard(peer)
                     self.selector.unregister(peer.sock)
                     peer.sock.close()
-                    if peer.slot >= 0:
-                        self._slots.append(peer.slot)
             elif peer in self.peers:
                 mask = selectors.EVENT_READ | (selectors.EVENT_WRITE if peer.output else 0)
                 self.selector.modify(peer.sock, mask, peer.ready)

@@ -20,7 +20,7 @@ from tines.transport.pipe.protocol import (
     unpack_parcels,
     unpack_statistics,
 )
-from tines.transport.pipe.ticks import Numbers, opened, released_now
+from tines.transport.pipe.ticks import Numbers, opened
 from tines.transport.statistics import ChannelStatistics
 
 if TYPE_CHECKING:
@@ -165,11 +165,8 @@ class Remote:
         return self._ask(Frame(Op.HELD, self._channel, number=index)).timeout
 
     def release(self, index: int) -> None:
-        """See the contract: a store, from whoever has the page, or else a frame."""
-        if self._page:
-            self._page[index] = released_now()
-        else:
-            self._connection(math.inf).tell(Frame(Op.RELEASE, self._channel, number=index))
+        """See the contract."""
+        self._connection(math.inf).tell(Frame(Op.RELEASE, self._channel, number=index))
 
     def ticking(self, iterable: Iterable[object], index: int) -> Iterator[object]:
         """See the contract: one store an item, or else one frame, before the item is handed out."""

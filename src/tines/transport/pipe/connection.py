@@ -24,13 +24,11 @@ from tines.errors import TransportError
 from tines.transport.contract import Buffer
 from tines.transport.pipe import door
 from tines.transport.pipe.protocol import Decoder, Frame, Op, proof
-from tines.transport.pipe.ticks import CONNECTIONS, opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tines.transport.pipe.door import Address
-    from tines.transport.pipe.ticks import Numbers
 
 __all__ = ["NODE", "PATIENCE", "Connection", "Connections", "NoAnswer"]
 
@@ -41,9 +39,6 @@ NODE = "TINES_NODE"
 """The variable that a process on a node has: a number by which owners of channels know the node."""
 
 _ACK = Frame(Op.ACK).encoded()[0]
-
-# What is acknowledged by a store is kept by the owner until the next request: not for larger messages.
-_LIGHT = 64 * 1024
 
 
 class NoAnswer(Exception):
@@ -100,11 +95,6 @@ class Connection:
         self._decoder.trusted = True
         self._output = Output()
         self._timeout: float | None = None
-        # The owner's page of what was taken, opened when needed: its place, our slot in it.
-        self._taken: Numbers | None = None
-        self._place = b""
-        self._slot = -1
-        self._messages = 0
         deadline = _deadline(timeout)
         with _explained(pid):
             self.sock = door.connect(address, pid, deadline)
@@ -125,7 +115,6 @@ class Connection:
         welcome = self._reply(deadline)
         if not hmac.compare_digest(welcome.parts[0], proof(key, "owner", theirs, ours)):
             raise TransportError("what answers at this channel's address is not its owner")
-        self._slot, self._place = welcome.number, bytes(welcome.parts[1])
 
     def __del__(self) -> None:
         try:
@@ -136,7 +125,6 @@ class Connection:
     def close(self) -> None:
         """Close; the owner sees it as the end of whatever was under way."""
         self.sock.close()
-        self._taken = None  # the mapping may have a descriptor of its own
 
     def request(self, frame: Frame, timeout: float = math.inf) -> Frame:
         """Write a request and return its reply; a message is acknowledged by then.
@@ -155,7 +143,7 @@ class Connection:
             if reply.op == Op.NO_MEMORY:
                 raise MemoryError("there is not enough memory for a message of this size")
             if reply.op in (Op.MESSAGE, Op.MESSAGES):
-                self._acknowledge(reply)
+                self._acknowledge()
             self.busy = False
             return reply
         except TimeoutError:
@@ -215,16 +203,7 @@ class Connection:
                     raise
                 self._limit(deadline)
 
-    def _acknowledge(self, reply: Frame) -> None:
-        self._messages += 1
-        if self._slot >= 0 and sum(map(len, reply.parts)) < _LIGHT:
-            if self._taken is None:
-                self._taken = opened(self._place, CONNECTIONS)
-                if self._taken is None:
-                    self._slot = -1
-            if self._taken is not None:
-                self._taken[self._slot] = self._messages
-                return
+    def _acknowledge(self) -> None:
         # If the owner is gone by now, nobody else can get the message any more: it is ours.
         with contextlib.suppress(ConnectionError):
             self._output.add([_ACK])

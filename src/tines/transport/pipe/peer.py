@@ -2,8 +2,7 @@
 
 A peer answers one request at a time. A request that has to wait parks a waiter in the channel; its
 reply is written by whoever ends the wait. Parcels that were handed to a peer stay in
-``_delivering`` until its ACK: when the connection ends before that, they go back where they were. Most
-clients acknowledge by a store into the broker's page, which is looked at when that matters: at the end.
+``_delivering`` until its ACK: when the connection ends before that, they go back where they were.
 """
 
 from __future__ import annotations
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from tines.transport.contract import Buffer
-    from tines.transport.pipe.ticks import Page
 
     class Home(Protocol):
         """The broker, to its peers. All of it in the broker's thread, under its lock."""
@@ -45,10 +43,6 @@ if TYPE_CHECKING:
         shared: dict[int, tuple[Buffer, ...]]
         key: bytes
         excluded: set[int]
-        taken: Page
-
-        def new_slot(self) -> int:
-            """Return a slot in the page of what was taken; -1 if there is none."""
 
         def hold(self, state: ChannelState, holder: object) -> None:
             """Note that a channel has one more holder."""
@@ -101,10 +95,7 @@ class Peer:
         self._deadline = math.inf
         self._timer = math.inf
         self._state: ChannelState | None = None
-        # What was written and may not have been taken; how many such replies there were.
         self._delivering: tuple[ChannelState, list[Parcel], int] | None = None
-        self._deliveries = 0
-        self.slot = -1
         self._held: set[ChannelState] = set()
         self._watch: tuple[ChannelState, _Watch] | None = None
 
@@ -178,8 +169,7 @@ class Peer:
         if self._delivering is not None:
             state, parcels, lease = self._delivering
             self._delivering = None
-            if self.slot < 0 or self._broker.taken.numbers[self.slot] != self._deliveries:
-                state.put_back(parcels, lease)
+            state.put_back(parcels, lease)
         if self._watch is not None:
             self._watch[0].remove_hint(self._watch[1])
             self._watch = None
@@ -230,9 +220,7 @@ class Peer:
         if self.node in self._broker.excluded:
             self.fail()
             return
-        self.slot = self._broker.new_slot()
-        parts = [proof(key, "owner", self._nonce, nonce), self._broker.taken.place]
-        self.answer(Frame(Op.WELCOME, number=self.slot, parts=parts))
+        self.answer(Frame(Op.WELCOME, parts=[proof(key, "owner", self._nonce, nonce)]))
 
     def _shared(self, frame: Frame) -> Frame:
         parts = self._broker.shared.get(frame.number)
@@ -271,7 +259,6 @@ class Peer:
 
     def _delivery(self, state: ChannelState, parcels: list[Parcel], lease: int) -> Frame:
         self._delivering = (state, parcels, lease)
-        self._deliveries += 1
         if len(parcels) == 1:
             one = parcels[0]
             return Frame(

@@ -21,7 +21,7 @@ from tines import _clock
 from tines.errors import QueueShutDown
 from tines.transport.contract import Lease
 from tines.transport.pipe.parcel import Parcel
-from tines.transport.pipe.ticks import RELEASED, Page, released_at
+from tines.transport.pipe.ticks import Page
 from tines.transport.pipe.waiters import Ended, Hint, Joiner, Receiver, Sender, Waiter
 from tines.transport.statistics import ChannelStatistics
 
@@ -167,7 +167,6 @@ class ChannelState:
         self._bytes -= size
         self._received += len(parcels)
         if lease >= 0:
-            self._held_by(lease)
             self.page.numbers[lease] = 0
             self._slots[lease] = _Slot(parcels[0], pid)
         return parcels
@@ -289,20 +288,12 @@ class ChannelState:
 
     def lease(self, index: int) -> Lease | None:
         """Return what the holder of a slot took and did not release."""
-        slot = self._held_by(index)
-        return None if slot is None else Lease(slot.tag, self.page.numbers[index], slot.since)
-
-    def _held_by(self, index: int) -> _Slot | None:
-        """Look into a slot, and empty it if its holder has said in the page that it released it."""
         slot = self._slots[index]
-        if slot is not None and (number := self.page.numbers[index]) >= RELEASED:
-            self._held[index] += max(0.0, released_at(number) - slot.since)
-            slot = self._slots[index] = None
-        return slot
+        return None if slot is None else Lease(slot.tag, self.page.numbers[index], slot.since)
 
     def holder(self, index: int) -> int:
         """Return the process that holds a slot; 0 if none does, or the owner itself."""
-        slot = self._held_by(index)
+        slot = self._slots[index]
         return 0 if slot is None else slot.pid
 
     def release(self, index: int) -> None:
@@ -312,12 +303,12 @@ class ChannelState:
 
     def held(self, index: int) -> float:
         """Return for how many seconds a slot has been held, up to now."""
-        slot = self._held_by(index)
+        slot = self._slots[index]
         return self._held[index] + (0.0 if slot is None else _clock.monotonic() - slot.since)
 
     def tick(self, index: int, progress: int) -> None:
         """Record progress in a slot, if it is held."""
-        if self._held_by(index) is not None:
+        if self._slots[index] is not None:
             self.page.numbers[index] = progress
 
     # Looking.

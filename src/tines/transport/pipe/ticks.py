@@ -1,16 +1,11 @@
-"""Pages of numbers that an owner shares with those who take messages from it: stores in place of frames.
+"""How far the holders of lease slots are: a page of numbers that a channel's owner shares with them.
 
-A store into memory stays when the process that made it is killed, as does a frame that was written, and
-costs a hundredth of that. There are two kinds of pages:
+A holder counts each item of its message before it begins it. That is one store into memory, which stays
+when the holder is killed; a frame for each would cost more than most items.
 
-* Of each channel with leases: how far the holders are. A holder counts each item of its message before it
-  begins it, and stores when it has dealt with the message (:func:`released_at`). The owner sets a number to
-  zero before it hands out a message.
-* Of each broker: how many replies with messages each connection has taken.
-
-The owner makes the page. Who takes messages learns its *place* and maps it once. Where there can be no
-page, or it cannot be opened there (another user, another container), the numbers travel as frames:
-nothing depends on the page but speed.
+The owner makes the page and sets a number to zero before it hands out a message. Who takes messages asks
+for the page's *place* once, and maps it. Where there can be no page, or it cannot be opened there (another
+user, another container), the numbers travel as frames: nothing depends on the page but speed.
 """
 
 from __future__ import annotations
@@ -24,25 +19,7 @@ from array import array
 from collections.abc import Iterator
 from typing import Protocol
 
-from tines import _clock
-
-__all__ = ["CONNECTIONS", "RELEASED", "Numbers", "Page", "opened", "released_at", "released_now"]
-
-CONNECTIONS = 4096
-"""How many connections find a number in a broker's page; to those beyond, frames have to do."""
-
-RELEASED = 1 << 63
-"""From here on a number says that the slot was released, and when."""
-
-
-def released_now() -> int:
-    """Return the number that says that a slot is released now."""
-    return RELEASED | int(_clock.monotonic() * 1e9)
-
-
-def released_at(number: int) -> float:
-    """Return when a slot was released, of which that is the number."""
-    return (number - RELEASED) / 1e9
+__all__ = ["Numbers", "Page", "opened"]
 
 
 class Numbers(Protocol):
@@ -66,8 +43,7 @@ class Page:
         place: Where others find them; empty where they cannot.
     """
 
-    def __init__(self, slots: int, name: str = "tines-progress") -> None:
-        self._name = name
+    def __init__(self, slots: int) -> None:
         self.numbers: Numbers = array("Q", bytes(8 * slots))
         self.place = b""
         self._descriptor = -1
@@ -82,7 +58,7 @@ class Page:
             name = f"tines-{secrets.token_hex(16)}"
             pages = mmap.mmap(-1, size, tagname=name)
         elif sys.platform == "linux":
-            self._descriptor = os.memfd_create(self._name, os.MFD_CLOEXEC)
+            self._descriptor = os.memfd_create("tines-progress", os.MFD_CLOEXEC)
             os.ftruncate(self._descriptor, size)
             pages = _mapped(self._descriptor, size)
             name = f"/proc/{os.getpid()}/fd/{self._descriptor}"
