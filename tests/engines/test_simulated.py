@@ -345,7 +345,7 @@ def test_a_main_module_without_a_guard_is_told_so(tmp_path: Path) -> None:
     assert 'if __name__ == "__main__":' in done.stderr
 
 
-@pytest.mark.parametrize("name", ["ray", "simulated:0", "simulated:x", "simulated:1000", ""])
+@pytest.mark.parametrize("name", ["spark", "simulated:0", "simulated:x", "simulated:1000", ""])
 def test_what_is_no_engine_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="engine="):
         Pool(1, engine=name)

@@ -22,6 +22,7 @@ import pytest
 from programs import POOL, QUEUE
 from tines import cli
 from tines.cli import top_display, top_model, top_rows
+from tines.cli.subcommands import parser
 from tines.insight.model import Program, Thing
 from tines.insight.reader import Refused, Sample
 
@@ -416,8 +417,8 @@ class TestModel:
 
     def test_every_way_to_sort_can_be_asked_for(self):
         for name in top_model.SORTS:
-            cli._parser().parse_args(["top", "--sort", name])
-        text = cli._parser().parse_args(["top"])
+            parser().parse_args(["top", "--sort", name])
+        text = parser().parse_args(["top"])
         assert text.sort == top_model.SORTS[0]
 
     def test_statistics_of_the_wrong_kind_are_no_figures(self):
