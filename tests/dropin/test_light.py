@@ -45,7 +45,7 @@ def run(*command: str) -> str:
 
 def test_the_runner_brings_nothing_but_modules_of_tines() -> None:
     said = "import sys; print(*sys.modules)"
-    bare = run("-c", f"import __future__, multiprocessing, runpy; {said}").split()
+    bare = run("-c", f"import __future__, contextlib, multiprocessing, runpy; {said}").split()
     brought = set(run("-m", "tines", "-c", said).split()) - set(bare)
     assert {name for name in brought if name.partition(".")[0] != "tines"} == set()
 
