@@ -375,7 +375,7 @@ class Hub:
         self.nodes.remove(node)
         self._streams.drop(node)
         across = sys.modules.get("tines.transport.pipe.across")
-        if across is not None:  # there may be channels that its processes use
+        if across is not None and node.number:  # there may be channels that its processes use
             across.exclude(node.number)
         for message in reversed(node.batch):
             if node.given.pop(message[1], None) is not None:

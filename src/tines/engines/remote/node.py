@@ -37,7 +37,7 @@ class Node:
         name: What it is called.
         address: Where it is.
         pid: The process id of its agent, there.
-        number: By which channels know its processes.
+        number: By which channels know its processes; 0: they use none.
 
     Attributes:
         given: What it was given, by the number of the dispatch.
