@@ -112,10 +112,10 @@ def left(deadline: float | None) -> float | None:
 
 def _brief(deadline: float | None) -> float | None:
     """Return for how long to wait now; in the main thread not for longer than :data:`BRIEF`."""
-    from threading import current_thread, main_thread
+    from threading import get_ident, main_thread
 
     seconds = left(deadline)
-    if current_thread() is not main_thread():
+    if get_ident() != main_thread().ident:
         return seconds
     return BRIEF if seconds is None or seconds > BRIEF else seconds
 

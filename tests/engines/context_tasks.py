@@ -89,3 +89,17 @@ def keep(queue: Any) -> None:
 
 def put_kept(x: Any) -> None:
     kept.put(x)
+
+
+def make_lock() -> Any:
+    """Return what belongs to the node."""
+    return tines.Lock()
+
+
+def start_another(context: Any) -> str:
+    """In a forked child: say what comes of starting a process on the nodes of its parent."""
+    try:
+        context.Process(target=twice, args=(1,)).start()
+    except tines.StartError as error:
+        return str(error)
+    return "it was started"

@@ -23,10 +23,13 @@ def lives(pid: int) -> bool:
 
 def guard(agent: int) -> int:
     """The process that watches over an agent: the child that leads a session of its own."""
-    (found,) = [
-        each.pid for each in psutil.Process(agent).children() if os.getsid(each.pid) == each.pid
-    ]
-    return found
+
+    def found() -> list[int]:
+        children = psutil.Process(agent).children()
+        return [each.pid for each in children if os.getsid(each.pid) == each.pid]
+
+    wait_for(found)  # it makes its session itself
+    return found()[0]
 
 
 def kill_a_program_with_nodes(program: str, folder: Path, *arguments: str) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from multiprocessing import active_children, connection, shared_memory
 from pathlib import Path
@@ -25,7 +27,9 @@ from context_tasks import (
     fill,
     hand_over,
     keep,
+    make_lock,
     put_kept,
+    start_another,
     take,
     twice,
     wait_for_interrupt,
@@ -170,6 +174,61 @@ def test_a_lost_node_costs_its_processes_and_what_they_took(context: Any) -> Non
     assert (again.result(30), again.node) == (2, other.node)
     given.put(None)
     assert other.result(30) is None
+
+
+def test_a_process_that_may_have_begun_on_a_lost_node_is_not_started_on_another(
+    context: Any,
+) -> None:
+    first, second = context.nodes()
+    for node in (first, second):
+        os.kill(node.pid, signal.SIGSTOP)
+    process = context.Process(target=twice, args=(1,), returns=True)
+    starting = threading.Thread(target=process.start)
+    starting.start()
+    places = context._cluster._engine._hub.nodes
+    wait_for(lambda: [each for each in places if each.workers])
+    (chosen,) = [each.pid for each in places if each.workers]
+    for node in (first, second):
+        os.kill(node.pid, signal.SIGKILL if node.pid == chosen else signal.SIGCONT)
+    starting.join(30)
+    with pytest.raises(NodeLostError):
+        process.result(30)
+
+
+def test_bytes_that_look_like_what_cannot_travel_are_bytes(context: Any) -> None:
+    queue = context.Queue()
+    for sent in (b"from multiprocessing.synchronize import Lock " * 2000, b"tines." * 9):
+        queue.put(sent)
+        queue.put_many([sent, bytearray(sent)])
+        assert [queue.get(timeout=30) for _ in range(3)] == [sent, sent, sent]
+
+
+def test_a_result_that_belongs_to_the_node_is_refused_by_name(context: Any) -> None:
+    process = context.Process(target=make_lock, returns=True)
+    process.start()
+    with pytest.raises(EncodeError, match="a Lock cannot be sent"):
+        process.result(30)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_a_forked_child_starts_nothing_on_the_nodes_of_its_parent(context: Any) -> None:
+    context.nodes()
+    child = tines.get_context("fork").Process(target=start_another, args=(context,), returns=True)
+    child.start()
+    assert "make another context" in child.result(30)
+
+
+def test_a_context_that_is_garbage_ends_its_nodes_whatever_thread_finds_it() -> None:
+    context: Any = tines.get_context(engine="simulated:2")
+    pids = [each.pid for each in context.nodes()]
+    hub = context._cluster._engine._hub
+    gc.disable()
+    try:
+        del context
+        hub.post(gc.collect)  # in the thread that ending waits for
+        wait_for(lambda: not [pid for pid in pids if lives(pid)])
+    finally:
+        gc.enable()
 
 
 def test_what_a_node_that_stands_still_did_not_take_goes_back_and_it_puts_nothing_late(

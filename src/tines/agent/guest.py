@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing.process as std
+import pickle
 import signal
 from typing import Any
 
 from tines.engines.contract import Exit, Usage
+from tines.engines.remote.borders import check_message
 from tines.engines.remote.processes import Terms, revived
 from tines.engines.resources import cpu_seconds, own_memory
-from tines.errors import describe_exit
+from tines.errors import EncodeError, describe_exit
+from tines.wire.pickling import PICKLED
+from tines.wire.tracebacks import RemoteException
 
 __all__ = ["Guest", "be"]
 
@@ -78,9 +82,18 @@ class Guest:
         found = process._pass_on()
         if found is not None:
             kind, failed, parts = found
-            self.returned = kind, failed, [bytes(part) for part in parts]
+            self.returned = _checked(kind, failed, [bytes(part) for part in parts])
         process.close()
         return Exit(self.pid, exitcode, dump=dump, description=describe_exit(exitcode))
+
+
+def _checked(kind: int, failed: int, parts: list[bytes]) -> tuple[int, int, list[bytes]]:
+    """Return what was handed back, or what says why it cannot travel."""
+    try:
+        check_message(kind, parts[0], parts[1:])
+    except EncodeError as error:
+        return PICKLED, 1, [pickle.dumps(RemoteException.capture(error))]
+    return kind, failed, parts
 
 
 def be(kind: int, data: bytes, buffers: list[bytes]) -> object:

@@ -136,7 +136,7 @@ class RayNodes:
             said = self._sidecar.next(_clock.monotonic())
         except EOFError:
             return self._sidecar.end()
-        return None if said is None else str(said["ended"])
+        return None if said is None else str(said.get("ended") or said.get("problem"))
 
     def end(self) -> None:
         """See the protocol. If Ray does not answer, the agents are ended by the ends of their streams."""

@@ -12,8 +12,9 @@ from collections.abc import Iterator, Sequence
 
 from tines.errors import EncodeError
 from tines.transport.contract import Buffer
+from tines.wire.pickling import PICKLED
 
-__all__ = ["check"]
+__all__ = ["check", "check_message"]
 
 _HINTS = (b"tines.", b"multiprocessing.")
 
@@ -43,6 +44,16 @@ def check(data: Buffer, buffers: Sequence[Buffer]) -> None:
     for buffer in buffers:
         if hasattr(memoryview(buffer).obj, "travels_beside"):
             raise _error("something in shared memory", "memory")
+
+
+def check_message(kind: int, data: Buffer, buffers: Sequence[Buffer]) -> None:
+    """See that a message of this kind holds nothing that belongs to one machine: bytes as they are do not.
+
+    Raises:
+        EncodeError: it does; the message names it.
+    """
+    if kind == PICKLED:
+        check(data if isinstance(data, (bytes, bytearray)) else bytes(data), buffers)
 
 
 def _refusal(data: Buffer) -> EncodeError | None:

@@ -5,12 +5,15 @@ They are started when the first of them is needed, and end with the program, or 
 
 from __future__ import annotations
 
+import _thread
 import itertools
+import os
 import threading
+import weakref
 from multiprocessing.util import Finalize
 from typing import TYPE_CHECKING
 
-from tines.engines.remote.borders import check
+from tines.engines.remote.borders import check_message
 from tines.engines.remote.workers import RemoteWorker
 from tines.errors import StartError
 from tines.transport.pipe.across import AcrossTransport
@@ -40,6 +43,7 @@ class Cluster:
         self._running: dict[int, RemoteWorker] = {}
         self._finalize: Finalize | None = None
         self._over = False
+        self._pid = os.getpid()
 
     def begin(self) -> None:
         """See that the nodes are there.
@@ -47,11 +51,17 @@ class Cluster:
         Raises:
             StartError: they cannot be started, or are over.
         """
+        if os.getpid() != self._pid:  # and the lock may be held by a thread that is not here
+            raise StartError(
+                "the nodes of this context belong to the process that made it: make another context here"
+            )
         with self._lock:
             if self._over:
                 raise StartError("the nodes of this context have ended: make another context")
             if self._finalize is None:
-                self._finalize = Finalize(self, self._engine.end, exitpriority=_LAST)
+                self._finalize = Finalize(None, self._engine.end, exitpriority=_LAST)
+                dropped = weakref.finalize(self, _end_apart, self._finalize)
+                dropped.atexit = False
                 try:
                     self._engine.begin()
                 except BaseException:
@@ -80,7 +90,7 @@ class Cluster:
         Raises:
             StartError: there are no nodes.
         """
-        return AcrossTransport(self.host(), check)
+        return AcrossTransport(self.host(), check_message)
 
     def nodes(self) -> tuple[NodeInfo, ...]:
         """Return the nodes, with the processes that run there."""
@@ -106,3 +116,11 @@ class Cluster:
         for slot, worker in list(self._running.items()):
             if worker.exit is not None:
                 self._running.pop(slot, None)
+
+
+def _end_apart(end: Finalize) -> None:
+    """End nodes that nobody refers to any more, in a thread of its own.
+
+    Garbage is collected in any thread: in one that holds a lock which ending takes, or in the hub's.
+    """
+    _thread.start_new_thread(end, ())

@@ -194,8 +194,10 @@ class Hub:
             TransportError: there is no node any more.
         """
         answer: int | BaseException | None
-        answer = self.ask(functools.partial(self._place, worker, what, word), timeout=60.0)
-        if worker.accounts:
+        # A process of the program's own is not started again as long as nobody knows whether it runs.
+        patience = 60.0 if word is Word.START else _clock.LONGEST
+        answer = self.ask(functools.partial(self._place, worker, what, word), patience)
+        if worker.accounts or (word is Word.RUN and worker.exit is not None):
             return 0  # it may have started, and has to be buried
         if answer is _NOWHERE or (answer is None and not self.nodes):
             raise TransportError("no node is left on which a worker could be started")

@@ -20,7 +20,7 @@ from tines.transport.pipe.state import ChannelState
 
 __all__ = ["AcrossChannel", "AcrossTransport", "exclude"]
 
-Check = Callable[[Buffer, Sequence[Buffer]], object]
+Check = Callable[[int, Buffer, Sequence[Buffer]], object]
 
 
 def exclude(node: int) -> None:
@@ -33,7 +33,8 @@ class AcrossTransport(PipeTransport):
 
     Args:
         host: By which address of this machine the others reach it.
-        check: Called with what is about to be sent; raises where it cannot travel. A function of a module.
+        check: Called with kind, data and buffers of what is about to be sent; raises where it cannot travel.
+            A function of a module.
     """
 
     def __init__(self, host: str, check: Check) -> None:
@@ -76,7 +77,7 @@ class AcrossChannel(PipeChannel):
         timeout: float | None = None,
     ) -> int:
         """Append one message; see the contract."""
-        self._check_message(data, buffers)
+        self._check_message(kind, data, buffers)
         return super().send(data, buffers, kind, tag, timeout)
 
     def send_many(
@@ -86,8 +87,8 @@ class AcrossChannel(PipeChannel):
         tickets: list[int] | None = None,
     ) -> int:
         """Append messages in order; see the contract."""
-        for _, _, data, buffers in messages:
-            self._check_message(data, buffers)
+        for kind, _, data, buffers in messages:
+            self._check_message(kind, data, buffers)
         return super().send_many(messages, timeout, tickets)
 
     def _unpickle(self) -> Callable[..., object]:

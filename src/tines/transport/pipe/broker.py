@@ -251,11 +251,13 @@ class Broker:
 
     def exclude(self, node: int) -> None:
         """Have nothing to do any more with the processes of a node: what they had not taken goes back."""
-        with self.lock:
-            self.excluded.add(node)
-            for peer in [each for each in self.peers if each.node == node]:
-                peer.fail()
-                peer.end()
+        self.excluded.add(node)
+        self.do_late(partial(self._let_go_of, node))  # the hub waits for nobody who has the lock
+
+    def _let_go_of(self, node: int) -> None:
+        for peer in [each for each in self.peers if each.node == node]:
+            peer.fail()
+            peer.end()
 
     # Fork.
 

@@ -36,9 +36,6 @@ _LONGEST_PAUSE = 0.02
 # Bytes of an address that is a file: with the zero behind it 104 on macOS and the BSDs, 108 on Linux.
 _LONGEST_PATH = 103
 
-# For how long what was sent to another machine, or over loopback, may stay there without being taken.
-_UNTAKEN_MILLISECONDS = 8000
-
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
 
 
@@ -134,9 +131,6 @@ def accept(listener: socket.socket) -> socket.socket:
     sock.setblocking(False)
     if sock.family != getattr(socket, "AF_UNIX", None):
         _sockets.keep_alive(sock)
-        if hasattr(socket, "TCP_USER_TIMEOUT"):
-            # What is on its way to a machine that is cut off would be lost for a quarter of an hour.
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNTAKEN_MILLISECONDS)
     return sock
 
 

@@ -220,7 +220,7 @@ class Registry:
 
     def is_own(self, key: Key) -> bool:
         """Whether this process made it."""
-        return self._broker is not None and key[0] in self._broker.addresses.values()
+        return self._broker is not None and key[0] in tuple(self._broker.addresses.values())
 
     def own_shared(self, key: Key) -> tuple[Buffer, ...] | None:
         """Return a shared payload that this process made and keeps."""
