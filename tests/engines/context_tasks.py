@@ -91,9 +91,9 @@ def put_kept(x: Any) -> None:
     kept.put(x)
 
 
-def make_lock() -> Any:
+def make_queue() -> Any:
     """Return what belongs to the node."""
-    return tines.Lock()
+    return tines.Queue()
 
 
 def start_another(context: Any) -> str:
