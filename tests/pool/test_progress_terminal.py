@@ -113,7 +113,7 @@ def test_a_forked_child_has_its_own_streams(tmp_path: Path) -> None:
     program.write_text(
         "import sys, time, tines\n"
         "def child():\n"
-        "    print('stream of', type(sys.stdout).__module__)\n"
+        "    sys.stdout.write(f'stream of {type(sys.stdout).__module__}\\n')  # at once, as lines are mixed\n"
         "    with tines.get_context('fork').Pool(1) as pool:\n"
         "        assert pool.map(abs, [1], progress=True) == [1]\n"
         "if __name__ == '__main__':\n"
