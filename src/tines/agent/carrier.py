@@ -20,7 +20,7 @@ from typing import Any
 from tines import _clock, transport
 from tines._fork import Rank, at_fork
 from tines.engines.remote import sharing
-from tines.engines.remote.borders import check_message
+from tines.engines.remote.borders import check
 from tines.engines.remote.engine import memory
 from tines.engines.remote.frames import (
     BATCH,
@@ -36,7 +36,6 @@ from tines.errors import EncodeError, QueueShutDown, TransportError
 from tines.pool.worker.functions import read_trailer, trailer
 from tines.transport.contract import Channel, Lease, Message, Transport
 from tines.wire import messages
-from tines.wire.pickling import PICKLED
 from tines.wire.tracebacks import RemoteException
 
 __all__ = ["Carrier"]
@@ -253,7 +252,7 @@ def _checked(message: Message) -> Message:
     """Return an outcome, or what says why it cannot travel."""
     _, tag, data, buffers = message
     try:
-        check_message(PICKLED, data, buffers)
+        check(data, buffers)
     except EncodeError as error:
         return messages.ERROR, tag, pickle.dumps(RemoteException.capture(error)), ()
     return message

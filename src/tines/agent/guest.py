@@ -10,7 +10,8 @@ from typing import Any
 
 from tines.engines.contract import Exit, Usage
 from tines.engines.remote.borders import check_message
-from tines.engines.remote.processes import Terms, revived
+from tines.engines.remote.frames import Terms
+from tines.engines.remote.processes import revived
 from tines.engines.resources import cpu_seconds, own_memory
 from tines.errors import EncodeError, describe_exit
 from tines.wire.pickling import PICKLED

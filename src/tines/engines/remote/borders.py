@@ -37,6 +37,8 @@ def check(data: Buffer, buffers: Sequence[Buffer]) -> None:
     Raises:
         EncodeError: it does; the message names it.
     """
+    if not isinstance(data, (bytes, bytearray)):
+        data = bytes(data)
     if any(hint in data for hint in _HINTS):
         refused = _refusal(data)
         if refused is not None:
@@ -53,7 +55,7 @@ def check_message(kind: int, data: Buffer, buffers: Sequence[Buffer]) -> None:
         EncodeError: it does; the message names it.
     """
     if kind == PICKLED:
-        check(data if isinstance(data, (bytes, bytearray)) else bytes(data), buffers)
+        check(data, buffers)
 
 
 def _refusal(data: Buffer) -> EncodeError | None:

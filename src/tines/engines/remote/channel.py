@@ -65,7 +65,7 @@ class RelayTransport:
         Raises:
             EncodeError: it holds something that belongs to this machine.
         """
-        check(bytes(data), buffers)
+        check(data, buffers)
         shared = RelayShared(data, buffers, self._hub.unshare)
         self._hub.share(shared)
         return shared

@@ -21,7 +21,7 @@ from tines.transport.pipe.across import AcrossTransport
 if TYPE_CHECKING:
     from tines.engines.contract import NodeInfo
     from tines.engines.remote.engine import RemoteEngine
-    from tines.engines.remote.processes import Terms
+    from tines.engines.remote.frames import Terms
 
 __all__ = ["Cluster"]
 

@@ -17,7 +17,7 @@ import pickle
 import socket
 import struct
 from collections.abc import Callable, Generator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from tines._sockets import Output
 from tines.transport.contract import Buffer, Message
@@ -28,6 +28,7 @@ __all__ = [
     "Arguments",
     "Frame",
     "Receiver",
+    "Terms",
     "Word",
     "pack",
     "pack_word",
@@ -91,6 +92,16 @@ class Word(enum.IntEnum):
     or a process has ended, and this is what it has returned."""
     BEAT = 19
     """``()``: the agent is alive."""
+
+
+class Terms(NamedTuple):
+    """What an agent has to know of a process that it starts by :attr:`Word.RUN`."""
+
+    name: str
+    returns: bool
+    keep_dump: bool
+    own_group: bool
+    environment: dict[str, str] | None
 
 
 def pack(messages: Sequence[Message]) -> list[Buffer]:

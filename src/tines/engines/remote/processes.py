@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import os
 import weakref
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from tines import _clock
 from tines._ready import ready_among
 from tines.engines.remote.borders import check
+from tines.engines.remote.frames import Terms
 from tines.errors import NodeLostError, ProcessLostError
 from tines.process.base import ManagedProcess
 from tines.wire import pickling
@@ -23,23 +24,13 @@ if TYPE_CHECKING:
     from tines.engines.remote.workers import RemoteWorker
     from tines.process.lifecycle.contract import Launchable, Started
 
-__all__ = ["UNKNOWN", "NodeProcess", "Terms", "revived"]
+__all__ = ["UNKNOWN", "NodeProcess", "revived"]
 
 UNKNOWN = 255
 """Exit code of a process whose status nobody has, as of one on this machine that somebody else collected."""
 
 _STAYS = frozenset(("_bound", "_box", "_finalize", "_outcome", "_popen", "_setups", "_stacks"))
 """What of a process object belongs to the program."""
-
-
-class Terms(NamedTuple):
-    """What an agent has to know of a process."""
-
-    name: str
-    returns: bool
-    keep_dump: bool
-    own_group: bool
-    environment: dict[str, str] | None
 
 
 class NodeProcess(ManagedProcess):
@@ -94,7 +85,7 @@ def _shipped(process: Any) -> tuple[int, bytes, list[bytes]]:
     own = type(process)
     made = NodeProcess if "_cluster" in vars(own) else own
     kind, data, buffers = pickling.encode((made, state))
-    check(bytes(data), buffers)
+    check(data, buffers)
     return kind, bytes(data), [bytes(buffer) for buffer in buffers]
 
 
